@@ -1,0 +1,39 @@
+"""The errors a user can meet: one class per boundary, one sentence per error.
+
+Domain code raises them; `aspd_cli.cli` renders them and maps them to exit codes.
+"""
+
+
+class AspdError(Exception):
+    """Base of all expected failures. The message says what is wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(AspdError):
+    """The command line asks for something that does not exist or does not go together."""
+
+    exit_code = 2
+
+
+class RecipeError(AspdError):
+    """A recipe, or a `--set` on top of it, is not valid."""
+
+    exit_code = 2
+
+
+class MarkupError(AspdError):
+    """Markup leaves the grammar. `offset` is the character at which it does."""
+
+    def __init__(self, reason: str, offset: int = 0) -> None:
+        super().__init__(f"markup is not well formed at character {offset}: {reason}")
+        self.reason = reason
+        self.offset = offset
+
+
+class DataError(AspdError):
+    """An input or output file cannot be read, understood or written."""
+
+
+class ModelError(AspdError):
+    """A model, tokenizer or adapter cannot be loaded or cannot decode as asked."""
