@@ -1,0 +1,237 @@
+"""An answer while it is decoded: the rules of forking, merging, closing and budgets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aspd_cli.core.layout import Positions, branch_prefix, position_after
+from aspd_cli.core.tokens import Codec
+from aspd_cli.core.visibility import MAIN, LaneTree
+from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
+from aspd_cli.engine.grammar import Choice, Grammar, Stage
+from aspd_cli.engine.lane import Lane, OpenBlock, TextStream
+from aspd_cli.engine.options import GenerationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Tokens that a lane feeds in the next step."""
+
+    lane: Lane
+    ids: Sequence[int]
+    position: int
+    samples: bool
+    """Whether the lane samples its next token from the last of these."""
+
+
+class Answer:
+    """Takes sampled tokens, gives the tokens to feed next and the events to show.
+
+    Pending tokens are in the order in which the cache takes them: `<|para|>` before the prefixes of
+    its branches, the last `<|/branch|>` before `<|/para|>`.
+    """
+
+    def __init__(
+        self,
+        prompt_ids: Sequence[int],
+        options: GenerationOptions,
+        grammar: Grammar,
+        codec: Codec,
+        lanes: LaneTree,
+        positions: Positions,
+        budget: int,
+    ) -> None:
+        self.options, self.grammar, self.codec, self.positions = options, grammar, codec, positions
+        self.budget = budget
+        """Most answer tokens: `max_new_tokens`, or what the context leaves."""
+        self.lanes_seen = lanes
+        self.main = Lane(MAIN, stream=TextStream(codec, options.stop))
+        self.main.position = len(prompt_ids)
+        self.pending = [Pending(self.main, prompt_ids, 0, samples=True)]
+        self.tokens = 0
+        self.open_branches = self.open_blocks = self.blocks = 0
+        self.end_ids: list[int] = []
+        self.finish_reason: str | None = None
+        self.cut = False
+        """Whether a branch was closed by its budget."""
+        self.stopped = False
+        """Whether a stop string was met: nothing after it in document order is wanted."""
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that may still be added once everything open is paid for."""
+        return self.budget - self.tokens - self.open_branches - self.open_blocks
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the lanes that sample next could overrun the budget."""
+        return self.remaining < sum(each.samples for each in self.pending)
+
+    def drain(self) -> list[Pending]:
+        """The tokens of the next step."""
+        pending, self.pending = self.pending, []
+        return pending
+
+    def choice(self, lane: Lane) -> Choice:
+        """What the lane may sample next."""
+        if lane.stage is Stage.TITLE:
+            return self.grammar.title(len(lane.titles[-1]))
+        if lane.stage is Stage.BETWEEN:
+            return self.grammar.between(len(lane.titles), len(set(self._title_texts(lane))))
+        # A fork must be affordable: two titles of a token, two branches of a token, their markup.
+        cheapest = 2 * 3 + 1 + 2 * (4 + len(self.codec.separator)) + 1
+        return self.grammar.text(lane.depth, may_fork=self.remaining >= cheapest)
+
+    def accept(self, lane: Lane, token: int) -> Iterator[Event]:
+        """Takes a sampled token."""
+        if self.finish_reason or lane.closed:
+            return
+        control = self.grammar.control
+        self.tokens += 1
+        if lane.stage is Stage.TITLE:
+            assert control is not None
+            if token == control.title_end:
+                lane.stage = Stage.BETWEEN
+            else:
+                lane.titles[-1].append(token)
+            self._feed(lane, [token])
+        elif control is not None and token == control.title:
+            if lane.stage is Stage.TEXT:
+                yield from self._end_run(lane)
+            lane.stage = Stage.TITLE
+            lane.titles.append([])
+            self._feed(lane, [token])
+        elif control is not None and token == control.para:
+            yield from self._fork(lane)
+        elif control is not None and token == control.branch_end:
+            self.tokens -= 1  # counted when the close pays for it
+            yield from self._close(lane)
+        elif token in self.grammar.ends:
+            self.end_ids = [token]
+            yield from self._end_run(lane)
+            self.finish("length" if self.cut else "stop")
+        else:
+            yield from self._text(lane, token)
+
+    def finish(self, reason: str) -> None:
+        """Ends the answer; what is open counts as closed here."""
+        self.finish_reason = reason
+        self.pending = []
+
+    def flush(self) -> Iterator[Event]:
+        """The text that open lanes still hold back."""
+        for lane in self.walk():
+            if not lane.closed:
+                yield from self._end_run(lane)
+
+    def walk(self, lane: Lane | None = None) -> Iterator[Lane]:
+        """All lanes in document order, the main lane first."""
+        lane = lane or self.main
+        yield lane
+        for part in lane.parts:
+            if isinstance(part, OpenBlock):
+                for branch in part.branches:
+                    yield from self.walk(branch)
+
+    def _feed(self, lane: Lane, ids: Sequence[int], *, samples: bool = True) -> None:
+        self.pending.append(Pending(lane, ids, lane.position, samples))
+        lane.position += len(ids)
+
+    def _text(self, lane: Lane, token: int) -> Iterator[Event]:
+        lane.add_text(token)
+        assert lane.stream is not None
+        if shown := lane.stream.push(token):
+            yield Text(lane.id, shown)
+        if lane.stream.stopped:
+            self._stop(lane)
+            return
+        limit = self.options.max_branch_tokens
+        full = lane.depth > 0 and limit is not None and lane.text_tokens >= limit
+        self._feed(lane, [token], samples=not full)
+        if full:
+            self.cut = True
+            yield from self._close(lane)
+
+    def _fork(self, lane: Lane) -> Iterator[Event]:
+        control = self.grammar.control
+        assert control is not None
+        titles = tuple(map(tuple, lane.titles))
+        texts = self._title_texts(lane)
+        distinct = [title for i, title in enumerate(titles) if texts[i] not in texts[:i]]
+        prefixes = [branch_prefix(t, control, self.codec.separator) for t in distinct]
+        # Each branch: its prefix, one token of content, <|/branch|>; then <|/para|>.
+        if sum(len(p) + 2 for p in prefixes) + 1 > self.remaining:
+            self.finish("length")
+            return
+        self._feed(lane, [control.para], samples=False)
+        number = sum(isinstance(part, OpenBlock) for part in lane.parts)
+        block = OpenBlock(self.blocks, lane.position, titles)
+        for i, lane_id in enumerate(self.lanes_seen.fork(lane.id, len(distinct))):
+            branch = Lane(lane_id, (*lane.path, (number, i)), block, lane, distinct[i], block.start)
+            branch.stream = TextStream(self.codec, self.options.stop)
+            block.branches.append(branch)
+        self.blocks += 1
+        self.open_blocks += 1
+        self.open_branches += len(distinct)
+        self.tokens += sum(map(len, prefixes))
+        lane.parts.append(block)
+        lane.stage, lane.titles = Stage.TEXT, []
+        names = tuple(dict.fromkeys(texts))
+        yield Fork(lane.id, block.id, names, tuple(branch.id for branch in block.branches))
+        started = block.branches if self.options.mode == "parallel" else block.branches[:1]
+        for branch in started:
+            self._start(branch)
+
+    def _start(self, branch: Lane) -> None:
+        assert self.grammar.control is not None
+        self._feed(branch, branch_prefix(branch.title, self.grammar.control, self.codec.separator))
+
+    def _close(self, lane: Lane) -> Iterator[Event]:
+        """Ends a branch, and its block when it was the last."""
+        assert self.grammar.control is not None
+        assert lane.block is not None
+        assert lane.parent is not None
+        yield from self._end_run(lane)
+        self._feed(lane, [self.grammar.control.branch_end], samples=False)
+        self.tokens += 1
+        self.open_branches -= 1
+        lane.closed = True
+        yield Close(lane.id)
+        if self.stopped:
+            self._finish_when_all_closed()
+            return
+        block, parent = lane.block, lane.parent
+        waiting = [branch for branch in block.branches if not branch.closed]
+        if waiting:
+            if self.options.mode == "serial":
+                self._start(waiting[0])
+            return
+        extents = [branch.position - block.start for branch in block.branches]
+        parent.position = position_after(block.start, extents, self.positions)
+        self._feed(parent, [self.grammar.control.para_end])
+        self.tokens += 1
+        self.open_blocks -= 1
+        yield Merge(block.id, parent.id)
+
+    def _stop(self, lane: Lane) -> None:
+        """A stop string in `lane`: it and all that comes later ends; earlier branches go on."""
+        self.stopped = True
+        order = list(self.walk())
+        for later in order[order.index(lane) :]:
+            later.closed = True
+        above: Lane | None = lane
+        while above is not None:  # lanes above stand earlier in the walk but would write later
+            above.closed = True
+            above = above.parent
+        self._finish_when_all_closed()
+
+    def _finish_when_all_closed(self) -> None:
+        if all(lane.closed for lane in self.walk()):
+            self.finish("stop")
+
+    def _end_run(self, lane: Lane) -> Iterator[Event]:
+        assert lane.stream is not None
+        if shown := lane.stream.flush():
+            yield Text(lane.id, shown)
+
+    def _title_texts(self, lane: Lane) -> list[str]:
+        return [self.codec.decode(title) for title in lane.titles]

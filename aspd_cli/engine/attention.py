@@ -1,0 +1,207 @@
+"""Attention of a step over the lane cache, as a `transformers` attention function.
+
+A step is one packed sequence of N tokens of any lanes of any requests, so that linear layers
+waste nothing on padding. Only attention knows rows: it runs once for all rows with few tokens
+together, and once for each row with many (a prompt), on views of the cache.
+
+Shapes: N tokens of the step, R rows (requests), Q queries of a row (padded), K cached keys,
+H heads, Hk key-value heads, G = H / Hk, D head size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AttentionInterface
+
+from aspd_cli.errors import ModelError
+
+NAME = "aspd"
+"""The name under which the attention function is registered with transformers."""
+
+WIDE = 64
+"""A row with more tokens than this in a step gets an attention call of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpan:
+    """The tokens of one row in a step: packed at `start:stop`, cached from slot `slot` on."""
+
+    row: int
+    start: int
+    stop: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """How packed tokens become rows of equally many queries, and back."""
+
+    gather: Tensor  # (R * Q) packed index of each query, padding included
+    scatter: Tensor  # (n) index into R * Q of each token of the group
+    tokens: Tensor  # (n) packed index of each token of the group
+
+
+@dataclass
+class RowGroup:
+    """Rows `first:last` of the cache whose attention is one call."""
+
+    first: int
+    last: int
+    allowed: NDArray[np.bool_] | None  # (R, Q, K); None: a fresh prompt, plainly causal
+    query_positions: NDArray[np.int64]  # (R, Q)
+    key_positions: NDArray[np.int64]  # (R, K)
+    place: "slice | Padded"
+    """Where the tokens stand in the step: a run of them when the group is one row."""
+    masks: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> int:
+        """K: cached keys that any of these rows may see."""
+        return int(self.key_positions.shape[1])
+
+    def is_causal(self, window: int | None) -> bool:
+        """Whether plain causal attention is right: no lanes, and no window that cuts."""
+        return self.allowed is None and (window is None or window >= self.keys)
+
+    def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
+        """(R, 1, fold * Q, K) additive mask; made once a step and kind of layer."""
+        if (window, fold) not in self.masks:
+            queries, keys = self.query_positions.shape[1], self.keys
+            allowed = self.allowed
+            if allowed is None:
+                allowed = np.tri(queries, keys, dtype=bool)[None]
+            if window is not None:
+                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
+                allowed = allowed & (distance < window)
+            bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
+            blocked = torch.from_numpy(~allowed).to(like.device)
+            bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
+            folded = bias[:, None, None].expand(-1, 1, fold, queries, keys)
+            self.masks[window, fold] = folded.reshape(-1, 1, fold * queries, keys)
+        return self.masks[window, fold]
+
+
+@dataclass
+class StepPlan:
+    """Where the tokens of a step go in the cache, and what each of them sees."""
+
+    spans: list[RowSpan]
+    groups: list[RowGroup]
+    rows: NDArray[np.int64]  # (N) row of each token
+    slots: NDArray[np.int64]  # (N) slot of each token in its row
+
+    @cached_property
+    def index(self) -> tuple[Tensor, Tensor]:
+        """(N), (N): rows and slots as tensors."""
+        return torch.from_numpy(self.rows), torch.from_numpy(self.slots)
+
+
+_PLAN: ContextVar[StepPlan | None] = ContextVar("aspd_plan", default=None)
+"""The step under way. Not a keyword argument of the model, because some families drop those."""
+
+
+@contextmanager
+def step(plan: StepPlan) -> Iterator[None]:
+    """Calls of the model inside are the forward pass of this step."""
+    token = _PLAN.set(plan)
+    try:
+        yield
+    finally:
+        _PLAN.reset(token)
+
+
+def lane_attention(
+    module: torch.nn.Module,
+    query: Tensor,  # (1, H, N, D)
+    key: Tensor,  # (rows of the cache, Hk, capacity, D)
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The registered attention function. Returns (1, N, H, D).
+
+    Raises:
+        ModelError: the family passes something that this function does not compute.
+    """
+    plan = _PLAN.get()
+    if plan is None:
+        raise ModelError(
+            f"{type(module).__name__} belongs to an aspd decoder: load a second copy to call it"
+        )
+    for name in ("s_aux", "position_bias", "alibi"):
+        if kwargs.get(name) is not None:
+            raise ModelError(f"{type(module).__name__} uses {name}, which aspd does not compute")
+    heads, kv_heads = query.shape[1], key.shape[1]
+    out = query.new_empty(query.shape[2], heads, value.shape[-1])  # (N, H, D)
+    for group in plan.groups:
+        keys = key[group.first : group.last, :, : group.keys]  # (R, Hk, K, D), a view
+        values = value[group.first : group.last, :, : group.keys]
+        rows, place = group.last - group.first, group.place
+        if isinstance(place, slice):
+            q = query[:, :, place]  # (1, H, Q, D)
+        else:
+            q = query[0].index_select(1, place.gather)  # (H, R * Q, D)
+            q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
+        queries, size = q.shape[2:]
+        if softcap is None and group.is_causal(sliding_window):
+            answer = _sdpa(q, _repeat(keys, heads), _repeat(values, heads), None, scaling)
+        elif queries > WIDE:
+            mask = group.mask(sliding_window, 1, q)
+            keys, values = _repeat(keys, heads), _repeat(values, heads)
+            answer = _attend(q, keys, values, mask, scaling, softcap)
+        else:
+            # Few queries: folding the query groups into the query axis spares the copy of K and V.
+            fold = heads // kv_heads
+            mask = group.mask(sliding_window, fold, q)
+            folded = q.reshape(rows, kv_heads, fold * queries, size)
+            answer = _attend(folded, keys, values, mask, scaling, softcap)  # (R, Hk, G * Q, D)
+            answer = answer.reshape(rows, heads, queries, -1)
+        answer = answer.transpose(1, 2).flatten(0, 1)  # (R * Q, H, D)
+        if isinstance(place, slice):
+            out[place] = answer
+        else:
+            out[place.tokens] = answer.index_select(0, place.scatter)
+    return out[None], None
+
+
+def _repeat(states: Tensor, heads: int) -> Tensor:
+    """(R, Hk, K, D) -> (R, H, K, D)."""
+    return states.repeat_interleave(heads // states.shape[1], dim=1)
+
+
+def _sdpa(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+) -> Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
+    )
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    scaling: float | None,
+    softcap: float | None,
+) -> Tensor:
+    if softcap is None:
+        return _sdpa(query, key, value, mask, scaling)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = softcap * torch.tanh(query @ key.transpose(-1, -2) * scale / softcap)
+    return torch.softmax(scores + mask, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+
+
+AttentionInterface.register(NAME, lane_attention)

@@ -1,0 +1,221 @@
+"""The lane cache: one row of keys and values a request, filled in the order of decoding.
+
+A row is append-only: no entry is computed twice, moved or discarded. Each entry is tagged with its
+lane and position; what a token sees follows from the tags alone, so forking writes nothing and
+copies nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from aspd_cli.core.visibility import LaneTree
+from aspd_cli.engine.attention import WIDE, Padded, RowGroup, RowSpan, StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Tokens that one lane of one request feeds in a step, on consecutive positions."""
+
+    row: int
+    lane: int
+    ids: Sequence[int]
+    position: int
+
+
+class LaneCache(Cache):
+    """Keys and values of R requests, and the tags that say who sees whom."""
+
+    def __init__(self, layers: int, rows: int, device: torch.device) -> None:
+        super().__init__(layers=[_LaneLayer(self) for _ in range(layers)])
+        self.device = device
+        self.rows = rows
+        self.capacity = 0
+        self.used = [0] * rows
+        self.trees: list[LaneTree] = [LaneTree() for _ in range(rows)]
+        self.tokens = np.zeros((rows, 0), dtype=np.int64)
+        self.lanes = np.zeros((rows, 0), dtype=np.int64)
+        self.positions = np.zeros((rows, 0), dtype=np.int64)
+        self.forwards = 0
+        """Steps planned since the cache was made."""
+        self.writes = 0
+        """Entries written since the cache was made: with no token computed twice, tokens fed."""
+        self.plan: StepPlan | None = None
+
+    def open_row(self, row: int) -> LaneTree:
+        """Empties a row for a new request and gives its tree of lanes."""
+        self.used[row] = 0
+        self.trees[row] = LaneTree()
+        return self.trees[row]
+
+    def prepare(self, feeds: Sequence[Feed]) -> StepPlan:
+        """Allots slots to the tokens of a step and says what each sees.
+
+        Args:
+            feeds: grouped by row, rows ascending; within a row in document order where one feed
+                sees another (a token sees only slots up to its own).
+        """
+        spans: list[RowSpan] = []
+        start = 0
+        for feed in feeds:
+            size = len(feed.ids)
+            slot = self.used[feed.row]
+            self._reserve(slot + size)
+            self.tokens[feed.row, slot : slot + size] = feed.ids
+            self.lanes[feed.row, slot : slot + size] = feed.lane
+            self.positions[feed.row, slot : slot + size] = np.arange(size) + feed.position
+            self.used[feed.row] += size
+            if spans and spans[-1].row == feed.row:
+                spans[-1] = RowSpan(feed.row, spans[-1].start, start + size, spans[-1].slot)
+            else:
+                spans.append(RowSpan(feed.row, start, start + size, slot))
+            start += size
+        self.forwards += 1
+        self.writes += start
+        widths = [span.stop - span.start for span in spans]
+        self.plan = StepPlan(
+            spans,
+            self._groups(spans),
+            rows=np.repeat([span.row for span in spans], widths),
+            slots=np.concatenate([np.arange(s.stop - s.start) + s.slot for s in spans]),
+        )
+        return self.plan
+
+    def _groups(self, spans: list[RowSpan]) -> list[RowGroup]:
+        if len(spans) == 1:
+            return [self._row_group(spans[0])]
+        wide = [span for span in spans if span.stop - span.start > WIDE]
+        narrow = [span for span in spans if span.stop - span.start <= WIDE]
+        groups = [self._row_group(span) for span in wide]
+        if len(narrow) == 1:
+            groups.append(self._row_group(narrow[0]))
+        elif narrow:
+            groups.append(self._padded_group(narrow))
+        return groups
+
+    def _row_group(self, span: RowSpan) -> RowGroup:
+        keys, size = self.used[span.row], span.stop - span.start
+        fresh = span.slot == 0 and len(self.trees[span.row]) == 1
+        positions = self.positions[span.row : span.row + 1, :keys]
+        return RowGroup(
+            span.row,
+            span.row + 1,
+            None if fresh else self._allowed(span, keys)[None],
+            query_positions=positions[:, keys - size :],
+            key_positions=positions,
+            place=slice(span.start, span.stop),
+        )
+
+    def _padded_group(self, spans: list[RowSpan]) -> RowGroup:
+        first, last = spans[0].row, spans[-1].row + 1
+        queries = max(span.stop - span.start for span in spans)
+        keys = max(self.used[span.row] for span in spans)
+        allowed = np.zeros((last - first, queries, keys), dtype=bool)
+        allowed[:, :, 0] = True  # a padding row that sees nothing is NaN in some kernels
+        query_positions = np.zeros((last - first, queries), dtype=np.int64)
+        gather = np.zeros((last - first, queries), dtype=np.int64)
+        scatter, tokens = [], []
+        for span in spans:
+            row, size = span.row - first, span.stop - span.start
+            allowed[row, :size] = self._allowed(span, keys)
+            query_positions[row, :size] = self.positions[span.row, span.slot : span.slot + size]
+            gather[row, :size] = np.arange(span.start, span.stop)
+            scatter.append(np.arange(size) + row * queries)
+            tokens.append(np.arange(span.start, span.stop))
+        return RowGroup(
+            first,
+            last,
+            allowed,
+            query_positions,
+            self.positions[first:last, :keys],
+            Padded(
+                gather=torch.from_numpy(gather.reshape(-1)).to(self.device),
+                scatter=torch.from_numpy(np.concatenate(scatter)).to(self.device),
+                tokens=torch.from_numpy(np.concatenate(tokens)).to(self.device),
+            ),
+        )
+
+    def _allowed(self, span: RowSpan, keys: int) -> NDArray[np.bool_]:
+        """(Q, K) which of a row's first `keys` entries its new tokens see."""
+        slots = np.arange(span.slot, span.slot + span.stop - span.start)  # (Q)
+        lanes, sees = self.lanes[span.row], self.trees[span.row].sees
+        # Entries past the row's end hold tags of an earlier request; comparing slots hides them.
+        known = np.minimum(lanes[:keys], len(sees) - 1)
+        allowed: NDArray[np.bool_] = sees[lanes[slots]][:, known]
+        return allowed & (np.arange(keys) <= slots[:, None])
+
+    def _reserve(self, needed: int) -> None:
+        """Room for `needed` entries a row: grows by a quarter, so that copies amortise."""
+        if needed <= self.capacity:
+            return
+        capacity = -(-max(needed, self.capacity * 5 // 4) // 64) * 64
+        grow = ((0, 0), (0, capacity - self.capacity))
+        self.tokens, self.lanes, self.positions = (
+            np.pad(tags, grow) for tags in (self.tokens, self.lanes, self.positions)
+        )
+        self.capacity = capacity
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Entries of the fullest row; transformers asks when it is given no positions."""
+        return max(self.used)
+
+
+class _LaneLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+    """Keys and values of one layer: (R, Hk, capacity, D) each, made at the first step."""
+
+    def __init__(self, cache: LaneCache) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys = self._empty(key_states)
+        self.values = self._empty(value_states)
+        self.is_initialized = True
+
+    def _empty(self, like: Tensor) -> Tensor:
+        shape = (self.cache.rows, like.shape[1], self.cache.capacity, like.shape[3])
+        # Zeros, not garbage: a masked key still meets the softmax, and 0 * NaN is NaN.
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Writes a step's (1, Hk, N, D) keys and values; gives the whole (R, Hk, capacity, D)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None
+        assert self.values is not None
+        assert self.cache.plan is not None
+        if self.keys.shape[2] < self.cache.capacity:
+            self.keys, self.values = self._grown(self.keys), self._grown(self.values)
+        plan = self.cache.plan
+        if len(plan.spans) == 1:
+            span = plan.spans[0]
+            slots = slice(span.slot, span.slot + span.stop - span.start)
+            self.keys[span.row, :, slots] = key_states[0]
+            self.values[span.row, :, slots] = value_states[0]
+        else:
+            rows, slots_ = plan.index
+            self.keys[rows, :, slots_] = key_states[0].transpose(0, 1)
+            self.values[rows, :, slots_] = value_states[0].transpose(0, 1)
+        return self.keys, self.values
+
+    def _grown(self, old: Tensor) -> Tensor:
+        new = self._empty(old)
+        new[:, :, : old.shape[2]] = old
+        return new
+
+    def get_seq_length(self) -> int:
+        return self.cache.get_seq_length()
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cache.capacity, 0
+
+    def get_max_length(self) -> int:
+        return -1

@@ -1,0 +1,186 @@
+"""The decoder: one model ready to decode, and the calls a user makes on it."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aspd_cli.core.chat import Prompt, encode_prompt, end_of_turn
+from aspd_cli.core.layout import Positions
+from aspd_cli.core.tokens import Codec, special_ids
+from aspd_cli.core.visibility import LaneTree
+from aspd_cli.engine.answer import Answer
+from aspd_cli.engine.attention import StepPlan, step
+from aspd_cli.engine.cache import LaneCache
+from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.engine.families import check_family, context_length
+from aspd_cli.engine.grammar import Grammar
+from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.scheduler import Scheduler
+from aspd_cli.engine.selftest import self_test
+from aspd_cli.errors import ModelError
+
+
+class Decoder:
+    """A causal language model with its tokenizer, for serial-parallel decoding.
+
+    Takes the model over: its attention is set to the engine's, so it is no longer fit for calls of
+    its own. Use `aspd_cli.load` to make one from files.
+
+    Raises:
+        ModelError: the family cannot honour lanes and positions (by configuration or self-test).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        positions: Positions = "same-seq",
+        max_depth: int = 1,
+    ) -> None:
+        check_family(model.config)
+        self.model = model.eval()
+        self.codec = Codec(tokenizer)
+        self.positions = positions
+        """How positions go on after a block, as the model was trained."""
+        self.max_depth = max_depth
+        text = model.config.get_text_config(decoder=True)
+        self.layers = int(text.num_hidden_layers)
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        """Width of the logits."""
+        self.context = context_length(model.config)
+        self.known_ids = min(self.vocabulary, model.get_input_embeddings().weight.shape[0])
+        """Ids that have both an embedding and a logit."""
+        self_test(model, self.layers, self.known_ids)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end an answer: the template's end of turn, then what the model itself names."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        listed = named if isinstance(named, list) else [] if named is None else [named]
+        return tuple(dict.fromkeys([end_of_turn(self.codec)[-1], *listed]))
+
+    @cached_property
+    def exempt(self) -> frozenset[int]:
+        """Ids that the repetition penalty leaves alone: they are structure, not text."""
+        return special_ids(self.codec.tokenizer) | frozenset(self.ends)
+
+    def generate(
+        self, prompts: Prompt | Sequence[Prompt], *, batch_size: int = 8, **options: Any
+    ) -> list[Output]:
+        """Answers to prompts, in their order.
+
+        Args:
+            prompts: a string, or a list whose items are strings or conversations (lists of messages
+                with `role` and `content`).
+            batch_size: most prompts decoded at once; each is admitted as another finishes.
+            options: fields of `GenerationOptions`: mode, system, max_new_tokens, max_branch_tokens,
+                temperature, top_k, top_p, min_p, repetition_penalty, stop, seed, max_branches,
+                max_title_tokens, max_depth.
+
+        Raises:
+            UsageError: an option is out of range.
+            DataError: a prompt is empty or malformed.
+            ModelError: a prompt does not fit the context, or the model lacks control tokens.
+        """
+        batch: list[Any] = [prompts] if isinstance(prompts, str) else list(prompts)
+        outputs = dict(self.generate_iter(batch, batch_size=batch_size, **options))
+        return [outputs[index] for index in range(len(batch))]
+
+    def generate_iter(
+        self, prompts: Sequence[Prompt], *, batch_size: int = 8, **options: Any
+    ) -> Iterator[tuple[int, Output]]:
+        """(index of the prompt, answer) in the order in which answers finish."""
+        for index, event in self._events(prompts, batch_size, options):
+            if isinstance(event, Done):
+                yield index, event.output
+
+    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Event]:
+        """The events of one answer as they happen; the last one is `Done`."""
+        for _, event in self._events([prompt], 1, options):
+            yield event
+
+    @torch.inference_mode()
+    def _events(
+        self, prompts: Sequence[Prompt], batch_size: int, options: dict[str, Any]
+    ) -> Iterator[tuple[int, Event]]:
+        chosen = GenerationOptions(**options)
+        encoded = [self.encode(prompt, chosen) for prompt in prompts]
+        scheduler = Scheduler(self, chosen, rows=max(1, min(batch_size, len(encoded))))
+        for index, prompt_ids in enumerate(encoded):
+            scheduler.submit(index, prompt_ids)
+        yield from scheduler.run()
+
+    def encode(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
+        """The prompt's ids. Raises `ModelError` when it fills the context."""
+        if options.mode != "plain":
+            self._check_control()
+        ids = encode_prompt(self.codec, prompt, options.system)
+        if self.context is not None and len(ids) >= self.context:
+            raise ModelError(
+                f"the prompt has {len(ids)} tokens, the model's context {self.context}: shorten it"
+            )
+        return ids
+
+    def open_answer(
+        self, prompt_ids: Sequence[int], options: GenerationOptions, lanes: LaneTree
+    ) -> Answer:
+        """An answer that is ready for its first step."""
+        budget = options.max_new_tokens
+        if self.context is not None:
+            budget = min(budget, self.context - len(prompt_ids))
+        grammar = self._grammar(options)
+        return Answer(prompt_ids, options, grammar, self.codec, lanes, self.positions, budget)
+
+    def forward(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        last: Sequence[int],
+        cache: LaneCache,
+        plan: StepPlan,
+    ) -> Tensor:
+        """One step: N packed tokens through the model; (n, V) logits at the indices `last`."""
+        with step(plan):
+            return self.model(  # type: ignore[no-any-return]
+                torch.tensor([list(ids)], device=self.device),
+                position_ids=torch.tensor([list(positions)], device=self.device),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=torch.tensor(list(last), device=self.device),
+            ).logits[0]
+
+    def _grammar(self, options: GenerationOptions) -> Grammar:
+        plain = options.mode == "plain"
+        depth = 0 if plain else (options.max_depth or self.max_depth)
+        return Grammar(
+            control=None if plain and not self._has_control else self.codec.control,
+            ends=self.ends,
+            specials=tuple(sorted(special_ids(self.codec.tokenizer))),
+            max_depth=depth,
+            max_branches=options.max_branches,
+            max_title_tokens=options.max_title_tokens,
+        )
+
+    @cached_property
+    def _has_control(self) -> bool:
+        try:
+            self._check_control()
+        except ModelError:
+            return False
+        return True
+
+    def _check_control(self) -> None:
+        if max(self.codec.control) >= self.known_ids:
+            raise ModelError(
+                "the tokenizer holds the control tokens but the model has embeddings for "
+                f"{self.known_ids} tokens only: load the adapter that was trained with it "
+                "(--adapter), or decode with --plain"
+            )

@@ -1,0 +1,70 @@
+"""What happens while an answer is decoded, in the order in which it happens."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aspd_cli.core.markup import Document
+    from aspd_cli.core.metrics import AnswerStats
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Lane `lane` (0 is the main lane) went on by `text`; whole characters only.
+
+    The texts of a branch's lane add up to its content, without the forced `T: `.
+    """
+
+    lane: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """`lane` forked into `lanes`, one for each of `titles`."""
+
+    lane: int
+    block: int
+    titles: tuple[str, ...]
+    lanes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A branch ended."""
+
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """All branches of `block` ended; `lane` goes on and sees them."""
+
+    block: int
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A finished answer."""
+
+    text: str
+    """What the reader sees."""
+    markup: str
+    """The document written with control tokens; `parse` takes it."""
+    document: "Document"
+    finish_reason: str
+    """"stop": end of turn or a stop string. "length": a budget closed something."""
+    token_ids: list[int]
+    """The answer in document order, forced tokens and the end of turn included."""
+    stats: "AnswerStats"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer is complete; `output.text` is final (a stop string may have cut it)."""
+
+    output: Output
+
+
+Event = Text | Fork | Close | Merge | Done

@@ -1,0 +1,59 @@
+"""How to decode: one frozen set of options a call, names as transformers' `generate` has them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aspd_cli.errors import UsageError
+
+Mode = Literal["parallel", "serial", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """Raises `UsageError` when a value is out of range."""
+
+    mode: Mode = "parallel"
+    """parallel: branches together. serial: the same grammar, one by one. plain: no blocks."""
+    system: str | None = None
+    """System prompt, put before prompts that have none."""
+    max_new_tokens: int = 512
+    """Budget of an answer in tokens, forced ones included."""
+    max_branch_tokens: int | None = None
+    """Budget of each branch's own text in tokens; None: only `max_new_tokens` binds."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    """Over the tokens that the lane sees; control tokens are exempt."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these strings."""
+    seed: int = 0
+    """A sampled text depends on the seed and the prompt, not on batch or schedule."""
+    max_branches: int = 16
+    """Most titles of a block."""
+    max_title_tokens: int = 32
+    max_depth: int | None = None
+    """How deep blocks may nest; None: as the model was trained."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", tuple(self.stop))
+        checks = {
+            "mode must be parallel, serial or plain": self.mode in ("parallel", "serial", "plain"),
+            "max_new_tokens must be at least 1": self.max_new_tokens >= 1,
+            "max_branch_tokens must be at least 1": (self.max_branch_tokens or 1) >= 1
+            and self.max_branch_tokens != 0,
+            "temperature must not be negative (0 is greedy)": self.temperature >= 0,
+            "top_k must be at least 1": self.top_k is None or self.top_k >= 1,
+            "top_p must lie in (0, 1]": self.top_p is None or 0 < self.top_p <= 1,
+            "min_p must lie in [0, 1]": self.min_p is None or 0 <= self.min_p <= 1,
+            "repetition_penalty must be positive": self.repetition_penalty > 0,
+            "a stop string must not be empty": all(self.stop),
+            "max_branches must be at least 2": self.max_branches >= 2,
+            "max_title_tokens must be at least 1": self.max_title_tokens >= 1,
+            "max_depth must be at least 1": self.max_depth is None or self.max_depth >= 1,
+        }
+        for sentence, holds in checks.items():
+            if not holds:
+                raise UsageError(f"{sentence}, not {getattr(self, sentence.split()[0], '')!r}")

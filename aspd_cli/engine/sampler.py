@@ -1,0 +1,104 @@
+"""From logits to tokens: grammar, then the usual warpers, then each lane's own generator.
+
+Shapes: n lanes that sample, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from aspd_cli.engine.grammar import Choice
+from aspd_cli.engine.options import GenerationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one lane brings to a step of sampling."""
+
+    choice: Choice
+    rng: np.random.Generator | None
+    """None when decoding is greedy."""
+    history: Sequence[int]
+    """Ids that the repetition penalty looks at; empty without one."""
+
+
+class Sampler:
+    """Samples one token for each lane under one set of options."""
+
+    def __init__(self, options: GenerationOptions, vocabulary: int, device: torch.device) -> None:
+        self.options, self.vocabulary, self.device = options, vocabulary, device
+        self._rows: dict[Choice, int] = {}
+        self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
+        self._warpers = _warpers(options)
+        self._penalty = (
+            RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
+            if options.repetition_penalty != 1.0
+            else None
+        )
+
+    def __call__(self, logits: Tensor, draws: Sequence[Draw]) -> list[int]:
+        """The tokens of n lanes. `logits` is (n, V), any float type."""
+        rows = torch.tensor([self._row(draw.choice) for draw in draws], device=self.device)
+        scores = logits.float() + self._bias[rows]
+        if self._penalty is not None:
+            scores = self._penalise(scores, draws)
+        if self.options.temperature == 0:
+            return [int(token) for token in scores.argmax(dim=-1).tolist()]
+        no_ids = torch.empty(len(draws), 0, dtype=torch.long, device=self.device)
+        warped: Tensor = self._warpers(no_ids, scores)  # type: ignore[arg-type]
+        # Gumbel-max: unlike a walk along cumulated probabilities, whose thousand borders all move
+        # with the last bit of any logit, it changes its mind only when two tokens are all but tied.
+        noise = np.stack(
+            [draw.rng.standard_exponential(self.vocabulary) for draw in draws if draw.rng]
+        )
+        race = torch.from_numpy(-np.log(noise)).to(self.device)
+        return [int(token) for token in (warped.double() + race).argmax(dim=-1).tolist()]
+
+    def _row(self, choice: Choice) -> int:
+        if choice not in self._rows:
+            bias = torch.full((self.vocabulary,), float("-inf") if choice.only else 0.0)
+            bias[list(choice.only or choice.banned)] = 0.0 if choice.only else float("-inf")
+            self._bias = torch.cat([self._bias, bias[None].to(self.device)])
+            self._rows[choice] = len(self._rows)
+        return self._rows[choice]
+
+    def _penalise(self, scores: Tensor, draws: Sequence[Draw]) -> Tensor:
+        assert self._penalty is not None
+        longest = max(len(draw.history) for draw in draws)
+        if not longest:
+            return scores
+        # A repeated id is penalised once, so a lane's first id serves as its padding.
+        filled = [list(d.history) + [d.history[0]] * (longest - len(d.history)) for d in draws]
+        penalised: Tensor = self._penalty(torch.tensor(filled, device=self.device), scores)
+        return penalised
+
+
+def generator(seed: int, request: str, path: Sequence[tuple[int, int]]) -> np.random.Generator:
+    """The generator of one lane: a function of (seed, request, path) and nothing else."""
+    digest = hashlib.blake2b(f"{seed}|{request}|{tuple(path)}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+def _warpers(options: GenerationOptions) -> LogitsProcessorList:
+    warpers = LogitsProcessorList()
+    if options.temperature not in (0.0, 1.0):
+        warpers.append(TemperatureLogitsWarper(options.temperature))
+    if options.top_k is not None:
+        warpers.append(TopKLogitsWarper(options.top_k))
+    if options.top_p is not None and options.top_p < 1:
+        warpers.append(TopPLogitsWarper(options.top_p))
+    if options.min_p is not None:
+        warpers.append(MinPLogitsWarper(options.min_p))
+    return warpers

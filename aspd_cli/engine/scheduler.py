@@ -1,0 +1,197 @@
+"""The step loop: which requests hold a row, what a step feeds, and who samples from it."""
+
+import hashlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from aspd_cli.core.layout import lay_out
+from aspd_cli.core.markup import plain, render
+from aspd_cli.core.metrics import AnswerStats, structure
+from aspd_cli.engine.answer import Answer, Pending
+from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.engine.document import to_document, truncate
+from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.engine.lane import Lane
+from aspd_cli.engine.sampler import Draw, Sampler, generator
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.decoder import Decoder
+    from aspd_cli.engine.options import GenerationOptions
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A prompt in the queue, and its answer once it holds a row."""
+
+    index: int
+    prompt_ids: Sequence[int]
+    identity: str
+    """Names the request to its random generators, wherever it stands in whatever batch."""
+    answer: Answer | None = None
+    row: int = -1
+    rngs: dict[int, np.random.Generator] = field(default_factory=dict)
+    started: float = 0.0
+    first_token: float = 0.0
+    steps: int = 0
+    parallel_steps: int = 0
+    parallel_s: float = 0.0
+    parallel_useful: int = 0
+    max_lanes: int = 1
+
+
+class Scheduler:
+    """Decodes a queue of requests, at most `rows` at once, each admitted as another finishes."""
+
+    def __init__(self, decoder: "Decoder", options: "GenerationOptions", rows: int) -> None:
+        self.decoder, self.options = decoder, options
+        self.cache = LaneCache(decoder.layers, rows, decoder.device)
+        self.sampler = Sampler(options, decoder.vocabulary, decoder.device)
+        self.queue: deque[Request] = deque()
+        self.active: dict[int, Request] = {}
+        self._seen: Counter[str] = Counter()
+
+    def submit(self, index: int, prompt_ids: Sequence[int]) -> None:
+        """Queues a prompt. The same prompt twice draws twice."""
+        digest = hashlib.blake2b(np.asarray(prompt_ids, dtype=np.int64).tobytes()).hexdigest()[:32]
+        self._seen[digest] += 1
+        self.queue.append(Request(index, prompt_ids, f"{digest}/{self._seen[digest]}"))
+
+    def run(self) -> Iterator[tuple[int, Event]]:
+        """(index of the request, event) until the queue is empty."""
+        while self.queue or self.active:
+            self._admit()
+            yield from self._step()
+
+    def _admit(self) -> None:
+        for row in range(self.cache.rows):
+            if row in self.active or not self.queue:
+                continue
+            request = self.queue.popleft()
+            request.row, request.started = row, time.perf_counter()
+            lanes = self.cache.open_row(row)
+            request.answer = self.decoder.open_answer(request.prompt_ids, self.options, lanes)
+            self.active[row] = request
+
+    def _step(self) -> Iterator[tuple[int, Event]]:
+        """One forward pass for every runnable lane of every request, and what comes of it."""
+        began = time.perf_counter()
+        work: list[tuple[Request, list[Pending]]] = []
+        for row in sorted(self.active):
+            request = self.active[row]
+            assert request.answer is not None
+            work.append((request, request.answer.drain()))
+        logits = self._forward(work)
+        sampled = iter(self._sample(work, logits))
+        now = time.perf_counter()
+        for request, pending in work:
+            answer = request.answer
+            assert answer is not None
+            lanes = [p.lane for p in pending if p.samples]
+            tokens = [next(sampled) for _ in lanes]
+            request.first_token = request.first_token or now
+            self._measure(request, lanes, now - began)
+            before = sum(lane.text_tokens for lane in lanes)
+            for lane, token in zip(lanes, tokens, strict=True):
+                for event in answer.accept(lane, token):
+                    yield request.index, event
+            if len(lanes) > 1:
+                request.parallel_useful += sum(lane.text_tokens for lane in lanes) - before
+            if answer.exhausted and not answer.finish_reason:
+                answer.finish("length")
+            if answer.finish_reason:
+                for event in answer.flush():
+                    yield request.index, event
+                del self.active[request.row]
+                yield request.index, Done(self._output(request))
+
+    def _forward(self, work: list[tuple[Request, list[Pending]]]) -> Tensor:
+        """(n, V) logits of every lane that samples, in the order of the work."""
+        feeds, last, at = [], [], 0
+        ids: list[int] = []
+        positions: list[int] = []
+        for request, pending in work:
+            for each in pending:
+                feeds.append(Feed(request.row, each.lane.id, each.ids, each.position))
+                ids.extend(each.ids)
+                positions.extend(range(each.position, each.position + len(each.ids)))
+                at += len(each.ids)
+                if each.samples:
+                    last.append(at - 1)
+        return self.decoder.forward(ids, positions, last, self.cache, self.cache.prepare(feeds))
+
+    def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
+        draws = []
+        for request, pending in work:
+            assert request.answer is not None
+            for each in pending:
+                if each.samples:
+                    rng = self._rng(request, each.lane)
+                    history = self._history(request, each.lane)
+                    draws.append(Draw(request.answer.choice(each.lane), rng, history))
+        return self.sampler(logits, draws)
+
+    def _rng(self, request: Request, lane: Lane) -> np.random.Generator | None:
+        if self.options.temperature == 0:
+            return None
+        if lane.id not in request.rngs:
+            request.rngs[lane.id] = generator(self.options.seed, request.identity, lane.path)
+        return request.rngs[lane.id]
+
+    def _history(self, request: Request, lane: Lane) -> list[int]:
+        """What the repetition penalty of a lane looks at: the text it sees."""
+        if self.options.repetition_penalty == 1.0:
+            return []
+        cache, tree = self.cache, self.cache.trees[request.row]
+        used = cache.used[request.row]
+        seen = tree.sees[lane.id][cache.lanes[request.row, :used]]
+        ids = cache.tokens[request.row, :used][seen]
+        return [int(i) for i in ids if i not in self.decoder.exempt]
+
+    def _measure(self, request: Request, lanes: list[Lane], seconds: float) -> None:
+        request.steps += 1
+        request.max_lanes = max(request.max_lanes, len(lanes))
+        if len(lanes) > 1:
+            request.parallel_steps += 1
+            request.parallel_s += seconds
+
+    def _output(self, request: Request) -> Output:
+        answer, codec = request.answer, self.decoder.codec
+        assert answer is not None
+        assert answer.finish_reason is not None
+        tree = answer.main.tree()
+        layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=self.decoder.positions)
+        counts = structure(tree, layout)
+        document = to_document(tree, codec)
+        if answer.stopped:
+            found = [at for stop in self.options.stop if (at := plain(document).find(stop)) >= 0]
+            document = truncate(document, min(found)) if found else document
+        stats = AnswerStats(
+            prompt_tokens=len(request.prompt_ids),
+            tokens=counts.tokens,
+            useful_tokens=counts.useful_tokens,
+            steps=request.steps,
+            parallel_steps=request.parallel_steps,
+            blocks=counts.blocks,
+            branches=counts.branches,
+            branch_tokens=counts.branch_tokens,
+            title_tokens=counts.title_tokens,
+            max_lanes=request.max_lanes,
+            ttft_s=request.first_token - request.started,
+            time_s=time.perf_counter() - request.started,
+            parallel_s=request.parallel_s,
+            parallel_useful_tokens=request.parallel_useful,
+        )
+        return Output(
+            text=plain(document),
+            markup=render(document),
+            document=document,
+            finish_reason=answer.finish_reason,
+            token_ids=[int(i) for i in layout.input_ids],
+            stats=stats,
+        )

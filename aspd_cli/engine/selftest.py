@@ -1,0 +1,70 @@
+"""The self-test at load: two branches in one sequence must equal each branch alone."""
+
+import torch
+from torch import Tensor
+
+from aspd_cli.core.visibility import MAIN
+from aspd_cli.engine.attention import NAME, step
+from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.errors import ModelError
+
+_PREFIX, _BRANCH = 7, 5
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str = "eager") -> None:
+    """Compares the engine's attention with the stock one on a prefix and two branches.
+
+    The engine decodes both branches in one row and one forward; the stock model reads prefix +
+    branch as an ordinary sequence. Leaves the engine's attention set.
+
+    Raises:
+        ModelError: the mean difference of the logits, over their spread, exceeds what the float
+            type explains: this family does not honour the mask or the positions.
+    """
+    device = next(model.parameters()).device
+    draw = torch.Generator().manual_seed(0)
+    size = _PREFIX + 2 * _BRANCH
+    ids = torch.randint(0, vocabulary, (size,), generator=draw).tolist()
+    prefix, one, two = ids[:_PREFIX], ids[_PREFIX:-_BRANCH], ids[-_BRANCH:]
+    with torch.inference_mode():
+        model.set_attn_implementation(stock)  # type: ignore[operator]
+        expected = torch.cat([_alone(model, prefix + branch, device) for branch in (one, two)])
+        model.set_attn_implementation(NAME)  # type: ignore[operator]
+        cache = LaneCache(layers, 1, device)
+        tree = cache.open_row(0)
+        cache.prepare([Feed(0, MAIN, prefix, 0)])
+        _forward(model, prefix, range(_PREFIX), cache)
+        first, second = tree.fork(MAIN, 2)
+        cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
+        found = _forward(model, one + two, [*range(_PREFIX, _PREFIX + _BRANCH)] * 2, cache)
+    spread = expected.std().clamp(min=1e-6)
+    error = float((found - expected).abs().mean() / spread)
+    dtype = next(model.parameters()).dtype
+    if not error <= _TOLERANCE.get(dtype, 1e-1):
+        raise ModelError(
+            f"{type(model).__name__} does not honour the branch mask (self-test: its branch logits "
+            f"are off by {error:.2g} of their spread in {dtype}): it cannot be decoded exactly"
+        )
+
+
+def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tensor:
+    batch = torch.tensor([ids], device=device)
+    positions = torch.arange(len(ids), device=device)[None]
+    logits = model(batch, attention_mask=torch.ones_like(batch), position_ids=positions).logits
+    return logits[0, _PREFIX:].float()  # type: ignore[no-any-return]
+
+
+def _forward(
+    model: torch.nn.Module, ids: list[int], positions: "range | list[int]", cache: LaneCache
+) -> Tensor:
+    device = cache.device
+    assert cache.plan is not None
+    with step(cache.plan):
+        logits = model(
+            torch.tensor([ids], device=device),
+            position_ids=torch.tensor([list(positions)], device=device),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+    return logits[0].float()  # type: ignore[no-any-return]
