@@ -1,0 +1,66 @@
+"""Adaptive serial-parallel decoding (arXiv 2508.08895): independent parts of an answer, at once.
+
+    import aspd_cli as aspd
+
+    decoder = aspd.load()  # the embedded model; or a directory, or a Hub id
+    out = decoder.generate(["..."], mode="parallel")
+    out[0].text, out[0].markup, out[0].stats.ideal_speedup
+
+Names are imported when they are first used, so that `import aspd_cli` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aspd_cli.core.layout import Layout, layout
+    from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
+    from aspd_cli.core.metrics import AnswerStats
+    from aspd_cli.engine.decoder import Decoder
+    from aspd_cli.engine.events import Output
+    from aspd_cli.engine.loading import load
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AnswerStats": "core.metrics",
+    "Block": "core.markup",
+    "Branch": "core.markup",
+    "Decoder": "engine.decoder",
+    "Document": "core.markup",
+    "Layout": "core.layout",
+    "Output": "engine.events",
+    "layout": "core.layout",
+    "load": "engine.loading",
+    "parse": "core.markup",
+    "plain": "core.markup",
+    "render": "core.markup",
+}
+"""Public name -> the module it lives in."""
+
+__all__ = [
+    "AnswerStats",
+    "Block",
+    "Branch",
+    "Decoder",
+    "Document",
+    "Layout",
+    "Output",
+    "layout",
+    "load",
+    "parse",
+    "plain",
+    "render",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
