@@ -1,0 +1,168 @@
+"""The recipe: every setting of every command, in one YAML file.
+
+`load_recipe` reads it with the precedence command line > recipe > default and reports all problems
+at once. `python -m aspd_cli.recipe` prints the JSON Schema that ships as assets/recipe.schema.json.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from aspd_cli.errors import RecipeError
+from aspd_cli.recipe_sections import (
+    DataSection,
+    GenerationSection,
+    LoraSection,
+    ModelSection,
+    Section,
+    TrainingSection,
+)
+from aspd_cli.recipe_yaml import Source, read_scalar, read_yaml
+
+
+class Recipe(Section):
+    """All settings. Every section and every field has a default."""
+
+    model: ModelSection = ModelSection()
+    """Which model, and how it is held."""
+    data: DataSection = DataSection()
+    """What is trained on."""
+    training: TrainingSection = TrainingSection()
+    """How it is trained."""
+    lora: LoraSection | None = None
+    """Low-rank adaptation; null trains all weights."""
+    generation: GenerationSection = GenerationSection()
+    """How answers are decoded."""
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; `load_recipe` on it gives an equal one."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def load_recipe(
+    path: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe of a command: `flags` > `overrides` > the file at `path` > defaults.
+
+    Args:
+        path: a YAML file, or None for defaults only.
+        overrides: the `section.field=value` of each `--set`.
+        flags: values of command-line flags by dotted field name; those that are None do not count.
+
+    Raises:
+        RecipeError: all problems at once, each with its place, its field and what to do.
+    """
+    source = Source() if path is None else _read(Path(path))
+    problems = [(f"{path}:{line}", at, text) for line, at, text in source.problems]
+    if source.data is not None and not isinstance(source.data, dict):
+        problems.append((f"{path}:1", (), "a recipe is a mapping of sections, like `model:`"))
+    data: dict[Any, Any] = source.data if isinstance(source.data, dict) else {}
+    # An empty section, as in "training:" with all its fields commented out, means its defaults.
+    data = {key: {} if value is None and key != "lora" else value for key, value in data.items()}
+    places = {at: f"{path}:{line}" for at, line in source.lines.items()}
+
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        at = tuple(name.strip().split("."))
+        place = f"--set {override}"
+        if not equals or not all(at):
+            problems.append((place, (), "write it as section.field=value"))
+            continue
+        try:
+            _put(data, at, read_scalar(value))
+        except ValueError as error:
+            problems.append((place, at, str(error)))
+        places.update({at[:end]: place for end in range(1, len(at)) if at[:end] not in places})
+        places[at] = place
+    for name, value in (flags or {}).items():
+        if value is not None:
+            at = tuple(name.split("."))
+            _put(data, at, value)
+            places[at] = "command line"
+
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors():
+            field = _field_path(detail["loc"], places)
+            problems.append((places.get(field, str(path)), field, _explain(detail)))
+    if problems:
+        lines = [
+            ": ".join(filter(None, (place, _dotted(at), text))) for place, at, text in problems
+        ]
+        lines = list(dict.fromkeys(lines))
+        head = f"{len(lines)} problems in the recipe:\n  " if len(lines) > 1 else ""
+        raise RecipeError(head + "\n  ".join(lines))
+    return recipe
+
+
+def _read(path: Path) -> Source:
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"there is no recipe {path}; give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+
+
+def _put(data: dict[Any, Any], at: tuple[str, ...], value: Any) -> None:
+    *sections, name = at
+    for section in sections:
+        if not isinstance(data.get(section), dict):
+            data[section] = {}
+        data = data[section]
+    data[name] = value
+
+
+def _dotted(at: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, at))
+
+
+def _field_path(loc: tuple[str | int, ...], places: Mapping[Any, str]) -> tuple[str | int, ...]:
+    """`loc` without what pydantic appends for the members of a union."""
+    at = loc
+    while at and at not in places:
+        at = at[:-1]
+    return at or loc
+
+
+def _explain(detail: ErrorDetails) -> str:
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return _unknown(detail["loc"])
+    if kind == "model_type":
+        return "a section is a mapping of fields"
+    if kind == "literal_error":
+        return f"must be {detail['ctx']['expected']}, not {given!r}"
+    return f"{detail['msg'].replace('Input should', 'must', 1)}, not {given!r}"
+
+
+def _unknown(loc: tuple[str | int, ...]) -> str:
+    """Why `loc` is no field, with the nearest one that is."""
+    *parents, name = map(str, loc)
+    fields = _fields()
+    here = fields[parents[0]] if parents else list(fields)
+    if near := difflib.get_close_matches(name, here, n=1):
+        return f"no such {'field' if parents else 'section'}; did you mean {near[0]}?"
+    everywhere = {field: section for section, names in fields.items() for field in names}
+    if near := difflib.get_close_matches(name, everywhere, n=1):
+        return f"no such field here; did you mean {everywhere[near[0]]}.{near[0]}?"
+    return f"no such {'field' if parents else 'section'}; there are {', '.join(here)}"
+
+
+def _fields() -> dict[str, list[str]]:
+    """The names of the fields of every section."""
+    recipe = Recipe(lora=LoraSection())
+    return {name: list(type(getattr(recipe, name)).model_fields) for name in Recipe.model_fields}
+
+
+if __name__ == "__main__":
+    print(json.dumps(Recipe.model_json_schema(), indent=2))
