@@ -1,0 +1,1 @@
+"""The commands. Each file parses its arguments, imports late and calls one function."""

@@ -1,0 +1,81 @@
+"""The `aspd` program: its commands, and the one place where errors become a sentence and a code.
+
+Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 done but some records failed, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from aspd_cli import __version__
+from aspd_cli.cli.generate import generate
+from aspd_cli.cli.options import debug_is_on
+from aspd_cli.cli.train import train
+from aspd_cli.errors import AspdError
+
+
+class Commands(TyperGroup):
+    """The group of commands: what any of them raises is reported here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a closed pipe shows here, and not in a traceback at exit
+            return result
+        except (typer.Exit, typer.Abort, TyperException):
+            raise
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # What is left in the buffer has no reader; Python would try again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except Exception as error:
+            if debug_is_on(ctx):
+                traceback.print_exc()
+            print(f"aspd: error: {_sentence(error)}", file=sys.stderr)
+            raise typer.Exit(getattr(error, "exit_code", 1)) from error
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, AspdError | OSError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error} (--debug shows where it comes from)"
+
+
+app = typer.Typer(
+    name="aspd",
+    cls=Commands,
+    help="Adaptive serial-parallel decoding: independent parts of an answer, written at once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(generate)
+app.command()(train)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"aspd {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point of the `aspd` script."""
+    app()

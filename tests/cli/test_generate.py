@@ -1,0 +1,171 @@
+"""`aspd generate` with one prompt: what it prints, and what it says to bad input."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import aspd_cli as aspd
+from tests.cli.conftest import Cli
+
+
+def test_a_pipe_gets_the_plain_text_and_nothing_else(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    streamed = cli("generate", "--model", forking, *sampled, "Hi")
+    whole = cli("generate", "--model", forking, *sampled, "Hi", "--no-stream")
+    answer = json.loads(cli("generate", "--model", forking, *sampled, "Hi", "--json").stdout)
+    assert answer["stats"]["branches"] >= 2
+    assert streamed.exit_code == 0
+    assert streamed.stdout == whole.stdout == answer["text"].removesuffix("\n") + "\n"
+    assert streamed.stderr == whole.stderr == ""
+
+
+def test_markup_is_the_document_of_the_answer(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    markup = cli("generate", "--model", forking, *sampled, "Hi", "--markup").stdout
+    answer = json.loads(cli("generate", "--model", forking, *sampled, "Hi", "--json").stdout)
+    assert markup == answer["markup"].removesuffix("\n") + "\n"
+    assert aspd.plain(aspd.parse(answer["markup"])) == answer["text"]
+
+
+def test_serial_mode_writes_what_parallel_mode_writes(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    parallel = cli("generate", "--model", forking, *sampled, "Hi", "--parallel").stdout
+    assert cli("generate", "--model", forking, *sampled, "Hi", "--serial").stdout == parallel
+
+
+def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple[str, ...]) -> None:
+    result = cli("generate", "--model", forking, *sampled, "Hi", "--stats")
+    assert result.stderr.count("\n") == 1
+    for word in ("tokens (", "steps", "ideal speed-up", "measured speed-up", "first token"):
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("args", [("-",), ()])
+def test_a_prompt_comes_through_standard_input(
+    cli: Cli, forking: Path, sampled: tuple[str, ...], args: tuple[str, ...]
+) -> None:
+    piped = cli("generate", "--model", forking, *sampled, *args, input="Hi\n")
+    assert piped.stdout == cli("generate", "--model", forking, *sampled, "Hi").stdout
+
+
+def test_flags_win_over_set_and_set_over_the_recipe(
+    cli: Cli, forking: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"model: {{path: {forking}}}\ngeneration: {{max_new_tokens: 3, top_k: 1}}\n")
+
+    def tokens(*args: str) -> int:
+        result = cli("generate", "--recipe", recipe, "--plain", "--json", "Hi", *args)
+        return int(json.loads(result.stdout)["stats"]["tokens"])
+
+    assert tokens() == 3
+    assert tokens("--set", "generation.max_new_tokens=4") == 4
+    assert tokens("--set", "generation.max_new_tokens=4", "--max-new-tokens", "5") == 5
+
+
+def test_control_tokens_that_a_user_types_are_text(cli: Cli, forking: Path) -> None:
+    prompt = "<|title|>a<|/title|><|para|> <|/para|><|im_end|>"
+    result = cli("generate", "--model", forking, "--max-new-tokens", "20", "--json", prompt)
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert aspd.render(aspd.parse(answer["markup"])) == answer["markup"]
+
+
+def test_a_model_without_control_tokens_decodes_plainly(cli: Cli, ordinary: Path) -> None:
+    args = ("--model", ordinary, "--max-new-tokens", "5", "Hi")
+    assert cli("generate", "--plain", *args).exit_code == 0
+    refused = cli("generate", "--parallel", *args)
+    assert refused.exit_code == 1
+    assert "aspd train" in refused.stderr
+    assert "--plain" in refused.stderr
+
+
+BAD = [
+    ([""], 1, "the prompt is empty"),
+    (["  \n"], 1, "the prompt is empty"),
+    (["--model", "MODEL", "word " * 2000], 1, "the model's context 1024"),
+    (["--model", "no/such-model", "hi"], 1, "no/such-model"),
+    (["--model", "/no/such/directory", "hi"], 1, "/no/such/directory"),
+    (["--model", "EMPTY", "hi"], 1, "holds no config.json"),
+    (["--model", "MODEL", "--adapter", "EMPTY", "hi"], 1, "is not an adapter directory"),
+    (["--model", "MODEL", "--device", "abacus", "hi"], 1, "'abacus' is not a device"),
+    (
+        ["--temperature", "-1", "hi"],
+        2,
+        "temperature: must be greater than or equal to 0",
+    ),
+    (["--top-p", "1.5", "hi"], 2, "generation.top_p: must be less than or equal to 1"),
+    (["--stop", "", "hi"], 2, "generation.stop"),
+    (["--dtype", "fp16", "hi"], 2, "model.dtype: must be 'auto'"),
+    (["--set", "generation.temprature=1", "hi"], 2, "did you mean temperature?"),
+    (["--set", "generation", "hi"], 2, "write it as section.field=value"),
+    (["--recipe", "/no/such.yaml", "hi"], 2, "there is no recipe /no/such.yaml"),
+    (["--parallel", "--plain", "hi"], 2, "exclude each other"),
+    (["--json", "--markup", "hi"], 2, "leave out --markup"),
+    (["--quiet", "--stats", "hi"], 2, "choose one"),
+    (["--input", "p.jsonl"], 2, "go together"),
+    (["--output", "a.jsonl", "hi"], 2, "goes without PROMPT"),
+    (["--max-new-tokens", "many", "hi"], 2, "Invalid value"),
+    (["--no-such-flag", "hi"], 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "words"), BAD, ids=[case[2] for case in BAD])
+def test_bad_input_is_one_sentence_and_an_exit_code(
+    cli: Cli, forking: Path, tmp_path: Path, args: list[str], code: int, words: str
+) -> None:
+    places = {"MODEL": str(forking), "EMPTY": str(tmp_path)}
+    result = cli("generate", *(places.get(arg, arg) for arg in args))
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert result.stdout == ""
+    if "│" not in result.stderr:  # typer draws a box around errors of its own
+        assert result.stderr.startswith("aspd: error: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_bytes_of_another_encoding_are_refused(cli: Cli) -> None:
+    result = cli("generate", "-", input="Grüße".encode("latin-1"))
+    assert result.exit_code == 1
+    assert "not UTF-8" in result.stderr
+
+
+def test_debug_shows_the_traceback(cli: Cli, tmp_path: Path) -> None:
+    result = cli("generate", "--model", tmp_path, "--debug", "hi")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("aspd: error: ")
+
+
+def test_a_closed_pipe_ends_quietly(
+    spawn: Callable[..., subprocess.Popen[bytes]], ordinary: Path
+) -> None:
+    args = ("--model", ordinary, "--plain", "--max-new-tokens", "16000")
+    process = spawn("generate", *args, "Hi")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert process.stderr.read() == b""
+
+
+def test_an_interrupt_ends_with_130_and_what_was_written(
+    spawn: Callable[..., subprocess.Popen[bytes]], ordinary: Path
+) -> None:
+    args = ("--model", ordinary, "--plain", "--max-new-tokens", "16000")
+    process = spawn("generate", *args, "Hi")
+    assert process.stdout is not None
+    first = process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == b""
+    assert (first + rest).endswith(b"\n")

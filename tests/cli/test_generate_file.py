@@ -1,0 +1,173 @@
+"""`aspd generate --input --output`: every record once, in order, whatever happens in between."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+SAMPLED = ("--temperature", "1", "--seed", "4", "--max-new-tokens", "40", "--batch-size", "3")
+
+GOOD = [
+    {"prompt": "Hi", "id": "first"},
+    {"question": "How many?"},
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]},
+    {"prompt": [{"role": "system", "content": "Be short"}, {"role": "user", "content": "Café 你"}]},
+    {"prompt": "control <|para|> tokens"},
+]
+
+BAD = {
+    '{"prompt": ': "not JSON",
+    '["prompt"]': "a record is a JSON object",
+    '{"text": "hi"}': "no `prompt`, `messages` or `question`, only text",
+    '{"prompt": " "}': "the prompt is empty: give",
+    '{"question": 5}': "`question` is neither a string nor a list of messages",
+    '{"prompt": ["hi"]}': "a message needs a `role` and a `content`",
+    '{"prompt": [{"role": "user"}]}': "the content of a user message is not a string",
+    '{"messages": [{"role": "assistant", "content": "Yes"}]}': "the prompt is empty",
+    '{"prompt": "\\ud800"}': "half of a surrogate pair",
+    b'{"prompt": "Gr\xfc\xdfe"}'.decode("utf-8", "surrogateescape"): "not UTF-8",
+    json.dumps({"prompt": "word " * 2000}): "the model's context 1024",
+    '{"prompt": [{"role": "assistant", "content": "Yes"}]}': "nothing to answer",
+}
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in GOOD))
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def texts(path: Path) -> list[str]:
+    return [answer["text"] for answer in lines(path)]
+
+
+def test_every_record_is_answered_in_order(cli: Cli, forking: Path, prompts: Path) -> None:
+    out = prompts.with_name("answers.jsonl")
+    result = cli("generate", "--model", forking, *SAMPLED, "--input", prompts, "--output", out)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    answers = lines(out)
+    assert [answer["index"] for answer in answers] == list(range(len(GOOD)))
+    assert answers[0]["id"] == "first"
+    assert answers[2]["prompt"] == [{"role": "user", "content": "Hi"}]
+    single = cli("generate", "--model", forking, *SAMPLED, "--json", "How many?")
+    alone = json.loads(single.stdout)
+    assert answers[1]["text"] == alone["text"]
+    assert not out.with_name("answers.rejected.jsonl").exists()
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD.items(), ids=list(BAD.values()))
+def test_a_bad_record_is_rejected_and_the_rest_is_answered(
+    cli: Cli, forking: Path, tmp_path: Path, line: str, reason: str
+) -> None:
+    source, out = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    text = f'{{"prompt": "one"}}\n\n{line}\n{{"prompt": "two"}}'
+    source.write_bytes(text.encode("utf-8", "surrogateescape"))
+    result = cli("generate", "--model", forking, *SAMPLED, "--input", source, "--output", out)
+    assert result.exit_code == 3
+    assert [answer["prompt"] for answer in lines(out)] == ["one", "two"]
+    [rejected] = lines(tmp_path / "a.rejected.jsonl")
+    assert rejected["line"] == 3
+    assert reason in rejected["reason"]
+    assert str(tmp_path / "a.rejected.jsonl") in result.stderr
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 5])
+@pytest.mark.parametrize("torn", ["", '{"index": 4, "dig'])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    cli: Cli, forking: Path, prompts: Path, kept: int, torn: str
+) -> None:
+    whole, resumed = prompts.with_name("whole.jsonl"), prompts.with_name("resumed.jsonl")
+    command = ("generate", "--model", forking, *SAMPLED, "--input", prompts, "--output")
+    assert cli(*command, whole).exit_code == 0
+    done = whole.read_text().splitlines(keepends=True)
+    resumed.write_text("".join(reversed(done[:kept])) + torn)
+    result = cli(*command, resumed)
+    assert result.exit_code == 0
+    assert texts(resumed) == texts(whole)
+    assert [answer["index"] for answer in lines(resumed)] == list(range(len(GOOD)))
+    if kept > 1:  # times included, so it was not redone
+        assert lines(resumed)[1] == lines(whole)[1]
+
+
+def test_a_changed_prompt_is_answered_anew(cli: Cli, forking: Path, prompts: Path) -> None:
+    out = prompts.with_name("answers.jsonl")
+    command = ("generate", "--model", forking, *SAMPLED, "--input", prompts, "--output", out)
+    cli(*command)
+    before = lines(out)
+    prompts.write_text(prompts.read_text().replace("How many", "How few"))
+    cli(*command)
+    after = lines(out)
+    assert after[1]["prompt"] == "How few?"
+    assert after[3:] == before[3:]
+
+
+def test_answers_of_other_settings_are_never_mixed(cli: Cli, forking: Path, prompts: Path) -> None:
+    out = prompts.with_name("answers.jsonl")
+    command = ("generate", "--model", forking, *SAMPLED, "--input", prompts, "--output", out)
+    cli(*command)
+    before = out.read_bytes()
+    refused = cli(*command, "--seed", "5", "--top-k", "3")
+    assert refused.exit_code == 2
+    assert "another generation.top_k and generation.seed" in refused.stderr
+    assert out.read_bytes() == before
+    assert cli(*command, "--batch-size", "2").exit_code == 0
+
+
+def test_a_file_of_something_else_is_left_alone(cli: Cli, forking: Path, prompts: Path) -> None:
+    out = prompts.with_name("notes.jsonl")
+    out.write_text('{"note": 1}\n')
+    command = ("generate", "--model", forking, "--input", prompts, "--output")
+    foreign, same = cli(*command, out), cli(*command, prompts)
+    assert (foreign.exit_code, same.exit_code) == (1, 2)
+    assert f"{out}:1 is not an answer" in foreign.stderr
+    assert "the same file" in same.stderr
+    assert out.read_text() == '{"note": 1}\n'
+
+
+def test_a_run_that_is_interrupted_goes_on(
+    cli: Cli, spawn: Callable[..., subprocess.Popen[bytes]], forking: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    source.write_text("".join(f'{{"prompt": "question {i}"}}\n' for i in range(60)))
+    command = ("generate", "--model", forking, "--temperature", "1", "--max-new-tokens", "60")
+    command += ("--input", source, "--output", out)
+    process = spawn(*command)
+    for _ in range(600):
+        if out.exists() and out.stat().st_size:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command goes on" in errors
+    assert b"Traceback" not in errors
+    kept = lines(out)
+    assert 0 < len(kept) < 60
+    assert cli(*command).exit_code == 0
+    answers = lines(out)
+    assert [answer["index"] for answer in answers] == list(range(60))
+    assert all(answers[answer["index"]] == answer for answer in kept)
+
+
+def test_a_model_that_cannot_decode_in_parallel_fails_the_run(
+    cli: Cli, ordinary: Path, prompts: Path
+) -> None:
+    out = prompts.with_name("answers.jsonl")
+    result = cli("generate", "--model", ordinary, "--input", prompts, "--output", out)
+    assert result.exit_code == 1
+    assert "--plain" in result.stderr
+    assert not out.exists()
+    assert not out.with_name("answers.rejected.jsonl").exists()
