@@ -11,8 +11,8 @@ Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
 """One user turn as a string, or a conversation whose last turn is not the assistant's."""
 
-_SEAM = "\ue5e5"
-"""A private-use character that marks, in rendered text, where a control token was cut in two."""
+_PRIVATE_USE = range(0xE000, 0xF900)
+"""Characters without a meaning: one marks in rendered text where a control token was cut."""
 
 _SENTINEL = "sentinel-answer"
 
@@ -21,9 +21,11 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
     """The conversation of a prompt, with `system` put first unless it has a system turn.
 
     Raises:
-        DataError: the prompt is empty or a message lacks `role` or `content`.
+        DataError: the prompt is empty or no text, or a message lacks `role` or `content`.
     """
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    if not isinstance(prompt, Sequence):
+        raise DataError("a prompt is a text or a list of messages")
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     messages = []
     for turn in turns:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
@@ -37,6 +39,12 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
         raise DataError("the last message is the assistant's: there is nothing to answer")
     if system is not None and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
+    try:
+        "".join(message["content"] for message in messages).encode()
+    except UnicodeEncodeError as error:  # JSON can write one, UTF-8 and tokenizers cannot
+        raise DataError(
+            "the prompt holds half of a surrogate pair, which is no character"
+        ) from error
     return messages
 
 
@@ -54,14 +62,10 @@ def encode_prompt(codec: Codec, prompt: Prompt, system: str | None = None) -> li
         text = "\n".join(message["content"] for message in messages)
         head, *rest = split_literals(text)
         ids = list(tokenizer.encode(head, add_special_tokens=True))
-        return ids + [i for piece in rest for i in codec.encode(piece)]
-    literal = any(holds_markup(message["content"]) for message in messages)
-    text = _render(tokenizer, _cut(messages) if literal else messages, add_generation_prompt=True)
-    head, *rest = text.split(_SEAM)
-    ids = list(tokenizer.encode(head, add_special_tokens=False))
-    for piece in rest:
-        ids += codec.encode(piece)
-    return ids
+    else:
+        head, *rest = _render_in_pieces(tokenizer, messages)
+        ids = list(tokenizer.encode(head, add_special_tokens=False))
+    return ids + [i for piece in rest for i in codec.encode_rendered(piece)]
 
 
 def end_of_turn(codec: Codec) -> list[int]:
@@ -76,19 +80,27 @@ def end_of_turn(codec: Codec) -> list[int]:
             {"role": "user", "content": "question"},
             {"role": "assistant", "content": _SENTINEL},
         ]
-        tail = _render(tokenizer, turns, add_generation_prompt=False).rpartition(_SENTINEL)[2]
-        ids = list(tokenizer.encode(tail, add_special_tokens=False)) if tail else []
+        _, _, tail = _render(tokenizer, turns, add_generation_prompt=False).partition(_SENTINEL)
+        ids = codec.encode_rendered(tail) if tail else []
         special = special_ids(tokenizer)
         for end, token in enumerate(ids):
             if token in special:
                 return ids[: end + 1]
     if tokenizer.eos_token_id is None:
-        raise DataError("the tokenizer has neither a chat template that ends a turn nor an EOS token")
+        raise DataError(
+            "the tokenizer has neither a chat template that ends a turn nor an EOS token"
+        )
     return [tokenizer.eos_token_id]
 
 
-def _cut(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{**m, "content": _SEAM.join(split_literals(m["content"]))} for m in messages]
+def _render_in_pieces(tokenizer: Any, messages: list[dict[str, str]]) -> list[str]:
+    """The rendered prompt, cut inside every control token that a content holds."""
+    contents = "".join(message["content"] for message in messages)
+    if not holds_markup(contents):
+        return [_render(tokenizer, messages, add_generation_prompt=True)]
+    seam = next(mark for mark in map(chr, _PRIVATE_USE) if mark not in contents)
+    cut = [{**m, "content": seam.join(split_literals(m["content"]))} for m in messages]
+    return _render(tokenizer, cut, add_generation_prompt=True).split(seam)
 
 
 def _render(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
@@ -102,4 +114,3 @@ def _render(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_pr
         )
     except TemplateError as error:
         raise DataError(f"the model's chat template refuses this conversation: {error}") from error
-

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aspd_cli.core.markup import SEPARATOR, Block, Document
+from aspd_cli.core.markup import Block, Document
 from aspd_cli.core.tokens import Codec, ControlIds
 from aspd_cli.core.visibility import MAIN, LaneTree, visible
 
 Positions = Literal["same-seq", "same-max"]
-"""How positions go on after a block: as if branches stood one after another, or after the longest."""
+"""How positions go on after a block: branches one after another, or after the longest."""
 
 Ids = tuple[int, ...]
 
@@ -31,8 +31,6 @@ class TokenBranch:
 
     title: Ids
     content: "TokenTree"
-    closed: bool = True
-    """Whether `<|/branch|>` stands at its end; only a decode that is still open lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,6 @@ class TokenBlock:
 
     titles: tuple[Ids, ...]
     branches: tuple[TokenBranch, ...]
-    closed: bool = True
-    """Whether `<|/para|>` stands at its end."""
 
 
 TokenTree = tuple["Ids | TokenBlock", ...]
@@ -143,7 +139,9 @@ class _Writer:
         self.codec, self.positions = codec, positions
         self.lanes = LaneTree()
         self.ids: list[int] = []
-        self.runs: list[tuple[int, int, int, bool, bool]] = []  # length, lane, start, sampled, useful
+        self.runs: list[
+            tuple[int, int, int, bool, bool]
+        ] = []  # length, lane, start, sampled, useful
 
     def write(
         self, lane: int, at: int, ids: Sequence[int], *, sampled: bool, useful: bool = False
@@ -168,15 +166,16 @@ class _Writer:
             at = self.write(lane, at, [control.title, *title, control.title_end], sampled=True)
         start = self.write(lane, at, [control.para], sampled=True)
         extents = []
-        for child, branch in zip(self.lanes.fork(lane, len(block.branches)), block.branches, strict=True):
+        for child, branch in zip(
+            self.lanes.fork(lane, len(block.branches)), block.branches, strict=True
+        ):
             prefix = branch_prefix(branch.title, control, self.codec.separator)
             at = self.write(child, start, prefix, sampled=False)
             at = self.tree(child, at, branch.content)
-            if branch.closed:
-                at = self.write(child, at, [control.branch_end], sampled=True)
+            at = self.write(child, at, [control.branch_end], sampled=True)
             extents.append(at - start)
         at = position_after(start, extents, self.positions)
-        return self.write(lane, at, [control.para_end], sampled=False) if block.closed else at
+        return self.write(lane, at, [control.para_end], sampled=False)
 
     def layout(self) -> Layout:
         runs = np.array(self.runs, dtype=np.int64).reshape(-1, 5)

@@ -5,13 +5,14 @@
     title    := <|title|> T <|/title|>
     branch   := <|branch|> T ": " content <|/branch|>     content := document
 
-`parse(render(d)) == d` for every document. Documents are canonical by construction: neighbouring
-texts are one text and empty texts do not exist.
+`parse(render(d)) == d` for every document that nests at most `MAX_DEPTH` deep. Documents are
+canonical by construction: neighbouring texts are one text and empty texts do not exist.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NoReturn
 
 from aspd_cli.errors import MarkupError
@@ -25,6 +26,9 @@ CONTROL_TOKENS = (BRANCH, BRANCH_END, TITLE, TITLE_END, PARA, PARA_END)
 SEPARATOR = ": "
 """Stands between a branch's title and its content."""
 
+MAX_DEPTH = 32
+"""Blocks within blocks that `parse` accepts: whatever it returns, recursion can walk."""
+
 _CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
 
 
@@ -36,15 +40,15 @@ class Document:
 
     def __post_init__(self) -> None:
         merged: list[str | Block] = []
-        for part in self.parts:
-            if isinstance(part, str) and merged and isinstance(merged[-1], str):
-                merged[-1] += part
-            elif part != "":
-                merged.append(part)
+        for are_texts, run in groupby(self.parts, lambda part: isinstance(part, str)):
+            if are_texts:
+                merged.append("".join(map(str, run)))
+            else:
+                merged.extend(run)
         for part in merged:
             if isinstance(part, str) and (found := _CONTROL.search(part)):
                 raise MarkupError(f"text holds the control token {found[0]}", found.start())
-        object.__setattr__(self, "parts", tuple(merged))
+        object.__setattr__(self, "parts", tuple(part for part in merged if part != ""))
 
     def blocks(self) -> Iterator["Block"]:
         """All blocks in document order, nested ones after the block that holds them."""
@@ -113,10 +117,7 @@ def parse(markup: str) -> Document:
     Raises:
         MarkupError: the string is not in the grammar; gives character offset and reason.
     """
-    try:
-        return _Parser(markup).whole()
-    except RecursionError:
-        raise MarkupError("blocks are nested too deeply") from None
+    return _Parser(markup).whole()
 
 
 def holds_markup(text: str) -> bool:
@@ -139,6 +140,7 @@ class _Parser:
             self.pieces.append((markup[end:], end))
         self.pieces.append(("", len(markup)))  # the end of the string
         self.at = 0
+        self.depth = 0
 
     @property
     def piece(self) -> str:
@@ -174,9 +176,12 @@ class _Parser:
         return Document(tuple(parts))
 
     def block(self) -> Block:
-        titles: list[str] = []
+        if self.depth == MAX_DEPTH:
+            self.fail(f"blocks are nested more than {MAX_DEPTH} deep")
+        self.depth += 1
+        titles: dict[str, None] = {}  # in order, and quick to look up
         while self.piece == TITLE:
-            titles.append(self.title(titles))
+            titles[self.title(titles)] = None
         if len(titles) < 2:
             self.fail("a block needs at least two titles")
         self.take(PARA, "after the titles")
@@ -184,9 +189,10 @@ class _Parser:
         if self.piece == BRANCH:
             self.fail("more branches than titles")
         self.take(PARA_END, "after the branches")
+        self.depth -= 1
         return Block(branches)
 
-    def title(self, earlier: list[str]) -> str:
+    def title(self, earlier: Container[str]) -> str:
         self.take(TITLE, "before a title")
         title = self.piece
         if not title or title in CONTROL_TOKENS:

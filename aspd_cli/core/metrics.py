@@ -4,9 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aspd_cli.core.layout import Layout, TokenBlock, TokenTree
 from aspd_cli.core.visibility import MAIN
+
+Array = NDArray[np.float64]
+
+_DRAWN_AT_ONCE = 4_000_000
+"""Values that the bootstrap holds in memory, so that a million answers do not fill it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,22 @@ class Structure:
     """Tokens of the titles, without their control tokens."""
     blocks: int = 0
     branches: int = 0
+
+    @property
+    def dp(self) -> float:
+        """Degree of parallelism: the share of the tokens that is branch content."""
+        return self.branch_tokens / self.tokens if self.tokens else 0.0
+
+    @property
+    def abn(self) -> float:
+        """Average branch number: branches per block."""
+        return self.branches / self.blocks if self.blocks else 0.0
+
+    @property
+    def ape(self) -> float:
+        """Average parallel efficiency: what branch content is left when its titles are paid."""
+        gain = self.branch_tokens - self.title_tokens
+        return gain / self.branch_tokens if self.branch_tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,18 @@ class AnswerStats:
         return self.tokens / max(self.steps, 1)
 
     @property
+    def estimated_speedup(self) -> float | None:
+        """Time that serial decoding would have taken, over the time taken; None without a measure.
+
+        Prices every token of the answer at this answer's own mean step with a single lane.
+        """
+        single = self.steps - self.parallel_steps - 1  # the first step is the prompt's
+        if single < 1 or not self.time_s:
+            return None
+        step_s = (self.time_s - self.ttft_s - self.parallel_s) / single
+        return (self.ttft_s + (self.tokens - 1) * step_s) / self.time_s
+
+    @property
     def tps(self) -> float:
         """Useful tokens a second over the whole answer."""
         return self.useful_tokens / self.time_s if self.time_s else 0.0
@@ -73,13 +107,12 @@ class AnswerStats:
         """1 - useful/tokens: the share of tokens that the reader does not see."""
         return 1 - self.useful_tokens / self.tokens if self.tokens else 0.0
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         """All fields and derived measures, JSON-ready."""
-        derived = {
-            name: round(float(getattr(self, name)), 4)
-            for name in ("ideal_speedup", "tps", "p_tps", "markup_overhead")
-        }
-        return {**asdict(self), **derived}
+        names = ("ideal_speedup", "estimated_speedup", "tps", "p_tps", "markup_overhead")
+        derived = {name: getattr(self, name) for name in names}
+        rounded = {name: None if v is None else round(v, 4) for name, v in derived.items()}
+        return {**asdict(self), **rounded}
 
 
 def structure(tree: TokenTree, layout: Layout) -> Structure:
@@ -103,22 +136,61 @@ def _blocks(tree: TokenTree) -> Iterator[TokenBlock]:
                 yield from _blocks(branch.content)
 
 
+Interval = tuple[float, float, float]
+"""A measure over many answers and its bootstrap 95% interval: value, low, high."""
+
+
+def parallelism(
+    answers: Sequence[Structure], *, samples: int = 2000, seed: int = 0
+) -> dict[str, Interval]:
+    """`ppd`, `dp`, `abn` and `ape` of many answers, each with its interval; NaN where undefined.
+
+    DP, ABN and APE are ratios of sums: every token, or block, weighs the same in whatever answer
+    it stands. The interval draws whole answers.
+    """
+    fields = ("tokens", "branch_tokens", "title_tokens", "blocks", "branches")
+    counts = np.array([[getattr(a, f) for f in fields] for a in answers], dtype=float)
+    tokens, branch, title, blocks, branches = counts.reshape(-1, len(fields)).T  # (N,) each
+    parts = {
+        "ppd": ((blocks > 0).astype(float), np.ones_like(blocks)),
+        "dp": (branch, tokens),
+        "abn": (branches, blocks),
+        "ape": (branch - title, branch),
+    }
+
+    def ratio(above: Array, below: Array) -> Interval:
+        def of(rows: Array) -> Array:
+            at = rows.astype(int)
+            total = below[at].sum(axis=-1)
+            share: Array = above[at].sum(axis=-1) / np.where(total, total, np.nan)
+            return share
+
+        return bootstrap(range(len(answers)), of, samples=samples, seed=seed)
+
+    return {name: ratio(*sums) for name, sums in parts.items()}
+
+
 def bootstrap(
     values: Sequence[float],
-    statistic: Callable[[np.ndarray], np.ndarray] | None = None,
+    statistic: Callable[[Array], Array] | None = None,
     *,
     samples: int = 2000,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    """(value, low, high): a statistic of `values` and its bootstrap 95% interval (percentile).
+) -> Interval:
+    """A statistic of `values` and its bootstrap 95% interval (percentile).
 
     Args:
-        statistic: maps (..., N) to (...); the mean when None.
+        statistic: maps (..., N) to (...); the mean when None. NaN where it is undefined: a draw
+            that has none is left out, and without a value there is no interval.
     """
     data = np.asarray(values, dtype=float)
-    if data.size == 0:
-        return float("nan"), float("nan"), float("nan")
     reduce = statistic or (lambda rows: rows.mean(axis=-1))
-    draws = np.random.default_rng(seed).integers(0, data.size, (samples, data.size))
-    low, high = np.percentile(reduce(data[draws]), [2.5, 97.5])
-    return float(reduce(data)), float(low), float(high)
+    value = float(reduce(data)) if data.size else float("nan")
+    if np.isnan(value):
+        return value, value, value
+    random = np.random.default_rng(seed)
+    rows = max(1, _DRAWN_AT_ONCE // data.size)
+    sizes = [min(rows, samples - done) for done in range(0, samples, rows)]
+    drawn = [reduce(data[random.integers(0, data.size, (size, data.size))]) for size in sizes]
+    low, high = np.nanpercentile(np.concatenate(drawn), [2.5, 97.5])
+    return value, float(low), float(high)

@@ -1,8 +1,10 @@
 """Token ids: the six control tokens of a tokenizer, and text as pieces that can be appended."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR
@@ -28,15 +30,15 @@ class ControlIds:
 
     @classmethod
     def of(cls, tokenizer: Any) -> "ControlIds":
-        """Raises `ModelError` when a control token is not exactly one token."""
-        missing = [t for t in CONTROL_TOKENS if len(_encode(tokenizer, t)) != 1]
-        if missing:
+        """Raises `ModelError` when a control token is not in the vocabulary."""
+        ids = _ids_of(tokenizer, CONTROL_TOKENS)
+        if missing := [t for t in CONTROL_TOKENS if t not in ids]:
             raise ModelError(
-                f"the tokenizer does not hold the control tokens {' '.join(missing)}: add them and teach "
-                "them to the model with `aspd train`, load an adapter that has them with --adapter, or "
-                "decode with --plain"
+                f"the tokenizer does not hold the control tokens {' '.join(missing)}: add them and "
+                "teach them to the model with `aspd train`, load an adapter that has them with "
+                "--adapter, or decode with --plain"
             )
-        return cls(*(_encode(tokenizer, t)[0] for t in CONTROL_TOKENS))
+        return cls(*(ids[t] for t in CONTROL_TOKENS))
 
 
 def add_control_tokens(tokenizer: Any) -> int:
@@ -57,19 +59,24 @@ class Codec:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._anchor_id: int | None = tokenizer.eos_token_id
         self._special = special_ids(tokenizer)
-        anchors = [tokenizer.eos_token] if tokenizer.eos_token else []
+        special = tokenizer.convert_ids_to_tokens(sorted(self._special))
+        self._literals = _any_of({*CONTROL_TOKENS, *special})
+        eos = tokenizer.eos_token
+        self._head = [tokenizer.eos_token_id] if eos else _encode(tokenizer, "|")
+        self._head_text = self._text(self._head)
         self._anchors = [
             anchor
-            for anchor in [*anchors, "\n", "|"]
+            for anchor in [*([eos] if eos else []), "\n", "|"]
             if self.decode(self._after(anchor, "a b")) == "a b"
         ]
+        names = {f"<0x{byte:02X}>": byte for byte in range(256)}
+        self._bytes = {i: names[t] for t, i in _ids_of(tokenizer, names).items()}
         self._bare = self.decode(_encode(tokenizer, "a b")) == "a b"
         if not self._bare and not self._anchors:
             raise ModelError(
-                f"{type(tokenizer).__name__} cannot encode text as a continuation: its decoding of 'a b' is "
-                f"{self.decode(_encode(tokenizer, 'a b'))!r}"
+                f"{type(tokenizer).__name__} cannot encode text as a continuation: it makes "
+                f"{self.decode(_encode(tokenizer, 'a b'))!r} of 'a b'"
             )
 
     @cached_property
@@ -83,30 +90,42 @@ class Codec:
         return self.encode(SEPARATOR)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one piece, without special tokens; control tokens in it are plain text."""
+        """The ids of one piece; control and other special tokens in it are plain text."""
         ids: list[int] = []
-        for piece in split_literals(text):
-            ids += self._encode_piece(piece)
+        for piece in _cut(text, self._literals):
+            ids += self.encode_rendered(piece)
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids that follow other tokens; special tokens are left out."""
-        kept = [i for i in ids if i not in self._special]
-        if not kept:
-            return ""
-        if self._anchor_id is None:
-            return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
-        text = self.tokenizer.decode([self._anchor_id, *kept], clean_up_tokenization_spaces=False)
-        return str(text)[len(self.tokenizer.eos_token) :]
-
-    def _encode_piece(self, text: str) -> list[int]:
+    def encode_rendered(self, text: str) -> list[int]:
+        """The ids of a piece of a rendered chat template: special tokens in it are meant."""
         if self._bare:
             return _encode(self.tokenizer, text)
         for anchor in self._anchors:
             ids = self._after(anchor, text)
-            if self.decode(ids) == text:
+            if self._continuation(ids) == text:
                 return ids
         return self._after(self._anchors[0], text)  # normalising tokenizers may change the text
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids that follow other tokens; special tokens are left out."""
+        kept = [i for i in ids if i not in self._special]
+        text = self._continuation(kept) if kept else ""
+        return self._decode_bytes(kept) if REPLACEMENT in text and self._bytes else text
+
+    def _decode_bytes(self, ids: list[int]) -> str:
+        """Byte tokens put together here: the libraries give up a whole run for one bad byte."""
+        return "".join(
+            bytes(self._bytes[i] for i in run).decode(errors="replace")
+            if are_bytes
+            else self._continuation(list(run))
+            for are_bytes, run in groupby(ids, self._bytes.__contains__)
+        )
+
+    def _continuation(self, ids: list[int]) -> str:
+        return self._text([*self._head, *ids])[len(self._head_text) :]
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _after(self, anchor: str, text: str) -> list[int]:
         head, ids = _encode(self.tokenizer, anchor), _encode(self.tokenizer, anchor + text)
@@ -115,45 +134,64 @@ class Codec:
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
     """The ids that stand for no text: EOS, padding, turn markers, control tokens."""
-    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    added = {
+        i
+        for i, token in tokenizer.added_tokens_decoder.items()
+        if token.special or token.content in CONTROL_TOKENS
+    }
     return frozenset(tokenizer.all_special_ids) | added
 
 
 def split_literals(text: str) -> list[str]:
-    """`text` cut inside every control token, so that no piece holds one (`<|para|>` -> `<`, `|para|>`)."""
-    pieces, rest = [], text
-    while True:
-        found = min((at for t in CONTROL_TOKENS if (at := rest.find(t)) >= 0), default=-1)
-        if found < 0:
-            return [*pieces, rest] if rest else pieces
-        pieces.append(rest[: found + 1])
-        rest = rest[found + 1 :]
+    """`text` cut so that no piece holds a control token (`<|para|>` -> `<`, `|para|>`)."""
+    return _cut(text, _CONTROL)
 
 
 class StreamDecoder:
     """Turns the tokens of one lane into text as they come, and never emits half a character."""
 
     def __init__(self, codec: Codec) -> None:
-        self.codec = codec
-        self.ids: list[int] = []
-        self._start = self._read = 0  # ids[_start:_read] is context whose text was emitted
+        self._codec = codec
+        self._pending: list[int] = []
 
     def push(self, token: int) -> str:
         """The text that `token` completes; empty while a character is incomplete."""
-        self.ids.append(token)
-        return self._emit(final=False)
+        self._pending.append(token)
+        text = self._codec.decode(self._pending)
+        if text.endswith(REPLACEMENT):
+            return ""
+        self._pending.clear()
+        return text
 
     def flush(self) -> str:
         """What is left at the end of the lane, incomplete characters as U+FFFD."""
-        return self._emit(final=True)
+        text = self._codec.decode(self._pending)
+        self._pending.clear()
+        return text
 
-    def _emit(self, *, final: bool) -> str:
-        before = self.codec.decode(self.ids[self._start : self._read])
-        after = self.codec.decode(self.ids[self._start :])
-        if after.endswith(REPLACEMENT) and not final:
-            return ""
-        self._start, self._read = self._read, len(self.ids)
-        return after[len(before) :]
+
+def _ids_of(tokenizer: Any, tokens: Iterable[str]) -> dict[str, int]:
+    """The ids of those tokens that the vocabulary holds."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens}
+    unknown = (None, tokenizer.unk_token_id)
+    return {token: i for token, i in ids.items() if i not in unknown}
+
+
+def _any_of(literals: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(t) for t in literals if len(t) > 1))
+
+
+_CONTROL = _any_of(CONTROL_TOKENS)
+
+
+def _cut(text: str, literals: re.Pattern[str]) -> list[str]:
+    """The pieces of `text`, cut after the first character of every literal."""
+    pieces, start, found = [], 0, literals.search(text)
+    while found:
+        cut = found.start() + 1
+        pieces.append(text[start:cut])
+        start, found = cut, literals.search(text, cut)
+    return [*pieces, text[start:]] if text[start:] else pieces
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -74,7 +74,7 @@ def batch_mask(
     width = sees.shape[-1]
     real = lanes >= 0
     lane = lanes.clamp(min=0)
-    # Two plain gathers; a fancy index with three (B, T, T) index tensors takes ten times the memory.
+    # Two plain gathers: a fancy index with three (B, T, T) tensors takes ten times the memory.
     rows = sees.gather(1, lane[:, :, None].expand(batch, tokens, width))  # (B, T, L)
     mask = rows.gather(2, lane[:, None, :].expand(batch, tokens, tokens))  # (B, T, T)
     mask &= real[:, :, None] & real[:, None, :]
