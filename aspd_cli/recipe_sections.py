@@ -45,6 +45,8 @@ class DataSection(Section):
     """Longest sequence in tokens, prompt included; longer records are left out; null: no limit."""
     examples: int = Field(10_000, ge=1)
     """How many questions `synth` makes for training."""
+    mix: dict[Literal["math", "rag", "general", "chain", "other"], float] | None = None
+    """Shares of the families in what `synth` makes, as in {math: 1, rag: 2}; null: its own mix."""
     exercises: int = Field(0, ge=0)
     """How many pages of practice in copying and sums `synth` adds, for a model from scratch."""
     seed: int = Field(0, ge=0)
@@ -88,6 +90,8 @@ class TrainingSection(Section):
     """Compute in bfloat16 (mixed precision)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+    save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Number format of the finished weights; null keeps that of the training."""
     loss_on_prompt: bool = False
     """Take the loss on prompt tokens too: for models trained from scratch."""
 
