@@ -13,45 +13,80 @@ import torch
 from aspd_cli.errors import ModelError
 
 _PREFIX = "base_model.model."
-_PLAIN = {"use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "modules_to_save": None}
-_PATTERNS = ("rank_pattern", "alpha_pattern")
+_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+_NEUTRAL = {
+    *("r", "lora_alpha", "lora_dropout", "trainable_token_indices"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("base_model_name_or_path", "revision", "auto_mapping", "task_type", "inference_mode"),
+    *("peft_type", "peft_version", "megatron_core", "qalora_group_size"),
+}
+"""Settings of any value under which a plain merge is right."""
+
+_PLAIN: dict[str, list[object]] = {"bias": ["none"], "init_lora_weights": [True, "gaussian"]}
+"""Settings with the values under which it is; every other setting must be off."""
 
 
-def merge_adapter(model: torch.nn.Module, path: Path) -> torch.nn.Module:
-    """The model with the adapter at `path` merged into it.
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of an adapter. Raises `ModelError` when there is none to read."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is not an adapter directory: {error}") from error
+    if not isinstance(config, dict) or "peft_type" not in config:
+        raise ModelError(f"{folder}/adapter_config.json is not the configuration of an adapter")
+    return config
+
+
+def reason(error: Exception) -> str:
+    """What a library says went wrong, as part of a sentence: its first line that says something."""
+    lines = iter(line.strip() for line in str(error).splitlines() if line.strip())
+    said = next(lines, type(error).__name__)
+    return f"{said} {next(lines, '')}" if said.endswith(":") else said
+
+
+def merge_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """The model with the adapter in `folder` merged into it.
 
     Raises:
         ModelError: the adapter cannot be read or belongs to another architecture.
     """
+    config = read_config(folder)
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise ModelError(f"{folder} holds no {_WEIGHTS[0]}: it is not an adapter directory")
     try:
-        config = json.loads((path / "adapter_config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not an adapter directory: {error}") from error
-    plain = config.get("peft_type") == "LORA" and not any(config.get(name) for name in _PATTERNS)
-    plain = plain and all(config.get(name, value) == value for name, value in _PLAIN.items())
-    weights = path / "adapter_model.safetensors"
-    if not (plain and weights.is_file()):
-        return _merge_with_peft(model, path)
-    from safetensors.torch import load_file
-
-    scale = config["lora_alpha"] / config["r"]
-    tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(weights).items()}
-    if not all(name.endswith(_KNOWN) for name in tensors):
-        return _merge_with_peft(model, path)
-    try:
-        _merge(model, tensors, scale, config.get("trainable_token_indices"))
-    except (AttributeError, KeyError, RuntimeError, IndexError) as error:
-        fault = f"the adapter {path} does not fit {type(model).__name__}: {error}"
+        if _is_plain(config) and (weights := _plain_tensors(folder)):
+            _merge(model, weights, config)
+            return model
+        return _merge_with_peft(model, folder)
+    except Exception as error:  # safetensors and PEFT have exceptions of their own
+        fault = f"the adapter {folder} does not fit {type(model).__name__}: {reason(error)}"
         raise ModelError(fault) from error
-    return model
+
+
+def _is_plain(config: dict[str, Any]) -> bool:
+    return config["peft_type"] == "LORA" and all(
+        not value or name in _NEUTRAL or value in _PLAIN.get(name, [])
+        for name, value in config.items()
+    )
 
 
 _A, _B, _ROWS = ".lora_A.weight", ".lora_B.weight", ".token_adapter.trainable_tokens_delta"
-_KNOWN = (_A, _B, _ROWS)
+
+
+def _plain_tensors(folder: Path) -> dict[str, Any] | None:
+    """The adapter's tensors by name in the base model; None when one is of another kind."""
+    from safetensors.torch import load_file
+
+    file = folder / _WEIGHTS[0]
+    tensors = load_file(file) if file.is_file() else {}
+    known = all(name.endswith((_A, _B, _ROWS)) for name in tensors)
+    return {name.removeprefix(_PREFIX): t for name, t in tensors.items()} if known else None
 
 
 @torch.no_grad()
-def _merge(model: Any, tensors: dict[str, Any], scale: float, token_ids: Any) -> None:
+def _merge(model: Any, tensors: dict[str, Any], config: dict[str, Any]) -> None:
+    scale = config["lora_alpha"] / config["r"]
     for name, tensor in tensors.items():
         if name.endswith(_A):
             module = name.removesuffix(_A)
@@ -60,15 +95,22 @@ def _merge(model: Any, tensors: dict[str, Any], scale: float, token_ids: Any) ->
         elif name.endswith(_ROWS):
             module = name.removesuffix(_ROWS)
             weight = model.get_submodule(module).weight
-            by_module = isinstance(token_ids, dict)
-            rows = token_ids[module.rpartition(".")[2]] if by_module else token_ids
-            weight[rows] = tensor.to(weight)
+            weight[_token_ids(config["trainable_token_indices"], module)] = tensor.to(weight)
 
 
-def _merge_with_peft(model: torch.nn.Module, path: Path) -> torch.nn.Module:
+def _token_ids(trained: dict[str, list[int]] | list[int], module: str) -> list[int]:
+    """The rows of `module` that were trained: listed by the end of its name, or for embeddings."""
+    if isinstance(trained, list):
+        return trained
+    return next(ids for name, ids in trained.items() if f".{module}".endswith(f".{name}"))
+
+
+def _merge_with_peft(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
     from peft import PeftModel
 
-    try:
-        return PeftModel.from_pretrained(model, str(path)).merge_and_unload()  # type: ignore[no-any-return]
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        raise ModelError(f"the adapter {path} cannot be merged: {error}") from error
+    wrapped = PeftModel.from_pretrained(model, str(folder))
+    # Loaded once more for what PEFT says about it: tensors that fit nowhere are dropped in silence.
+    loaded = wrapped.load_adapter(str(folder), "default")
+    if loaded.unexpected_keys:
+        raise ValueError(f"it has tensors for what the model lacks: {loaded.unexpected_keys[0]}")
+    return wrapped.merge_and_unload()  # type: ignore[no-any-return]

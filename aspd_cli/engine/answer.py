@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aspd_cli.core.layout import Positions, branch_prefix, position_after
 from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import MAIN, LaneTree
+from aspd_cli.engine.document import defuse
 from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
 from aspd_cli.engine.grammar import Choice, Grammar, Stage
 from aspd_cli.engine.lane import Lane, OpenBlock, TextStream
@@ -48,6 +49,8 @@ class Answer:
         self.main.position = len(prompt_ids)
         self.pending = [Pending(self.main, prompt_ids, 0, samples=True)]
         self.tokens = 0
+        self.awaited = 0
+        """Lanes of the step under way whose token has not been taken yet."""
         self.open_branches = self.open_blocks = self.blocks = 0
         self.end_ids: list[int] = []
         self.finish_reason: str | None = None
@@ -69,6 +72,7 @@ class Answer:
     def drain(self) -> list[Pending]:
         """The tokens of the next step."""
         pending, self.pending = self.pending, []
+        self.awaited = sum(each.samples for each in pending)
         return pending
 
     def choice(self, lane: Lane) -> Choice:
@@ -83,6 +87,7 @@ class Answer:
 
     def accept(self, lane: Lane, token: int) -> Iterator[Event]:
         """Takes a sampled token."""
+        self.awaited -= 1
         if self.finish_reason or lane.closed:
             return
         control = self.grammar.control
@@ -159,7 +164,7 @@ class Answer:
         distinct = [title for i, title in enumerate(titles) if texts[i] not in texts[:i]]
         prefixes = [branch_prefix(t, control, self.codec.separator) for t in distinct]
         # Each branch: its prefix, one token of content, <|/branch|>; then <|/para|>.
-        if sum(len(p) + 2 for p in prefixes) + 1 > self.remaining:
+        if sum(len(p) + 2 for p in prefixes) + 1 > self.remaining - self.awaited:
             self.finish("length")
             return
         self._feed(lane, [control.para], samples=False)
@@ -196,10 +201,10 @@ class Answer:
         self.open_branches -= 1
         lane.closed = True
         yield Close(lane.id)
-        if self.stopped:
+        block, parent = lane.block, lane.parent
+        if parent.closed:  # a stop string ended what would come after the block
             self._finish_when_all_closed()
             return
-        block, parent = lane.block, lane.parent
         waiting = [branch for branch in block.branches if not branch.closed]
         if waiting:
             if self.options.mode == "serial":
@@ -234,4 +239,4 @@ class Answer:
             yield Text(lane.id, shown)
 
     def _title_texts(self, lane: Lane) -> list[str]:
-        return [self.codec.decode(title) for title in lane.titles]
+        return [defuse(self.codec.decode(title)) for title in lane.titles]

@@ -30,6 +30,17 @@ WIDE = 64
 """A row with more tokens than this in a step gets an attention call of its own."""
 
 
+_FOREIGN = {
+    "s_aux": "attention sinks",
+    "sinks": "attention sinks",
+    "position_bias": "a position bias",
+    "alibi": "ALiBi",
+    "indices": "sparse attention",
+    "block_indices": "sparse attention",
+}
+"""Arguments of attention functions that change what is attended to, and that we do not compute."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowSpan:
     """The tokens of one row in a step: packed at `start:stop`, cached from slot `slot` on."""
@@ -97,6 +108,8 @@ class StepPlan:
     groups: list[RowGroup]
     rows: NDArray[np.int64]  # (N) row of each token
     slots: NDArray[np.int64]  # (N) slot of each token in its row
+    windows: set[int | None] = field(default_factory=set)
+    """Sliding windows that the model's layers have asked for."""
 
     @cached_property
     def index(self) -> tuple[Tensor, Tensor]:
@@ -140,9 +153,12 @@ def lane_attention(
         raise ModelError(
             f"{type(module).__name__} belongs to an aspd decoder: load a second copy to call it"
         )
-    for name in ("s_aux", "position_bias", "alibi"):
+    for name, what in _FOREIGN.items():
         if kwargs.get(name) is not None:
-            raise ModelError(f"{type(module).__name__} uses {name}, which aspd does not compute")
+            raise ModelError(f"{type(module).__name__} uses {what}, which aspd does not compute")
+    if attention_mask is not None:
+        raise ModelError(f"{type(module).__name__} makes a mask of its own, which aspd would lose")
+    plan.windows.add(sliding_window)
     heads, kv_heads = query.shape[1], key.shape[1]
     out = query.new_empty(query.shape[2], heads, value.shape[-1])  # (N, H, D)
     for group in plan.groups:

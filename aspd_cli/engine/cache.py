@@ -166,7 +166,7 @@ class LaneCache(Cache):
         return max(self.used)
 
 
-class _LaneLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class _LaneLayer(CacheLayerMixin):
     """Keys and values of one layer: (R, Hk, capacity, D) each, made at the first step."""
 
     def __init__(self, cache: LaneCache) -> None:

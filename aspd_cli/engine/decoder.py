@@ -1,6 +1,6 @@
 """The decoder: one model ready to decode, and the calls a user makes on it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -68,6 +68,12 @@ class Decoder:
         return tuple(dict.fromkeys([end_of_turn(self.codec)[-1], *listed]))
 
     @cached_property
+    def nameless(self) -> list[int]:
+        """Ids with a logit but without a token, as in vocabularies padded to a round number."""
+        named = set(self.codec.tokenizer.get_vocab().values())
+        return [i for i in range(self.vocabulary) if i not in named or i >= self.known_ids]
+
+    @cached_property
     def exempt(self) -> frozenset[int]:
         """Ids that the repetition penalty leaves alone: they are structure, not text."""
         return special_ids(self.codec.tokenizer) | frozenset(self.ends)
@@ -78,8 +84,8 @@ class Decoder:
         """Answers to prompts, in their order.
 
         Args:
-            prompts: a string, or a list whose items are strings or conversations (lists of messages
-                with `role` and `content`).
+            prompts: a string, a conversation (list of messages with `role` and `content`), or a
+                list of strings and conversations.
             batch_size: most prompts decoded at once; each is admitted as another finishes.
             options: fields of `GenerationOptions`: mode, system, max_new_tokens, max_branch_tokens,
                 temperature, top_k, top_p, min_p, repetition_penalty, stop, seed, max_branches,
@@ -90,7 +96,8 @@ class Decoder:
             DataError: a prompt is empty or malformed.
             ModelError: a prompt does not fit the context, or the model lacks control tokens.
         """
-        batch: list[Any] = [prompts] if isinstance(prompts, str) else list(prompts)
+        one = isinstance(prompts, str) or any(isinstance(item, Mapping) for item in prompts)
+        batch: list[Any] = [prompts] if one else list(prompts)
         outputs = dict(self.generate_iter(batch, batch_size=batch_size, **options))
         return [outputs[index] for index in range(len(batch))]
 

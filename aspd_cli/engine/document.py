@@ -1,6 +1,8 @@
 """From what was decoded to a document: ids to text, always well formed."""
 
-from aspd_cli.core.layout import TokenBlock, TokenTree
+from collections.abc import Iterator
+
+from aspd_cli.core.layout import Ids, TokenBlock, TokenTree
 from aspd_cli.core.markup import CONTROL_TOKENS, Block, Branch, Document
 from aspd_cli.core.tokens import Codec
 
@@ -11,21 +13,39 @@ def to_document(tree: TokenTree, codec: Codec) -> Document:
     """The document of a decoded token tree.
 
     A block of a single branch (the model announced one title over and over) becomes its content.
-    A control token that the model spelled out in ordinary tokens gets a zero-width space after its
-    `<`, because text may not hold control tokens.
+    Control tokens that the model spelled out in ordinary tokens are defused.
     """
     parts: list[str | Block] = []
-    for part in tree:
-        if not isinstance(part, TokenBlock):
-            parts.append(_text(codec, part))
-            continue
-        contents = [to_document(branch.content, codec) for branch in part.branches]
-        if len(contents) < 2:
-            parts += [p for content in contents for p in content.parts]
-            continue
-        titles = [_text(codec, branch.title) for branch in part.branches]
-        parts.append(Block(tuple(map(Branch, titles, contents))))
+    for part in _unwrapped(tree):
+        if isinstance(part, TokenBlock):
+            titles = [defuse(codec.decode(branch.title)) for branch in part.branches]
+            contents = [to_document(branch.content, codec) for branch in part.branches]
+            parts.append(Block(tuple(map(Branch, titles, contents))))
+        elif parts and isinstance(parts[-1], str):
+            parts[-1] = defuse(parts[-1] + codec.decode(part))
+        else:
+            parts.append(defuse(codec.decode(part)))
     return Document(tuple(parts))
+
+
+def defuse(text: str) -> str:
+    """`text` with a zero-width space before the `>` of each control token that it spells.
+
+    Text may not hold control tokens. The mark stands near the end so that a stream which has
+    already shown the beginning of one need not take it back.
+    """
+    for token in CONTROL_TOKENS:
+        text = text.replace(token, token[:-1] + _ZERO_WIDTH + token[-1])
+    return text
+
+
+def _unwrapped(tree: TokenTree) -> Iterator[Ids | TokenBlock]:
+    """The parts of a tree, with the content of each single branch in place of its block."""
+    for part in tree:
+        if isinstance(part, TokenBlock) and len(part.branches) == 1:
+            yield from _unwrapped(part.branches[0].content)
+        else:
+            yield part
 
 
 def truncate(document: Document, length: int) -> Document:
@@ -49,10 +69,3 @@ def _truncate(document: Document, left: int) -> tuple[Document, int]:
             branches.append(Branch(branch.title, content))
         parts.append(Block(tuple(branches)))
     return Document(tuple(parts)), max(left, 0)
-
-
-def _text(codec: Codec, ids: tuple[int, ...]) -> str:
-    text = codec.decode(ids)
-    for token in CONTROL_TOKENS:
-        text = text.replace(token, token[0] + _ZERO_WIDTH + token[1:])
-    return text

@@ -56,7 +56,8 @@ class Output:
     finish_reason: str
     """"stop": end of turn or a stop string. "length": a budget closed something."""
     token_ids: list[int]
-    """The answer in document order, forced tokens and the end of turn included."""
+    """The answer in document order, forced tokens and the end of turn included. As decoded: a stop
+    string cuts the text, not these."""
     stats: "AnswerStats"
 
 

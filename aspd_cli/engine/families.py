@@ -23,8 +23,8 @@ def check_family(config: Any) -> None:
     kinds = set(getattr(text, "layer_types", None) or _ATTENTION)
     if foreign := sorted(kinds - _ATTENTION):
         raise ModelError(
-            f"{name} has layers of kind {', '.join(foreign)}, which keep one running state for the "
-            "whole sequence: branches could not be kept apart"
+            f"{name} has layers of kind {', '.join(foreign)}: branches can be kept apart only in "
+            "full and in sliding attention"
         )
     if getattr(text, "alibi", False):
         raise ModelError(f"{name} uses ALiBi, which counts distance by index, not by position ids")
@@ -42,6 +42,16 @@ def context_length(config: Any) -> int | None:
             limits.append(original or getattr(text, "original_max_position_embeddings", None))
     known = [int(limit) for limit in limits if limit]
     return min(known) if known else None
+
+
+def sliding_window(config: Any) -> int | None:
+    """The window of those layers that have one, in positions; None when it never cuts."""
+    text = config.get_text_config(decoder=True)
+    kinds = getattr(text, "layer_types", None)
+    window = getattr(text, "sliding_window", None)
+    if not window or (kinds is not None and "sliding_attention" not in kinds):
+        return None
+    return window if window < (context_length(config) or window + 1) else None
 
 
 def _rope(text: Any) -> Iterator[dict[str, Any]]:

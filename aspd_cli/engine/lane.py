@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aspd_cli.core.layout import Ids, TokenBlock, TokenBranch, TokenTree
+from aspd_cli.core.markup import CONTROL_TOKENS
 from aspd_cli.core.tokens import Codec, StreamDecoder
+from aspd_cli.engine.document import defuse
 from aspd_cli.engine.grammar import Stage
+
+_SPELLED = max(map(len, CONTROL_TOKENS)) - 1
+"""Characters of a text in which a control token may have begun."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,7 +74,7 @@ class TextStream:
     def __init__(self, codec: Codec, stop: Sequence[str]) -> None:
         self._codec, self._stop = codec, stop
         self._decoder = StreamDecoder(codec)
-        self._held = ""
+        self._held = self._tail = ""
         self.stopped = False
 
     def push(self, token: int) -> str:
@@ -79,11 +84,13 @@ class TextStream:
     def flush(self) -> str:
         """Ends a run of text: shows what was held back."""
         shown = self._show(self._decoder.flush()) + self._held
-        self._held = ""
+        self._held = self._tail = ""
         self._decoder = StreamDecoder(self._codec)
         return shown
 
     def _show(self, text: str) -> str:
+        spelled = defuse(self._tail + text)
+        text, self._tail = spelled[len(self._tail) :], spelled[-_SPELLED:]
         if not self._stop or self.stopped:
             return "" if self.stopped else text
         text = self._held + text

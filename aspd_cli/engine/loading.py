@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from aspd_cli.core.layout import Positions
 from aspd_cli.core.markup import CONTROL_TOKENS
 from aspd_cli.core.tokens import ControlIds
-from aspd_cli.engine.adapter import merge_adapter
+from aspd_cli.engine.adapter import merge_adapter, read_config, reason
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.errors import ModelError
 
@@ -45,43 +46,77 @@ def load(
     if adapter is None and (source / "adapter_config.json").is_file():
         path, adapter = _base_of(source), source
     chosen = _device(device)
-    model, tokenizer = _load_base(str(path), _dtype(dtype, chosen))
-    settings = _settings(Path(path))
-    if adapter is not None:
-        folder = _fetch(str(adapter))
-        settings |= _settings(folder)
+    number = _dtype(dtype, chosen)
+    folder = None if adapter is None else _fetch(str(adapter))
+    model, tokenizer, settings = _load_base(str(path), number)
+    if folder is not None:
+        settings |= _settings(folder / SETTINGS)
         tokenizer = _adapter_tokenizer(folder) or tokenizer
         _resize(model, tokenizer)
         model = merge_adapter(model, folder)
     try:
         model = model.to(chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the device {chosen} cannot be used: {error}") from error
-    return Decoder(
-        model,
-        tokenizer,
-        positions=settings.get("positions", "same-seq"),
-        max_depth=int(settings.get("max_depth", 1)),
-    )
+    return Decoder(model, tokenizer, **settings)
 
 
-def _load_base(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def _load_base(path: str, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
+    """Model, tokenizer and settings of a directory or a hub id."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import cached_file
 
-    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
+    local, place = Path(path).is_dir(), f"{path!r}"
+    if not local:
+        place += " (there is no such directory, so the hub was asked)"
+    elif not (Path(path) / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json: it is not a model directory")
+    only_files = local or not _hub_answers(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="eager")
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"cannot load a model from {path!r}: {reason}") from error
-    return model, tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=only_files)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation="eager",
+            local_files_only=only_files,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        settings = cached_file(
+            path,
+            SETTINGS,
+            local_files_only=only_files,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    except Exception as error:  # whatever a damaged file makes of the libraries that read it
+        raise ModelError(f"cannot load a model from {place}: {reason(error)}") from error
+    model, report = loaded
+    unfit = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if unfit:
+        raise ModelError(
+            f"the weights in {path!r} do not fit their config.json: {len(unfit)} tensors of "
+            f"{type(model).__name__} are missing or of another shape, {min(unfit)} for one"
+        )
+    return model, tokenizer, _settings(Path(settings)) if settings else {}
+
+
+def _hub_answers(repository: str) -> bool:
+    """Whether the hub can be asked: without a network each of its files would be tried for long."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(repository, timeout=10)
+    except HfHubHTTPError:
+        return True  # it said no; what, the libraries tell better
+    except Exception:  # no network, no name, or told to be offline
+        return False
+    return True
 
 
 def _base_of(adapter: Path) -> str:
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    base = config.get("base_model_name_or_path")
+    base = read_config(adapter).get("base_model_name_or_path")
     if not base:
         raise ModelError(f"{adapter} does not name its base: pass --model BASE --adapter {adapter}")
     return str(base)
@@ -107,7 +142,11 @@ def _adapter_tokenizer(folder: Path) -> Any | None:
 
     if not (folder / "tokenizer_config.json").is_file():
         return None
-    return AutoTokenizer.from_pretrained(str(folder))
+    try:
+        return AutoTokenizer.from_pretrained(str(folder))
+    except Exception as error:  # as for the base
+        fault = f"cannot load the tokenizer of the adapter {folder}: {reason(error)}"
+        raise ModelError(fault) from error
 
 
 def _resize(model: Any, tokenizer: Any) -> None:
@@ -122,9 +161,21 @@ def _has_all(tokenizer: Any) -> bool:
     return all(token in vocabulary for token in CONTROL_TOKENS)
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    file = folder / SETTINGS
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
+def _settings(file: Path) -> dict[str, Any]:
+    """Those arguments of a decoder that the file names."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{file} must hold an object with `positions` and `max_depth`")
+    settings = {name: found[name] for name in ("positions", "max_depth") if name in found}
+    if settings.get("positions", "same-seq") not in get_args(Positions):
+        raise ModelError(f"{file}: positions must be {' or '.join(get_args(Positions))}")
+    depth = settings.get("max_depth", 1)
+    if not isinstance(depth, int) or depth < 1:
+        raise ModelError(f"{file}: max_depth must be a whole number from 1 up, not {depth!r}")
+    return settings
 
 
 def _device(name: str | None) -> torch.device:

@@ -37,8 +37,16 @@ class Draw:
 class Sampler:
     """Samples one token for each lane under one set of options."""
 
-    def __init__(self, options: GenerationOptions, vocabulary: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        options: GenerationOptions,
+        vocabulary: int,
+        device: torch.device,
+        nameless: Sequence[int] = (),
+    ) -> None:
+        """`nameless`: ids that are never sampled, because the tokenizer has no token for them."""
         self.options, self.vocabulary, self.device = options, vocabulary, device
+        self._nameless = list(nameless)
         self._rows: dict[Choice, int] = {}
         self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
         self._warpers = _warpers(options)
@@ -69,20 +77,21 @@ class Sampler:
     def _row(self, choice: Choice) -> int:
         if choice not in self._rows:
             bias = torch.full((self.vocabulary,), float("-inf") if choice.only else 0.0)
-            bias[list(choice.only or choice.banned)] = 0.0 if choice.only else float("-inf")
+            ids = [i for i in choice.only or choice.banned if i < self.vocabulary]
+            bias[ids] = 0.0 if choice.only else float("-inf")
+            bias[self._nameless] = float("-inf")
             self._bias = torch.cat([self._bias, bias[None].to(self.device)])
             self._rows[choice] = len(self._rows)
         return self._rows[choice]
 
     def _penalise(self, scores: Tensor, draws: Sequence[Draw]) -> Tensor:
         assert self._penalty is not None
-        longest = max(len(draw.history) for draw in draws)
-        if not longest:
-            return scores
-        # A repeated id is penalised once, so a lane's first id serves as its padding.
-        filled = [list(d.history) + [d.history[0]] * (longest - len(d.history)) for d in draws]
-        penalised: Tensor = self._penalty(torch.tensor(filled, device=self.device), scores)
-        return penalised
+        rows = [scores[i : i + 1] for i in range(len(draws))]
+        for i, draw in enumerate(draws):
+            if draw.history:
+                ids = torch.tensor([draw.history], device=self.device)
+                rows[i] = self._penalty(ids, rows[i])
+        return torch.cat(rows)
 
 
 def generator(seed: int, request: str, path: Sequence[tuple[int, int]]) -> np.random.Generator:

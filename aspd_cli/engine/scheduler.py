@@ -51,7 +51,7 @@ class Scheduler:
     def __init__(self, decoder: "Decoder", options: "GenerationOptions", rows: int) -> None:
         self.decoder, self.options = decoder, options
         self.cache = LaneCache(decoder.layers, rows, decoder.device)
-        self.sampler = Sampler(options, decoder.vocabulary, decoder.device)
+        self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
         self.queue: deque[Request] = deque()
         self.active: dict[int, Request] = {}
         self._seen: Counter[str] = Counter()
@@ -167,10 +167,11 @@ class Scheduler:
         tree = answer.main.tree()
         layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=self.decoder.positions)
         counts = structure(tree, layout)
-        document = to_document(tree, codec)
-        if answer.stopped:
-            found = [at for stop in self.options.stop if (at := plain(document).find(stop)) >= 0]
-            document = truncate(document, min(found)) if found else document
+        document, reason = to_document(tree, codec), answer.finish_reason
+        # Lanes look for stop strings in their own text; one may also stand across their borders.
+        found = [at for stop in self.options.stop if (at := plain(document).find(stop)) >= 0]
+        if found:
+            document, reason = truncate(document, min(found)), "stop"
         stats = AnswerStats(
             prompt_tokens=len(request.prompt_ids),
             tokens=counts.tokens,
@@ -191,7 +192,7 @@ class Scheduler:
             text=plain(document),
             markup=render(document),
             document=document,
-            finish_reason=answer.finish_reason,
+            finish_reason=reason,
             token_ids=[int(i) for i in layout.input_ids],
             stats=stats,
         )

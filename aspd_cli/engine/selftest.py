@@ -6,10 +6,11 @@ from torch import Tensor
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.attention import NAME, step
 from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.engine.families import sliding_window
 from aspd_cli.errors import ModelError
 
 _PREFIX, _BRANCH = 7, 5
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_TOLERANCE = {torch.float32: 3e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str = "eager") -> None:
@@ -20,8 +21,34 @@ def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str =
 
     Raises:
         ModelError: the mean difference of the logits, over their spread, exceeds what the float
-            type explains: this family does not honour the mask or the positions.
+            type explains: this family does not honour the mask or the positions. Or it fails under
+            the engine's attention, or keeps its sliding window from it.
     """
+    try:
+        error, windows = _compare(model, layers, vocabulary, stock)
+    except ModelError:
+        raise
+    except Exception as failure:  # any modeling code may run here
+        reason = f"{type(failure).__name__}: {failure}".splitlines()[0]
+        raise ModelError(f"{type(model).__name__} fails in the self-test: {reason}") from failure
+    dtype = next(model.parameters()).dtype
+    if not error <= _TOLERANCE.get(dtype, 1e-1):
+        raise ModelError(
+            f"{type(model).__name__} does not honour the branch mask (self-test: its branch logits "
+            f"are off by {error:.2g} of their spread in {dtype}): it cannot be decoded exactly"
+        )
+    window = sliding_window(model.config)
+    if window not in {None, *windows}:
+        raise ModelError(
+            f"{type(model).__name__} has a sliding window of {window} and does not hand it to the "
+            "attention: it cannot be decoded exactly"
+        )
+
+
+def _compare(
+    model: torch.nn.Module, layers: int, vocabulary: int, stock: str
+) -> tuple[float, set[int | None]]:
+    """Mean difference of the logits over their spread, and the windows that layers asked for."""
     device = next(model.parameters()).device
     draw = torch.Generator().manual_seed(0)
     size = _PREFIX + 2 * _BRANCH
@@ -39,13 +66,8 @@ def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str =
         cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
         found = _forward(model, one + two, [*range(_PREFIX, _PREFIX + _BRANCH)] * 2, cache)
     spread = expected.std().clamp(min=1e-6)
-    error = float((found - expected).abs().mean() / spread)
-    dtype = next(model.parameters()).dtype
-    if not error <= _TOLERANCE.get(dtype, 1e-1):
-        raise ModelError(
-            f"{type(model).__name__} does not honour the branch mask (self-test: its branch logits "
-            f"are off by {error:.2g} of their spread in {dtype}): it cannot be decoded exactly"
-        )
+    assert cache.plan is not None
+    return float((found - expected).abs().mean() / spread), cache.plan.windows
 
 
 def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tensor:

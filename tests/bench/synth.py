@@ -9,7 +9,6 @@ one process, the systems interleaved prompt by prompt, medians and bootstrap int
 """
 
 import argparse
-import copy
 import statistics
 import time
 from collections import defaultdict
@@ -27,7 +26,7 @@ from aspd_cli.engine.loading import EMBEDDED, load
 from aspd_cli.synth import FAMILIES, Example, examples
 
 BUDGET = 700
-console = Console(width=110)
+console = Console(width=130)
 
 
 def main() -> None:
@@ -35,15 +34,18 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400, help="held-out prompts, all families")
     parser.add_argument("--latency-prompts", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--table", choices=("accuracy", "latency"), help="only this one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", default=str(EMBEDDED / "base"))
     parser.add_argument("--adapter", default=str(EMBEDDED / "adapter"))
     args = parser.parse_args()
     aspd = load(args.base, adapter=args.adapter)
     drawn = list(examples(args.prompts, split="test", seed=args.seed, families=FAMILIES))
-    accuracy(aspd, load(args.base), drawn)
+    if args.table != "latency":
+        accuracy(aspd, load(args.base), drawn)
     wide = [example for example in drawn if example.branches >= 4][: args.latency_prompts]
-    latency(aspd, stock_copy(args.base, args.adapter), wide, args.repeats)
+    if args.table != "accuracy":
+        latency(aspd, Stock(load(args.base, adapter=args.adapter)), wide, args.repeats)
 
 
 def accuracy(aspd: Decoder, seq: Decoder, drawn: list[Example]) -> None:
@@ -129,7 +131,7 @@ class Stock:
 
     def __init__(self, decoder: Decoder) -> None:
         self.codec = decoder.codec
-        self.model = copy.deepcopy(decoder.model)
+        self.model = decoder.model
         self.model.set_attn_implementation("sdpa")
 
     @torch.inference_mode()
@@ -144,10 +146,6 @@ class Stock:
             pad_token_id=self.codec.tokenizer.eos_token_id,
         )
         assert out.shape[1] == ids.shape[1] + tokens
-
-
-def stock_copy(base: str, adapter: str) -> Stock:
-    return Stock(load(base, adapter=adapter))
 
 
 def pick(values: list[bool], chosen: list[bool]) -> list[bool]:

@@ -11,9 +11,10 @@ import torch
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.visibility import pad_sees
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.train.masks import attention_masks
+from aspd_cli.train.mask import masks
 from tests import make
 from tests.engine.families import FAMILIES, lane_paths, make_models_fork, tiny_model
+from tests.engine.scripted import fork, scripted
 
 PROMPTS = ["Compare the two fruits.", "Who was Ada?", "1 + 2 = ", "Banana", "What is it?", "end"]
 
@@ -31,10 +32,10 @@ def teacher_forced(model, layout):
     lanes = torch.from_numpy(layout.lanes)[None]
     sees = torch.from_numpy(pad_sees([layout.sees]))
     positions = torch.from_numpy(layout.position_ids)[None]
-    masks = attention_masks(model.config, lanes, sees, positions, torch.float32)
+    mask = masks(model.config, lanes, sees, positions, torch.float32)
     ids = torch.from_numpy(layout.input_ids)[None]
     with torch.inference_mode():
-        return model(ids, attention_mask=masks, position_ids=positions).logits[0]
+        return model(ids, attention_mask=mask, position_ids=positions).logits[0]
 
 
 @pytest.mark.parametrize("positions", ["same-seq", "same-max"])
@@ -123,11 +124,7 @@ def test_fork_and_merge_cost_no_step_of_their_own(tokenizer):
     codec, control = decoder.codec, decoder.codec.control
     first, second = codec.encode("red and round"), codec.encode("yellow")
     script = {
-        (): [
-            *[control.title, *codec.encode("A"), control.title_end],
-            *[control.title, *codec.encode("B"), control.title_end, control.para],
-            *[*codec.encode("end"), decoder.ends[0]],
-        ],
+        (): [*fork(codec, "A", "B"), *codec.encode("end"), decoder.ends[0]],
         ((0, 0),): [*first, control.branch_end],
         ((0, 1),): [*second, control.branch_end],
     }
@@ -136,21 +133,3 @@ def test_fork_and_merge_cost_no_step_of_their_own(tokenizer):
     longest = max(len(first), len(second)) + 1
     assert out.stats.steps == len(script[()]) + longest
     assert out.stats.max_lanes == 2
-
-
-def scripted(decoder, script):
-    """Decodes with the sampled tokens given for each lane; the model runs, its choice is not."""
-    from aspd_cli.engine.scheduler import Scheduler
-
-    queues = {path: iter(tokens) for path, tokens in script.items()}
-
-    class Scripted(Scheduler):
-        def _sample(self, work, logits):
-            return [next(queues[p.lane.path]) for _, pending in work for p in pending if p.samples]
-
-    from aspd_cli.engine.options import GenerationOptions
-
-    scheduler = Scripted(decoder, GenerationOptions(), rows=1)
-    with torch.inference_mode():
-        scheduler.submit(0, decoder.encode("Fruits?", GenerationOptions()))
-        return [event for _, event in scheduler.run()][-1].output
