@@ -22,6 +22,7 @@ from aspd_cli.recipe_sections import (
     ModelSection,
     Section,
     TrainingSection,
+    TransformSection,
 )
 from aspd_cli.recipe_yaml import Source, read_scalar, read_yaml
 
@@ -33,6 +34,8 @@ class Recipe(Section):
     """Which model, and how it is held."""
     data: DataSection = DataSection()
     """What is trained on."""
+    transform: TransformSection = TransformSection()
+    """How ordinary answers become parallel-structured ones."""
     training: TrainingSection = TrainingSection()
     """How it is trained."""
     lora: LoraSection | None = None

@@ -53,6 +53,21 @@ class DataSection(Section):
     """Seed of the generated questions."""
 
 
+class TransformSection(Section):
+    """How ordinary answers become parallel-structured ones."""
+
+    dialect: Literal[
+        "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
+    ] = "auto"
+    """Which fields of a record hold its conversation; auto finds out from the file."""
+    min_tokens: int = Field(128, ge=0)
+    """Answers with fewer tokens stay serial: a fork would not pay."""
+    max_tokens: int = Field(8000, ge=1)
+    """Answers with more tokens stay serial."""
+    max_branches: int = Field(16, ge=2)
+    """Most branches of one block; a longer list becomes several blocks."""
+
+
 class TrainingSection(Section):
     """How it is trained. The names and meanings of transformers' TrainingArguments."""
 

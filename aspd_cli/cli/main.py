@@ -16,6 +16,8 @@ from aspd_cli import __version__
 from aspd_cli.cli.generate import generate
 from aspd_cli.cli.options import debug_is_on
 from aspd_cli.cli.train import train
+from aspd_cli.cli.transform import transform
+from aspd_cli.cli.validate import validate
 from aspd_cli.errors import AspdError
 
 
@@ -56,8 +58,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(generate)
-app.command()(train)
+for command in (transform, validate, train, generate):
+    app.command()(command)
 
 
 def _version(value: bool) -> None:

@@ -13,6 +13,7 @@ Everything follows from the seed; no question of one split occurs in the other.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
+from typing import Any
 
 from aspd_cli.synth import chain, general, other, rag, sums
 from aspd_cli.synth.example import Example, Split, split
@@ -42,7 +43,7 @@ def examples(
     split: Split = "train",
     seed: int = 0,
     families: Sequence[str] | None = None,
-    mix: Mapping[str, float] = MIX,
+    mix: Mapping[Any, float] = MIX,
 ) -> Iterator[Example]:
     """`number` examples of one split.
 

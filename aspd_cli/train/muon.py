@@ -56,7 +56,7 @@ class MuonAdamW(Optimizer):
         hidden = [p for p in trained if id(p) in matrices]
         tables = [p for p in trained if id(p) not in matrices and p.ndim > 1]
         vectors = [p for p in trained if p.ndim < 2]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": hidden, "muon": True},
             {"params": tables},
             {"params": vectors, "weight_decay": 0.0},

@@ -35,6 +35,8 @@ SETTINGS_FILE = "aspd.json"
 class BranchTrainer(SFTTrainer):
     """SFTTrainer for batches of `BranchCollator`."""
 
+    model: Any  # the typed attribute may be None or a bare module
+
     def __init__(self, *args: Any, muon: bool = False, **kwargs: Any) -> None:
         self._muon = muon
         super().__init__(*args, **kwargs)
@@ -114,7 +116,7 @@ def _load(recipe: Recipe, found: Any, checkpoint: Path | None) -> tuple[Any, Pre
     """Tokenizer and model, from a directory or from nothing; `auto` is float32 on a CPU."""
     if recipe.model.config is not None:
         if known := recipe.model.tokenizer or checkpoint:
-            tokenizer = AutoTokenizer.from_pretrained(known)
+            tokenizer: Any = AutoTokenizer.from_pretrained(known)
         else:
             tokenizer = new_tokenizer(_texts(found), recipe.model.config["vocab_size"])
         return tokenizer, new_model(recipe.model.config, tokenizer)
@@ -185,7 +187,7 @@ def _arguments(training: TrainingSection, run: Path, *, evaluate: bool) -> SFTCo
 
 def _save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
     model = trainer.model
-    settings = {"positions": recipe.model.positions, "max_depth": 1}
+    settings: dict[str, Any] = {"positions": recipe.model.positions, "max_depth": 1}
     if _is_peft(model):
         settings["base"] = recipe.model.path
     else:

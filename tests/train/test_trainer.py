@@ -20,7 +20,8 @@ SCRATCH = """
 model: {{config: {config}}}
 data: {{style: serial, examples: 40, exercises: 8}}
 training: {{output_dir: {run}, optim: muon, learning_rate: 1.0e-3, max_steps: 2,
-  per_device_train_batch_size: 4, loss_on_prompt: true, save_dtype: float16, logging_steps: 1, save_steps: 1}}
+  per_device_train_batch_size: 4, loss_on_prompt: true, save_dtype: float16, logging_steps: 1,
+  save_steps: 1}}
 """
 ADAPTER = """
 model: {{path: {base}}}

@@ -1,0 +1,167 @@
+"""Values out of JSONL, a JSON array or Parquet, gzipped or not, from a file or standard input.
+
+The format is read off the first bytes, never off the name. All readers stream: memory holds one
+value, one batch of Parquet rows, or one chunk of an array.
+"""
+
+import gzip
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from aspd_cli.errors import DataError
+
+STDIN = Path("-")
+"""The path that means standard input."""
+
+_CHUNK = 1 << 16
+_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One value of a file, or why there is none."""
+
+    line: int
+    """Line on which it begins, from 1; the row, from 1, in a Parquet file."""
+    value: Any
+    problem: str | None = None
+
+
+def read_values(path: Path) -> Iterator[Raw]:
+    """All values of a file in order.
+
+    Raises:
+        DataError: the file cannot be read at all.
+    """
+    try:
+        with ExitStack() as stack:
+            file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
+            yield from _values(file, stack)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot read {_name(path)}: {reason}") from error
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
+
+
+class _Readable(io.RawIOBase):
+    """Any binary stream as a raw one, and not closed with it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
+    file = io.BufferedReader(_Readable(source))
+    head = file.peek(8)[:8]
+    if head.startswith(b"\x1f\x8b"):
+        yield from _values(stack.enter_context(gzip.GzipFile(fileobj=file)), stack)
+    elif head.startswith(b"PAR1"):
+        # Parquet is read from its end, so what cannot seek cheaply is spooled.
+        if isinstance(source, gzip.GzipFile) or not source.seekable():
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(file, spool)
+                yield from _parquet(spool)
+        else:
+            yield from _parquet(source)
+    elif head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        yield from _array(io.TextIOWrapper(file, encoding="utf-8-sig"))
+    else:
+        yield from _lines(file)
+
+
+def _lines(file: Iterable[bytes]) -> Iterator[Raw]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            yield Raw(number, None, "not UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield Raw(number, None, f"not JSON: {error}")
+        else:
+            yield Raw(number, value)
+
+
+def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
+    """The elements of a JSON array, decoded one by one; behind a broken one nothing is found."""
+    decoder = json.JSONDecoder()
+    text, line, ended = "", 1, False
+
+    def more() -> None:
+        nonlocal text, ended
+        # As much again as there is: a long element is not tried once a chunk.
+        data = file.read(max(_CHUNK, len(text)))
+        ended, text = not data, text + data
+
+    def skip(characters: str) -> None:
+        """Drops blanks and `characters` from the front."""
+        nonlocal text, line
+        while True:
+            rest = text.lstrip(" \t\r\n" + characters)
+            line += text.count("\n", 0, len(text) - len(rest))
+            text = rest
+            if text or ended:
+                return
+            more()
+
+    try:
+        skip("")
+        text = text.removeprefix("[")
+        while True:
+            skip(",")
+            if text.startswith("]"):
+                return
+            try:
+                value, end = decoder.raw_decode(text)
+                # A number at the end of the text may go on in the next chunk.
+                if end == len(text) and not ended:
+                    more()
+                    continue
+            except RecursionError as error:
+                yield Raw(line, None, f"not JSON: {error}")
+                return
+            except ValueError as error:
+                if not ended:
+                    more()
+                    continue
+                yield Raw(line, None, f"not JSON, nor is what comes after it read: {error}")
+                return
+            yield Raw(line, value)
+            line += text.count("\n", 0, end)
+            text = text[end:]
+    except UnicodeDecodeError:
+        yield Raw(line, None, "not UTF-8, nor is what comes after it read")
+
+
+def _parquet(file: IO[bytes]) -> Iterator[Raw]:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    row = 0
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS):
+            for value in batch.to_pylist():
+                row += 1
+                yield Raw(row, value)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"the Parquet file cannot be read after row {row}: {error}") from error

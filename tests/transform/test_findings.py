@@ -1,0 +1,96 @@
+"""The checks of training data: each fault is found, and what the rules make has none."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aspd_cli.core.markup import Block, Branch, Document, parse, render
+from aspd_cli.transform.counting import EstimatingCodec
+from aspd_cli.transform.findings import Checker
+from aspd_cli.transform.picture import SIDE, markup_text, mask_text
+from aspd_cli.transform.readers import Raw
+from aspd_cli.transform.rules import propose
+from tests.transform import answers
+
+LONG = "As many words as a fork needs to be worth its price. "
+
+
+def block(*branches: tuple[str, str]) -> str:
+    return render(Document((Block(tuple(Branch(t, Document((c,))) for t, c in branches)),)))
+
+
+def row(markup: Any, prompt: Any = "q") -> dict[str, Any]:
+    return {"prompt": prompt, "completion": [{"role": "assistant", "content": markup}]}
+
+
+def kinds(*values: Any) -> list[str]:
+    checker = Checker(EstimatingCodec(), max_tokens=2000)
+    checked = [checker.check(Raw(n, value)) for n, value in enumerate(values, start=1)]
+    return [finding.kind for one in checked for finding in one.findings]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (row("plain text"), []),
+        (row(block(("Rome", LONG), ("Oslo", LONG))), []),
+        ({"prompt": "q", "completion": "plain text"}, []),
+        (row("<|para|>"), ["grammar"]),
+        (row(block(("Rome", LONG), ("Oslo", LONG)) + "<|/branch|>"), ["grammar"]),
+        (row(block(("Rome", LONG), ("Oslo", ""))), ["branch"]),
+        (row(block(("Rome", LONG), ("Oslo", "sea"))), ["branch"]),
+        (row(block(("The eternal city of Rome", "Rome is old."), ("Oslo", "It is new."))),
+         ["title", "reference"]),
+        (row(block(("Rome", LONG), ("Oslo", "Then, " + LONG))), ["reference"]),
+        (row("word " * 3000), ["length"]),
+        (row(7), ["record"]),
+        (row(""), ["record"]),
+        (row("plain text", prompt=[]), ["record"]),
+        ({"question": "q", "answer": "a"}, ["record"]),
+        ([], ["record"]),
+    ],
+)  # fmt: skip
+def test_every_fault_is_found(value: Any, expected: list[str]) -> None:
+    assert kinds(value) == expected
+
+
+def test_a_nested_block_is_checked_too() -> None:
+    inner = parse(block(("Food", LONG), ("Art", "Another " + LONG)))
+    outer = Block((Branch("Rome", inner), Branch("Oslo", Document((LONG,)))))
+    assert kinds(row(render(Document((outer,))))) == ["reference"]
+
+
+def test_a_record_that_comes_twice_is_found_where_it_comes_again() -> None:
+    assert kinds(row("a"), row("a", prompt="other"), row("a")) == ["duplicate"]
+
+
+def test_what_the_rules_make_has_no_findings() -> None:
+    texts = [text for text, _ in answers.PARALLEL.values()] + list(answers.SERIAL.values())
+    assert kinds(*(row(render(propose(text, "q").document)) for text in texts)) == []
+
+
+def test_an_unreadable_line_is_a_finding() -> None:
+    checker = Checker(EstimatingCodec(), max_tokens=2000)
+    [finding] = checker.check(Raw(3, None, "not JSON")).findings
+    assert str(finding) == "line 3: record: not JSON"
+    assert json.dumps(finding.reason)
+
+
+def test_a_picture_of_markup_shows_all_of_it() -> None:
+    markup = render(propose(answers.TIPS).document)
+    drawn = markup_text(parse(markup))
+    assert drawn.plain.replace("\n", "") == markup.replace("\n", "")
+    assert len({span.style for span in drawn.spans}) > 4
+
+
+@given(st.integers(1, 300))
+def test_a_picture_of_a_mask_has_a_bounded_size_and_its_corners(size: int) -> None:
+    lines = mask_text(np.tril(np.ones((size, size), dtype=bool))).plain.split("\n")
+    assert len(lines) <= SIDE // 2
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert len(lines[0]) <= SIDE
+    assert lines[0][0] == ("▀" if len(lines[0]) == 1 else "█")
