@@ -1,5 +1,6 @@
 """The README and the program agree. That its set-up commands work is for `.ci/run` to show."""
 
+import json
 import re
 from pathlib import Path
 
@@ -41,3 +42,23 @@ def test_every_file_it_names_is_there() -> None:
     root = Path(__file__).parent.parent
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
         assert (root / target).exists(), target
+
+
+def test_the_first_command_answers_as_shown() -> None:
+    [prompt] = re.findall(r'aspd generate --parallel "(Describe.*?)"', README)
+    [shown] = [block for kind, block in BLOCKS if kind == "text"]
+    result = CliRunner().invoke(app, ["generate", "--parallel", prompt])
+    assert result.exit_code == 0
+    assert result.stdout == shown
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    re.findall(r"^\| .+? \| `(.+?)` \| (parallel|serial) \|$", README, re.MULTILINE),
+)
+def test_its_examples_are_decoded_as_it_says(prompt: str, kind: str) -> None:
+    result = CliRunner().invoke(app, ["generate", "--parallel", "--json", prompt])
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert (answer["stats"]["blocks"] == 1) == (kind == "parallel")
+    assert answer["finish_reason"] == "stop"
