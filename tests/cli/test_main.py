@@ -1,6 +1,5 @@
 """The program as a whole: how fast it answers, and what reaches the user when something breaks."""
 
-import json
 import subprocess
 import sys
 import time
@@ -89,7 +88,7 @@ def test_an_unexpected_error_is_a_sentence_unless_debugging(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of a kind")
 
-    monkeypatch.setattr(json, "dumps", broken)
+    monkeypatch.setattr("aspd_cli.cli.single.answer_json", broken)
     args = ("generate", "--model", forking, "--max-new-tokens", "3", "--json", "hi")
     result = cli(*args)
     assert result.exit_code == 1
