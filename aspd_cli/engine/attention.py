@@ -106,15 +106,16 @@ class StepPlan:
 
     spans: list[RowSpan]
     groups: list[RowGroup]
-    rows: NDArray[np.int64]  # (N) row of each token
-    slots: NDArray[np.int64]  # (N) slot of each token in its row
     windows: set[int | None] = field(default_factory=set)
     """Sliding windows that the model's layers have asked for."""
 
     @cached_property
     def index(self) -> tuple[Tensor, Tensor]:
-        """(N), (N): rows and slots as tensors."""
-        return torch.from_numpy(self.rows), torch.from_numpy(self.slots)
+        """(N), (N): row of each token, and its slot there."""
+        widths = [span.stop - span.start for span in self.spans]
+        rows = np.repeat([span.row for span in self.spans], widths)
+        slots = [np.arange(w) + s.slot for s, w in zip(self.spans, widths, strict=True)]
+        return torch.from_numpy(rows), torch.from_numpy(np.concatenate(slots))
 
 
 _PLAN: ContextVar[StepPlan | None] = ContextVar("aspd_plan", default=None)
@@ -159,37 +160,53 @@ def lane_attention(
     if attention_mask is not None:
         raise ModelError(f"{type(module).__name__} makes a mask of its own, which aspd would lose")
     plan.windows.add(sliding_window)
-    heads, kv_heads = query.shape[1], key.shape[1]
-    out = query.new_empty(query.shape[2], heads, value.shape[-1])  # (N, H, D)
+    if len(plan.groups) == 1 and isinstance(plan.groups[0].place, slice):
+        [group] = plan.groups
+        return _attend_group(group, query, key, value, scaling, sliding_window, softcap)[None], None
+    out = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # (N, H, D)
     for group in plan.groups:
-        keys = key[group.first : group.last, :, : group.keys]  # (R, Hk, K, D), a view
-        values = value[group.first : group.last, :, : group.keys]
-        rows, place = group.last - group.first, group.place
-        if isinstance(place, slice):
-            q = query[:, :, place]  # (1, H, Q, D)
+        answer = _attend_group(group, query, key, value, scaling, sliding_window, softcap)
+        if isinstance(group.place, slice):
+            out[group.place] = answer
         else:
-            q = query[0].index_select(1, place.gather)  # (H, R * Q, D)
-            q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
-        queries, size = q.shape[2:]
-        if softcap is None and group.is_causal(sliding_window):
-            answer = _sdpa(q, _repeat(keys, heads), _repeat(values, heads), None, scaling)
-        elif queries > WIDE:
-            mask = group.mask(sliding_window, 1, q)
-            keys, values = _repeat(keys, heads), _repeat(values, heads)
-            answer = _attend(q, keys, values, mask, scaling, softcap)
-        else:
-            # Few queries: folding the query groups into the query axis spares the copy of K and V.
-            fold = heads // kv_heads
-            mask = group.mask(sliding_window, fold, q)
-            folded = q.reshape(rows, kv_heads, fold * queries, size)
-            answer = _attend(folded, keys, values, mask, scaling, softcap)  # (R, Hk, G * Q, D)
-            answer = answer.reshape(rows, heads, queries, -1)
-        answer = answer.transpose(1, 2).flatten(0, 1)  # (R * Q, H, D)
-        if isinstance(place, slice):
-            out[place] = answer
-        else:
-            out[place.tokens] = answer.index_select(0, place.scatter)
+            out[group.place.tokens] = answer.index_select(0, group.place.scatter)
     return out[None], None
+
+
+def _attend_group(
+    group: RowGroup,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """(R * Q, H, D) what the queries of a group's rows attend to."""
+    heads, kv_heads = query.shape[1], key.shape[1]
+    keys = key[group.first : group.last, :, : group.keys]  # (R, Hk, K, D), a view
+    values = value[group.first : group.last, :, : group.keys]
+    rows, place = group.last - group.first, group.place
+    if isinstance(place, slice):
+        q = query[:, :, place]  # (1, H, Q, D)
+    else:
+        q = query[0].index_select(1, place.gather)  # (H, R * Q, D)
+        q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
+    queries, size = q.shape[2:]
+    if softcap is None and group.is_causal(window):
+        answer = _sdpa(q, _repeat(keys, heads), _repeat(values, heads), None, scaling)
+    elif queries > WIDE:
+        mask = group.mask(window, 1, q)
+        keys, values = _repeat(keys, heads), _repeat(values, heads)
+        answer = _attend(q, keys, values, mask, scaling, softcap)
+    else:
+        # Few queries: folding the query groups into the query axis spares the copy of K and V.
+        fold = heads // kv_heads
+        mask = group.mask(window, fold, q)
+        folded = q.reshape(rows, kv_heads, fold * queries, size)
+        answer = _attend(folded, keys, values, mask, scaling, softcap)  # (R, Hk, G * Q, D)
+        answer = answer.reshape(rows, heads, queries, -1)
+    return answer.transpose(1, 2).flatten(0, 1)
 
 
 def _repeat(states: Tensor, heads: int) -> Tensor:

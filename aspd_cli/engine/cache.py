@@ -78,13 +78,7 @@ class LaneCache(Cache):
             start += size
         self.forwards += 1
         self.writes += start
-        widths = [span.stop - span.start for span in spans]
-        self.plan = StepPlan(
-            spans,
-            self._groups(spans),
-            rows=np.repeat([span.row for span in spans], widths),
-            slots=np.concatenate([np.arange(s.stop - s.start) + s.slot for s in spans]),
-        )
+        self.plan = StepPlan(spans, self._groups(spans))
         return self.plan
 
     def _groups(self, spans: list[RowSpan]) -> list[RowGroup]:

@@ -43,6 +43,7 @@ class Decoder:
     ) -> None:
         check_family(model.config)
         self.model = model.eval()
+        self.device: torch.device = next(model.parameters()).device
         self.codec = Codec(tokenizer)
         self.positions = positions
         """How positions go on after a block, as the model was trained."""
@@ -55,10 +56,6 @@ class Decoder:
         self.known_ids = min(self.vocabulary, model.get_input_embeddings().weight.shape[0])
         """Ids that have both an embedding and a logit."""
         self_test(model, self.layers, self.known_ids)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device  # type: ignore[no-any-return]
 
     @cached_property
     def ends(self) -> tuple[int, ...]:

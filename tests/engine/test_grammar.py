@@ -62,6 +62,44 @@ def test_what_a_wild_model_writes_is_a_well_formed_document(kind, monkeypatch):
     assert blocks >= 10, "there must be something to be well formed"
 
 
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+def test_what_would_leave_the_grammar_cannot_be_sampled(mode, decoder):
+    codec, control, [end] = decoder.codec, decoder.codec.control, decoder.ends
+    turn = decoder.codec.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    [x, *_] = codec.encode("x")
+    one = [control.title, x, control.title_end]
+    opening = [control.branch, control.branch_end, control.title_end, control.para, control.para_end]
+    in_a_title = [control.title, x]
+    in_a_branch = fork(codec, "A", "B")
+    in_a_nested_branch = {(): in_a_branch, ((0, 0),): fork(codec, "C", "D")}
+    forbidden = {
+        "what opens nothing, in the main lane": ({(): []}, opening),
+        "an empty title": ({(): [control.title]}, [control.title_end]),
+        "anything but text in a title": ({(): in_a_title}, {*control, end, turn} - {one[2]}),
+        "more than a title may hold": ({(): [*in_a_title, x]}, [x, control.title]),
+        "text or an end after a title": ({(): one}, [x, end, turn, control.branch]),
+        "a block of one title": ({(): one}, [control.para]),
+        "a block of one title twice": ({(): [*one, *one]}, [control.para]),
+        "a fourth title": ({(): [*one, *one, *fork(codec, "B")[:-1]]}, [control.title]),
+        "the end of the answer in a branch": ({(): in_a_branch}, [end]),
+        "the end of a block in a branch": ({(): in_a_branch}, {*opening} - {control.branch_end}),
+        "a third level": (in_a_nested_branch, [control.title]),
+    }
+    limits = {"mode": mode, "max_depth": 2, "max_branches": 3, "max_title_tokens": 2}
+    for what, (script, tokens) in forbidden.items():
+        path = max(script)  # the lane in which the token comes
+        if what.endswith("in a branch"):
+            path = ((0, 0),)
+        if what == "a third level":
+            path = ((0, 0), (0, 0))
+        for token in tokens:
+            lanes = {**script, path: [*script.get(path, []), token]}
+            with pytest.raises(AssertionError, match=f"forbids {token} in lane"):
+                scripted(decoder, lanes, **limits)
+                pytest.fail(what)
+            assert scripted(decoder, lanes, strict=False, **limits).finish_reason
+
+
 def test_a_repeated_title_forks_once(decoder):
     codec = decoder.codec
     script = {
