@@ -43,11 +43,13 @@ def scripted_events(
         def next_token(self, answer: Any, lane: Any) -> int:
             queue, choice = queues.get(lane.path), answer.choice(lane)
             end = decoder.codec.control.branch_end if lane.depth else decoder.ends[0]
-            while True:
-                token = queue.popleft() if queue else end
+            for token in [*(queue or ()), end]:
+                if queue:
+                    queue.popleft()
                 if token in choice.only if choice.only else token not in choice.banned:
                     return token
                 assert not strict, f"the grammar forbids {token} in lane {lane.path}: {choice}"
+            raise AssertionError(f"the script of lane {lane.path} stops where it cannot end")
 
     scheduler = Scripted(decoder, chosen, rows=1)
     scheduler.submit(0, decoder.encode("Fruits?", chosen))
