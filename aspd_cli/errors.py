@@ -3,6 +3,9 @@
 Domain code raises them; `aspd_cli.cli` renders them and maps them to exit codes.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class AspdError(Exception):
     """Base of all expected failures. The message says what is wrong, where, and what to do."""
@@ -37,3 +40,23 @@ class DataError(AspdError):
 
 class ModelError(AspdError):
     """A model, tokenizer or adapter cannot be loaded or cannot decode as asked."""
+
+
+class EndpointError(AspdError):
+    """An endpoint cannot be used: no key, no connection, no such model, or all retries spent."""
+
+
+class BudgetError(EndpointError):
+    """The next call would cost more than the budget leaves. What was paid for is in the journal."""
+
+
+class ReplyError(AspdError):
+    """One call got no valid reply. `valid` holds the parsed replies that were."""
+
+    def __init__(self, reason: str, valid: Sequence[Any] = ()) -> None:
+        super().__init__(reason)
+        self.valid = tuple(valid)
+
+
+class TrainingError(AspdError):
+    """A training run cannot go on. What it has saved so far is left as it is."""

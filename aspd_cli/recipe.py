@@ -6,9 +6,10 @@ at once. `python -m aspd_cli.recipe` prints the JSON Schema that ships as assets
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from pydantic_core import ErrorDetails
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe_sections import (
     DataSection,
+    EvaluationSection,
     GenerationSection,
     LoraSection,
     ModelSection,
@@ -42,6 +44,8 @@ class Recipe(Section):
     """Low-rank adaptation; null trains all weights."""
     generation: GenerationSection = GenerationSection()
     """How answers are decoded."""
+    evaluation: EvaluationSection = EvaluationSection()
+    """What is measured."""
 
     def to_yaml(self) -> str:
         """The resolved recipe; `load_recipe` on it gives an equal one."""
@@ -96,6 +100,9 @@ def load_recipe(
     except ValidationError as error:
         for detail in error.errors():
             field = _field_path(detail["loc"], places)
+            if detail["type"] == "missing":  # it stands nowhere: its section does
+                places.setdefault(detail["loc"], places.get(field, str(path)))
+                field = detail["loc"]
             problems.append((places.get(field, str(path)), field, _explain(detail)))
     if problems:
         lines = [
@@ -141,18 +148,22 @@ def _explain(detail: ErrorDetails) -> str:
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return _unknown(detail["loc"])
+    if kind == "missing":
+        return "has no default; give it a value"
     if kind == "model_type":
         return "a section is a mapping of fields"
+    if kind == "value_error":  # of a section's own check
+        return str(detail["ctx"]["error"])
     if kind == "literal_error":
         return f"must be {detail['ctx']['expected']}, not {given!r}"
-    return f"{detail['msg'].replace('Input should', 'must', 1)}, not {given!r}"
+    return f"{re.sub('^(Input|String) should', 'must', detail['msg'])}, not {given!r}"
 
 
 def _unknown(loc: tuple[str | int, ...]) -> str:
     """Why `loc` is no field, with the nearest one that is."""
     *parents, name = map(str, loc)
     fields = _fields()
-    here = fields[parents[0]] if parents else list(fields)
+    here = fields[_dotted(tuple(parents))] if parents else list(Recipe.model_fields)
     if near := difflib.get_close_matches(name, here, n=1):
         return f"no such {'field' if parents else 'section'}; did you mean {near[0]}?"
     everywhere = {field: section for section, names in fields.items() for field in names}
@@ -161,10 +172,14 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
     return f"no such {'field' if parents else 'section'}; there are {', '.join(here)}"
 
 
-def _fields() -> dict[str, list[str]]:
-    """The names of the fields of every section."""
-    recipe = Recipe(lora=LoraSection())
-    return {name: list(type(getattr(recipe, name)).model_fields) for name in Recipe.model_fields}
+def _fields(section: type[Section] = Recipe, at: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """The names of the fields of every section within `section`, by the section's dotted name."""
+    found = {_dotted(at): list(section.model_fields)} if at else {}
+    for name, field in section.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found |= _fields(kind, (*at, name))
+    return found
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The sections of a recipe: each field with its default and one line that says what it is."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -27,30 +27,81 @@ class ModelSection(Section):
     positions: Literal["same-seq", "same-max"] = "same-seq"
     """Where text after a block goes on: after the sum of its branches, or after the longest one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the weights; auto is float32 on a CPU and bfloat16 elsewhere."""
+    """Number format; auto: float32 on a CPU or where all weights are trained, else bfloat16."""
     device: str | None = None
     """As torch names it, like `cpu` or `cuda:1`; null takes CUDA if there is one, else the CPU."""
+    device_map: str | dict[str, int | str] | None = None
+    """How accelerate spreads a large model over devices, like `auto`; null keeps it on one."""
 
 
 class DataSection(Section):
     """What is trained on."""
 
     train: str = "synth"
-    """A JSONL file of prompt-completion records, or `synth` for generated questions."""
+    """A file (JSONL, JSON or Parquet) or Hub dataset of prompt-completion records, or `synth`."""
     eval: str | None = None
-    """Like `train`, for the evaluation loss; null runs none."""
+    """Like `train`, for the evaluation loss; null takes `eval_share` of the training data."""
+    eval_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the training records that is held out for the evaluation loss; 0 holds out none."""
     style: Literal["parallel", "serial"] = "parallel"
     """`parallel` trains the blocks of the answers; `serial` trains their plain text."""
     max_length: int | None = Field(2048, ge=8)
-    """Longest sequence in tokens, prompt included; longer records are left out; null: no limit."""
+    """Longest sequence in tokens, prompt included; null: no limit but the model's context."""
+    too_long: Literal["drop", "serial"] = "drop"
+    """Longer records: left out, or trained as plain text if that fits. Never cut."""
+    workers: int | None = Field(None, ge=1)
+    """Processes that tokenise; null: one for every thousand records, at most one a core."""
     examples: int = Field(10_000, ge=1)
     """How many questions `synth` makes for training."""
-    mix: dict[Literal["math", "rag", "general", "chain", "other"], float] | None = None
+    mix: dict[Literal["math", "rag", "general", "chain", "outline", "other"], float] | None = None
     """Shares of the families in what `synth` makes, as in {math: 1, rag: 2}; null: its own mix."""
     exercises: int = Field(0, ge=0)
     """How many pages of practice in copying and sums `synth` adds, for a model from scratch."""
     seed: int = Field(0, ge=0)
     """Seed of the generated questions."""
+
+
+class EndpointSection(Section):
+    """An OpenAI-compatible chat endpoint: the API itself, vLLM, SGLang, llama.cpp and others."""
+
+    model: str = Field(min_length=1)
+    """Name of the model, as the endpoint knows it."""
+    base_url: str | None = Field(None, pattern="^https?://")
+    """Where the endpoint is, as in http://localhost:8000/v1; null is the OpenAI API."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key; with `base_url` it may be unset."""
+    temperature: float | None = Field(None, ge=0)
+    """Temperature of the replies; null is the endpoint's own."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Draw from the fewest tokens whose probabilities reach this sum; null: the endpoint's own."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Longest reply in tokens, a reasoning model's thoughts included; null: the endpoint's own."""
+    extra_body: dict[str, Any] = {}
+    """Further fields of every request, as in {reasoning_effort: low}."""
+    concurrency: int = Field(64, ge=1, le=4096)
+    """Most requests in flight at once."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Most requests begun within any minute; null: no limit."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Most tokens a minute, prompts and replies together; null: no limit."""
+    timeout: float = Field(300.0, gt=0)
+    """Seconds after which a request counts as failed."""
+    max_retries: int = Field(8, ge=0)
+    """How often a failed request is sent again, after growing pauses."""
+    price_input: float | None = Field(None, ge=0)
+    """Dollars for a million tokens of prompt."""
+    price_output: float | None = Field(None, ge=0)
+    """Dollars for a million tokens of reply."""
+    budget: float | None = Field(None, gt=0)
+    """Dollars that an output may cost in all, resumed runs together; null: no limit."""
+    budget_tokens: int | None = Field(None, ge=1)
+    """Tokens that an output may cost in all, resumed runs together; null: no limit."""
+
+    @model_validator(mode="after")
+    def _dollars_need_prices(self) -> Self:
+        if self.budget is not None and (self.price_input is None or self.price_output is None):
+            raise ValueError("a budget in dollars needs price_input and price_output")
+        return self
 
 
 class TransformSection(Section):
@@ -66,6 +117,26 @@ class TransformSection(Section):
     """Answers with more tokens stay serial."""
     max_branches: int = Field(16, ge=2)
     """Most branches of one block; a longer list becomes several blocks."""
+    endpoint: EndpointSection | None = None
+    """Which endpoint proposes and judges; null: the rules of the program, offline."""
+    back_end: Literal["auto", "rules", "openai"] = "auto"
+    """What transforms: rules, or the models of `endpoint`; auto is rules where that is null."""
+    method: Literal["annotate", "rewrite"] = "annotate"
+    """How a model proposes: `annotate` names parts of the answer, `rewrite` writes it again."""
+    proposals: int = Field(3, ge=1, le=64)
+    """How many proposals a model makes for an answer, of which the best is taken."""
+    samples: int = Field(3, ge=1, le=64)
+    """How often the judge is asked at each check."""
+    accept: int = Field(3, ge=1, le=64)
+    """How many of `samples` must say yes."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.accept > self.samples:
+            raise ValueError(f"accept={self.accept} is more than samples={self.samples}")
+        if self.back_end == "openai" and self.endpoint is None:
+            raise ValueError("back_end=openai needs an endpoint, as in endpoint: {model: gpt-4.1}")
+        return self
 
 
 class TrainingSection(Section):
@@ -101,8 +172,18 @@ class TrainingSection(Section):
     """Steps between two lines of the log."""
     save_steps: int = Field(500, ge=1)
     """Steps between two checkpoints."""
-    bf16: bool = False
-    """Compute in bfloat16 (mixed precision)."""
+    save_total_limit: int = Field(2, ge=1)
+    """Checkpoints that are kept; older ones are deleted."""
+    eval_steps: int | None = Field(None, ge=1)
+    """Steps between two evaluations; null: as between two checkpoints."""
+    samples: int = Field(3, ge=0)
+    """Answers that are written to samples.jsonl at each evaluation, decoded as `generation` says."""
+    report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio", "swanlab"] = "none"
+    """Where losses are reported besides the run directory."""
+    attention: Literal["auto", "sdpa", "eager", "flex_attention"] = "auto"
+    """Attention kernel; auto is sdpa, and eager where only that computes the family."""
+    bf16: bool | None = None
+    """Compute in bfloat16 (mixed precision); null: on a GPU that can."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -122,6 +203,8 @@ class LoraSection(Section):
     """Dropout on the input of the update matrices."""
     target_modules: str | list[str] = "all-linear"
     """Modules that get an update, by the end of their names; `all-linear` is every linear layer."""
+    quantization: Literal["4bit"] | None = None
+    """`4bit` holds the frozen weights in four bits (QLoRA, CUDA only); null as `model.dtype` says."""
 
 
 class GenerationSection(Section):
@@ -157,3 +240,44 @@ class GenerationSection(Section):
     """Longest title in tokens."""
     max_depth: int | None = Field(None, ge=1)
     """How deep blocks may nest; null: as deep as the model was trained for."""
+
+
+class EvaluationSection(Section):
+    """What is measured, and against what. The names are those of lm-eval where it has one."""
+
+    tasks: list[str] = []
+    """Tasks of lm-eval, `aspd_synth`, and the judged benches mt_bench, vicuna_bench, rag_bench."""
+    data: dict[str, str] = {}
+    """Task -> file with its documents, for tasks whose own data are out of reach."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Solved examples before each question; null: as the task has it."""
+    limit: float | None = Field(None, gt=0)
+    """So many documents of each task; below 1 it is a share; null: all of them."""
+    apply_chat_template: bool | None = None
+    """Whether prompts are chat turns; null: where the model has a chat template."""
+    gen_kwargs: dict[str, Any] = {}
+    """Generation arguments that override a task's own, as lm-eval names them."""
+    log_samples: bool = True
+    """Write every answer to samples.jsonl."""
+    compare: list[Annotated[str, Field(min_length=1)]] | None = None
+    """Of parallel, serial, plain, hf (transformers) and NAME=PATH (a model); null: by the job."""
+    concurrency: list[Annotated[int, Field(ge=1)]] = [1]
+    """How many prompts a system is given at once; several numbers measure each."""
+    repeats: int = Field(1, ge=1)
+    """Timed runs of every answer, of which the median counts."""
+    prompts: str | None = None
+    """JSONL file of prompts for measures of speed alone; null: generated questions."""
+    max_length: int | None = Field(None, ge=1)
+    """Replay leaves out documents with more tokens; null: only what exceeds the context."""
+    output_path: str | None = None
+    """Directory for results.json, samples.jsonl and the report; null writes none."""
+    judge: EndpointSection | None = None
+    """Which endpoint judges the answers to the judged benches."""
+    judge_mode: Literal["single", "pairwise", "both"] = "both"
+    """Grades from 1 to 10, comparisons with the baseline in both orders, or both."""
+    judge_samples: int = Field(1, ge=1, le=64)
+    """Verdicts on each answer, and pairs of them on each comparison."""
+    judge_mode: Literal["single", "pairwise", "both"] = "both"
+    """Grades of single answers, duels against the baseline in both orders, or both."""
+    judge_samples: int = Field(1, ge=1)
+    """Judgements of each answer, and of each duel."""

@@ -1,0 +1,240 @@
+"""The journal: every reply that was paid for, in one SQLite file beside the output.
+
+A reply is on the disk before it is used, so that a run that is killed at any instant loses at most
+the calls in flight, and the same command goes on from there. One thread of its own reads and
+writes; what comes while it is busy is written in one transaction, so that the event loop never
+waits for a disk.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from aspd_cli.endpoint.tally import StageTally
+from aspd_cli.errors import AspdError, DataError, UsageError
+
+_MARK = 0x41535044  # "ASPD": tells a journal from other SQLite files
+_TABLES = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE replies (call BLOB NOT NULL, sample INTEGER NOT NULL, text TEXT NOT NULL,"
+    " PRIMARY KEY (call, sample)) WITHOUT ROWID",
+    "CREATE TABLE paid (stage TEXT PRIMARY KEY, calls INTEGER NOT NULL, replies INTEGER NOT NULL,"
+    " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, dollars REAL NOT NULL)"
+    " WITHOUT ROWID",
+)
+_ADD_PAID = """
+INSERT INTO paid VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stage) DO UPDATE SET
+    calls = calls + excluded.calls,
+    replies = replies + excluded.replies,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    dollars = dollars + excluded.dollars
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one request brought."""
+
+    call: bytes
+    """Digest of the model, the messages and the parameters."""
+    first: int
+    """Number of its first reply among all replies to this call."""
+    texts: tuple[str, ...]
+    stage: str
+    paid: StageTally
+
+
+class Journal:
+    """The replies of one output; a context manager that closes the file.
+
+    Args:
+        path: the file; made when it is not there, its directory too.
+        settings: what decides about the output, by the dotted name of its recipe field.
+
+    Raises:
+        UsageError: the journal was made with other settings, or another run holds it.
+        DataError: the file cannot be read or written, or is no journal.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.history: dict[str, StageTally] = {}
+        """What earlier runs paid, by stage."""
+        self._pending: deque[Entry] = deque()
+        self._broken: AspdError | None = None
+        self._thread = ThreadPoolExecutor(1, "journal")
+        try:
+            self._thread.submit(self._open, settings).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
+
+    async def replies(self, call: bytes) -> list[str]:
+        """The replies to a call so far, in the order of their numbers."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, call)
+
+    def check(self) -> None:
+        """Raises what made an earlier write fail: nothing more should be paid for.
+
+        Raises:
+            DataError: the journal cannot be written any more.
+        """
+        if self._broken:
+            raise self._broken
+
+    async def record(self, entry: Entry) -> None:
+        """Returns when `entry` is on the disk. It gets there also when the caller is cancelled.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self._pending.append(entry)
+        # Every call asks for a write, but the first that runs takes all that has come by then.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._write))
+
+    def close(self) -> None:
+        """Writes what is left and lets go of the file."""
+        try:
+            self._thread.submit(self._write).result()
+        finally:
+            self._thread.submit(self._file.close).result()
+            self._thread.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What follows runs on the thread.
+
+    def _open(self, settings: Mapping[str, Any]) -> None:
+        values = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
+        with self._errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(
+                self.path, timeout=1, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._errors():
+                self._set_up(values)
+            self._compare(values)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _set_up(self, values: Mapping[str, str]) -> None:
+        run = self._file.execute
+        if (
+            run("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            and run("PRAGMA application_id").fetchone()[0] != _MARK
+        ):
+            raise sqlite3.DatabaseError("it belongs to another program")
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")  # survives a power cut, too
+        run("BEGIN EXCLUSIVE")
+        if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            for table in _TABLES:
+                run(table)
+            run(f"PRAGMA application_id = {_MARK}")
+            self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
+        run("COMMIT")
+        for stage, *counts in run("SELECT * FROM paid"):
+            self.history[stage] = StageTally(*counts)
+
+    def _compare(self, values: Mapping[str, str]) -> None:
+        before = dict(self._file.execute("SELECT name, value FROM settings"))
+        differing = sorted(
+            name for name in {*before, *values} if before.get(name) != values.get(name)
+        )
+        if differing:
+            changes = ", ".join(
+                f"{name} (was {_shown(before.get(name))}, is {_shown(values.get(name))})"
+                for name in differing
+            )
+            raise UsageError(
+                f"{self.path} comes from a run with other settings: {changes}; "
+                "set them back to go on with it, or start anew with --fresh"
+            )
+
+    def _read(self, call: bytes) -> list[str]:
+        with self._errors():
+            rows = self._file.execute(
+                "SELECT text FROM replies WHERE call = ? ORDER BY sample", (call,)
+            )
+            return [text for (text,) in rows]
+
+    def _write(self) -> None:
+        self.check()
+        entries = [self._pending.popleft() for _ in range(len(self._pending))]
+        if not entries:
+            return
+        try:
+            with self._errors():
+                self._file.execute("BEGIN")
+                for entry in entries:
+                    self._file.executemany(
+                        "INSERT INTO replies VALUES (?, ?, ?)",
+                        [
+                            (entry.call, sample, text)
+                            for sample, text in enumerate(entry.texts, entry.first)
+                        ],
+                    )
+                    paid = entry.paid
+                    self._file.execute(
+                        _ADD_PAID,
+                        (
+                            entry.stage, paid.calls, paid.replies, paid.prompt_tokens,
+                            paid.completion_tokens, paid.dollars,
+                        ),
+                    )  # fmt: skip
+                self._file.execute("COMMIT")
+        except AspdError as error:
+            self._broken = error  # those that wait for the same write must not take it as done
+            raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise UsageError(
+                    f"another run is writing {self.path}; wait for its end or choose another output"
+                ) from error
+            raise DataError(f"the journal {self.path} cannot be used: {error}") from error
+        except OSError as error:
+            raise DataError(f"the journal {self.path} cannot be used: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{self.path} is no journal of this program ({error}); "
+                "choose another output, or start anew with --fresh"
+            ) from error
+
+
+def remove_journal(path: Path) -> None:
+    """Removes the journal and what SQLite keeps beside it, for a run that starts anew.
+
+    Raises:
+        DataError: it cannot be removed.
+    """
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        try:
+            path.with_name(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"the journal {path} cannot be removed: {error.strerror}") from error
+
+
+def _shown(value: str | None, width: int = 60) -> str:
+    if value is None:
+        return "not set"
+    return value if len(value) <= width else value[: width - 3] + "..."
