@@ -1,9 +1,15 @@
 """Which checkpoint a run goes on from: the newest one that was written to the end."""
 
+import json
 from pathlib import Path
+from typing import Any
 
-_PARTS = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+_INDEX = "model.safetensors.index.json"
+_SHARDED = ("pytorch_model_fsdp*", "pytorch_model*.bin")
+"""Weights as FSDP leaves them on every process."""
+_OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "latest")
+"""Written by one process, by FSDP whole and in shards, by DeepSpeed (the name of its folder)."""
 
 
 def newest_complete(run: Path) -> Path | None:
@@ -17,10 +23,33 @@ def newest_complete(run: Path) -> Path | None:
 
 
 def _complete(checkpoint: Path) -> bool:
-    if not all((checkpoint / part).is_file() for part in _PARTS):
-        return False
-    weights = [checkpoint / name for name in _WEIGHTS if (checkpoint / name).is_file()]
-    return bool(weights) and all(_readable(path) for path in weights)
+    """The state of the trainer is written last, so its end says that the rest had its turn."""
+    deepspeed = (checkpoint / "latest").is_file()
+    return (
+        _readable_json(checkpoint / "trainer_state.json") is not None
+        and any(checkpoint.glob("rng_state*.pth"))
+        and any(True for pattern in _OPTIMIZER for _ in checkpoint.glob(pattern))
+        and (deepspeed or (checkpoint / "scheduler.pt").is_file())
+        and (deepspeed or _weights_complete(checkpoint))
+    )
+
+
+def _weights_complete(checkpoint: Path) -> bool:
+    if (index := _readable_json(checkpoint / _INDEX)) is not None:
+        names = set(index.get("weight_map", {}).values())
+    else:
+        names = {name for name in _WEIGHTS if (checkpoint / name).is_file()}
+    if names:
+        return all(_readable(checkpoint / name) for name in names)
+    return any(True for pattern in _SHARDED for _ in checkpoint.glob(pattern))
+
+
+def _readable_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _readable(path: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aspd_cli.core.visibility import pad_sees
-from aspd_cli.train.dataset import IGNORE
+from aspd_cli.train.features import IGNORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,116 +1,190 @@
-"""Training data: records of prompt and completion, and what they are as tokens.
+"""Training data as tokens: all records of a file, and what became of those that do not fit.
 
-A record is TRL's conversational prompt-completion, as `aspd transform` writes it; `synth` makes the
-same records. A record with an empty prompt is a plain text to learn from the first token on.
+Encoding runs in several processes and is kept in the cache of `datasets` under a hash of what it
+depends on: the records, the tokenizer, the settings and this code.
 """
 
-from collections.abc import Iterator
-from random import Random
+import hashlib
+import inspect
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+import datasets
+from datasets import Dataset
 
-from aspd_cli.core.chat import encode_prompt, end_of_turn
-from aspd_cli.core.layout import Positions, lay_out, tokenize
-from aspd_cli.core.markup import Document, parse, plain, render
+from aspd_cli.core import chat, layout, markup, tokens
+from aspd_cli.core.chat import end_of_turn
+from aspd_cli.core.layout import Positions
 from aspd_cli.core.tokens import Codec
-from aspd_cli.errors import DataError
+from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.recipe_sections import DataSection
-from aspd_cli.synth import MIX, Split, examples
-from aspd_cli.synth.exercises import exercise
+from aspd_cli.train.features import UNREADABLE, features
+from aspd_cli.train.records import digest, place, records
 
-SYNTH = "synth"
-IGNORE = -100
-"""The label of a token that takes no loss."""
-_HELD_OUT = 400
-"""Generated records in an evaluation."""
+__all__ = ["Encoded", "encode", "encoded", "records"]
+
+_A_WORKER = 1000
+"""Records that are worth a process of their own."""
+_SHOWN = 5
+"""Problems that an error lists one by one."""
 
 
-def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
-    """The records of `source`: a JSONL file, or generated ones of a split.
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Records as tokens, and what became of the others."""
 
-    Raises:
-        DataError: the file cannot be read or lacks the columns `prompt` and `completion`.
-    """
-    if source == SYNTH:
-        return Dataset.from_list(list(_synth_records(data, split)))
-    try:
-        found = load_dataset("json", data_files=source, split="train")
-    except Exception as error:  # datasets raises whatever its readers do
-        raise DataError(f"the training data {source} cannot be read: {error}") from error
-    if missing := {"prompt", "completion"} - set(found.column_names):
-        raise DataError(
-            f"{source} has no column {' and no column '.join(sorted(missing))}: make training data "
-            "with `aspd transform`"
-        )
-    return found.select_columns(["prompt", "completion"])
+    data: Dataset
+    """Columns as `features` names them."""
+    records: int
+    """Before anything was left out."""
+    dropped: int
+    """Left out because they are longer than `data.max_length`."""
+    made_serial: int
+    """Trained as plain text because their blocks made them too long."""
+    parallel: int
+    """Trained with at least one block."""
+    depth: int
+    """How deep the blocks nest; 0 without any."""
+    digest: str
+    """Hash of the records."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each record."""
+        return values(self.data, "length")
+
+
+def values(data: Dataset, column: str) -> list[Any]:
+    """A whole column, read at once: `data[column]` would fetch and format row by row."""
+    found: list[Any] = data.with_format(None).select_columns(column)[:][column]
+    return found
 
 
 def encoded(
     found: Dataset, codec: Codec, data: DataSection, positions: Positions, loss_on_prompt: bool
 ) -> Dataset:
-    """The records as tokens, see `features`; those longer than `data.max_length` are left out."""
-    end_ids = end_of_turn(codec)
-    out = found.map(
-        lambda record: features(record, codec, end_ids, data.style, positions, loss_on_prompt),
-        remove_columns=found.column_names,
-        desc="encoding",
-    )
-    if data.max_length is not None:
-        out = out.select([i for i, n in enumerate(out["length"]) if n <= data.max_length])
-    if not len(out):
-        raise DataError("no record is left to train on: raise data.max_length or check the file")
-    return out
+    """The records as tokens, see `features`; what is too long is treated as `data` says."""
+    return encode(found, codec, data, positions, loss_on_prompt, "the data").data
 
 
-def features(
-    record: dict[str, Any],
+def encode(
+    found: Dataset,
     codec: Codec,
-    end_ids: list[int],
-    style: str = "parallel",
-    positions: Positions = "same-seq",
-    loss_on_prompt: bool = False,
-) -> dict[str, Any]:
-    """One record as tokens.
+    data: DataSection,
+    positions: Positions,
+    loss_on_prompt: bool,
+    source: str,
+) -> Encoded:
+    """The records as tokens with counts.
 
-    Returns:
-        `input_ids`, `position_ids`, `labels` (not shifted) and `lanes`, all of T entries; `sees`,
-        (L, L) which lanes see each other; `length`, T.
+    Args:
+        source: the file's name, for errors.
+
+    Raises:
+        DataError: records that are not in the grammar, each with its line; or none is left.
     """
-    document = parse(record["completion"][-1]["content"])
-    if style == "serial":
-        document = Document((plain(document),))
-    found = lay_out(
-        tokenize(document, codec),
-        codec,
-        prompt_ids=encode_prompt(codec, record["prompt"]) if record["prompt"] else (),
-        end_ids=end_ids,
-        positions=positions,
+    content = digest(found)
+    rows = _cached(found, codec, data, positions, loss_on_prompt, content)
+    problems = [(at, text) for at, text in enumerate(values(rows, "problem")) if text]
+    if problems:
+        shown = [f"{place(source, at)}: {text}" for at, text in problems[:_SHOWN]]
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        head = [f"{len(problems)} records cannot be trained on:"] if len(problems) > 1 else []
+        raise DataError("\n  ".join([*head, *shown, *more]))
+    kept = rows
+    if data.max_length is not None:
+        lengths = values(rows, "length")
+        kept = rows.select([i for i, n in enumerate(lengths) if n <= data.max_length])
+    if not len(kept):
+        shortest = min(values(rows, "length"))
+        raise DataError(
+            f"no record of {source} is left to train on: the shortest has {shortest} tokens and "
+            f"data.max_length is {data.max_length}"
+        )
+    depths = values(kept, "depth")
+    return Encoded(
+        kept.remove_columns("problem").with_format("numpy"),
+        records=len(rows),
+        dropped=len(rows) - len(kept),
+        made_serial=sum(values(kept, "made_serial")),
+        parallel=sum(depth > 0 for depth in depths),
+        depth=max(depths),
+        digest=content,
     )
-    labels = found.labels(IGNORE)
-    if loss_on_prompt:
-        answer = int(found.sampled.argmax())
-        labels[:answer] = found.input_ids[:answer]
-    return {
-        "input_ids": found.input_ids,
-        "position_ids": found.position_ids,
-        "labels": labels,
-        "lanes": found.lanes,
-        "sees": found.sees,
-        "length": len(found),
+
+
+def _cached(
+    found: Dataset,
+    codec: Codec,
+    data: DataSection,
+    positions: Positions,
+    loss_on_prompt: bool,
+    content: str,
+) -> Dataset:
+    """All records as `features` with a column `problem`, from the cache where they are there."""
+    settings: dict[str, Any] = {
+        "style": data.style,
+        "positions": positions,
+        "loss_on_prompt": loss_on_prompt,
+        "max_length": data.max_length,
+        "too_long": data.too_long,
     }
+    parts = [content, json.dumps(settings), _identity(codec.tokenizer), _code()]
+    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "aspd" / key
+    if datasets.is_caching_enabled() and folder.is_dir():
+        return datasets.load_from_disk(str(folder))
+    end_ids = end_of_turn(codec)
+
+    def one(record: dict[str, Any]) -> dict[str, Any]:
+        # Errors go into a column: raised in a worker they would arrive without their record.
+        try:
+            return {**features(record, codec, end_ids, **settings), "problem": ""}
+        except (MarkupError, DataError) as error:
+            return {**UNREADABLE, "problem": str(error)}
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the processes are parallel
+    rows = found.map(
+        one,
+        remove_columns=found.column_names,
+        num_proc=_workers(data.workers, len(found)),
+        new_fingerprint=key,
+        load_from_cache_file=False,
+    )
+    if datasets.is_caching_enabled():
+        _keep(rows, folder)
+    return rows
 
 
-def _synth_records(data: DataSection, split: Split) -> Iterator[dict[str, Any]]:
-    number = data.examples if split == "train" else min(data.examples, _HELD_OUT)
-    for example in examples(number, split, data.seed, mix=data.mix or MIX):
-        yield _record([{"role": "user", "content": example.question}], render(example.answer))
-    if split == "test":
-        return
-    rng = Random(f"exercises {data.seed}")
-    for _ in range(data.exercises):
-        yield _record([], exercise(rng))
+def _workers(wanted: int | None, number: int) -> int | None:
+    """Processes for `number` records; None encodes in this one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(wanted or min(number // _A_WORKER, cores or 1), number)
+    return workers if workers > 1 else None
 
 
-def _record(prompt: list[dict[str, str]], answer: str) -> dict[str, Any]:
-    return {"prompt": prompt, "completion": [{"role": "assistant", "content": answer}]}
+def _keep(rows: Dataset, folder: Path) -> None:
+    """Writes the cache entry whole or not at all; a full disk costs only the cache."""
+    begun = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        rows.save_to_disk(str(begun))
+        begun.rename(folder)
+    except OSError:
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+def _identity(tokenizer: Any) -> str:
+    """Everything about a tokenizer that decides how text becomes ids."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab()))
+    return "\0".join([type(tokenizer).__name__, rules, str(tokenizer.chat_template)])
+
+
+def _code() -> str:
+    """The code that lays records out: another version of it makes other tokens."""
+    sources = [inspect.getsource(module) for module in (chat, layout, markup, tokens)]
+    return "".join([*sources, inspect.getsource(features)])

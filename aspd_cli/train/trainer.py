@@ -1,53 +1,81 @@
-"""Fine-tuning with TRL's SFTTrainer, thinly adapted: branch masks, and Muon for small models.
-
-run = train(load_recipe("recipes/tiny.yaml"))    # a directory that transformers or peft loads
-"""
+"""TRL's SFTTrainer, thinly adapted: branch masks, loss by kind of token, Muon for small models."""
 
 import json
-from importlib.resources import files
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
-from transformers.trainer_utils import set_seed
-from trl import SFTConfig, SFTTrainer
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from trl import SFTTrainer
 
-from aspd_cli.core.tokens import Codec, add_control_tokens
-from aspd_cli.errors import ModelError
-from aspd_cli.recipe import Recipe
-from aspd_cli.recipe_sections import LoraSection, TrainingSection
-from aspd_cli.train import mask
-from aspd_cli.train.checkpoints import newest_complete
-from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.dataset import encoded, records
+from aspd_cli.core.tokens import ControlIds
+from aspd_cli.errors import TrainingError
+from aspd_cli.train import losses, mask
+from aspd_cli.train.dataset import values
 from aspd_cli.train.muon import MuonAdamW
 from aspd_cli.train.sampler import LengthSampler
-from aspd_cli.train.scratch import new_model, new_tokenizer
 
-_OWN = {"output_dir", "optim", "warmup_ratio", "save_dtype", "loss_on_prompt"}
-"""Fields of the training section that are not handed to transformers under their name."""
-
-SETTINGS_FILE = "aspd.json"
-"""Beside the weights: what decoding must know of how they were trained."""
+_WRONG = {
+    "packing": "packing puts records into one sequence, where they would see each other",
+    "padding_free": "without padding records would see each other",
+    "use_liger_kernel": "Liger replaces the forward pass that takes the mask",
+    "remove_unused_columns": "the columns it removes hold who sees whom",
+    "max_length": "TRL would cut records inside their blocks",
+}
+"""Arguments of TRL that would train something else without a word, and why."""
 
 
 class BranchTrainer(SFTTrainer):
-    """SFTTrainer for batches of `BranchCollator`."""
+    """SFTTrainer for batches of `BranchCollator`.
+
+    Args:
+        control: the control tokens, for the losses of an evaluation; None without blocks.
+        muon: optimise with Muon, see `MuonAdamW`.
+
+    Raises:
+        TrainingError: `args` ask for what cannot go with a branch mask.
+        ModelError: nor can the model's attention.
+    """
 
     model: Any  # the typed attribute may be None or a bare module
 
-    def __init__(self, *args: Any, muon: bool = False, **kwargs: Any) -> None:
-        self._muon = muon
+    def __init__(
+        self,
+        *args: Any,
+        control: ControlIds | None = None,
+        muon: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self._control, self._muon = control, muon
+        self._sums: list[Tensor] = []
+        self.save_dtype: torch.dtype | None = None
+        """Number format of the next weights that are saved; None: as they are."""
+        for name, why in _WRONG.items():
+            if getattr(kwargs["args"], name, None):
+                raise TrainingError(f"{name} cannot go with branches: {why}; turn it off")
         super().__init__(*args, **kwargs)
-        mask.install(self.model.get_base_model() if _is_peft(self.model) else self.model)
+        mask.install(self.model.get_base_model() if is_peft(self.model) else self.model)
         head = self.model.get_output_embeddings()
         if not hasattr(head, "bias"):  # peft's wrapper of trained rows; TRL's fused head reads it
             head.bias = None
+        if is_peft(self.model):  # the six rows are in the adapter; the whole tables need not be
+            self.model.save_pretrained = partial(
+                self.model.save_pretrained, save_embedding_layers=False
+            )
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether FSDP or DeepSpeed hold the model in parts."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
-        lengths = (train_dataset or self.train_dataset)["length"]
-        return LengthSampler(list(lengths), self.args.train_batch_size, self.args.seed)
+        lengths = values(train_dataset or self.train_dataset, "length")
+        return LengthSampler(lengths, self.args.train_batch_size, self.args.seed)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer by its transformers name, or Muon."""
@@ -61,146 +89,103 @@ class BranchTrainer(SFTTrainer):
         )
         return self.optimizer
 
+    def prediction_step(
+        self,
+        model: Any,
+        inputs: Any,
+        prediction_loss_only: bool,
+        ignore_keys: Any = None,
+    ) -> tuple[Tensor, None, None]:
+        """The loss of a batch of an evaluation, which also goes into the sums by kind of token."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            log_probs = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
+        found = losses.sums(log_probs, inputs, self._control)  # (B, K, 2)
+        # Per record, so that records which only fill up the last batch of a process fall out.
+        self._sums.append(self.accelerator.gather_for_metrics(found).double().sum(0).cpu())
+        total = found.sum((0, 1))
+        return total[0] / total[1].clamp(min=1), None, None
 
-def train(recipe: Recipe, resume: bool = False) -> Path:
-    """Trains what the recipe says and gives the run directory.
-
-    It holds either a whole model or a PEFT adapter, its tokenizer, `aspd.json`, the resolved recipe
-    and the checkpoints.
-
-    Args:
-        resume: go on from the newest complete checkpoint of the run directory, if there is one.
-
-    Raises:
-        DataError: the training data cannot be used.
-        ModelError: the model cannot be loaded or its attention cannot take a branch mask.
-    """
-    run = Path(recipe.training.output_dir)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-    set_seed(recipe.training.seed)
-
-    checkpoint = newest_complete(run) if resume else None
-    found = records(recipe.data, recipe.data.train)
-    tokenizer, model = _load(recipe, found, checkpoint)
-    codec, loss_on_prompt = Codec(tokenizer), recipe.training.loss_on_prompt
-    positions = recipe.model.positions
-    held_out = recipe.data.eval and encoded(
-        records(recipe.data, recipe.data.eval, "test"),
-        codec,
-        recipe.data,
-        positions,
-        loss_on_prompt,
-    )
-    trainer = BranchTrainer(
-        model=model,
-        args=_arguments(recipe.training, run, evaluate=bool(held_out)),
-        train_dataset=encoded(found, codec, recipe.data, positions, loss_on_prompt),
-        eval_dataset=held_out or None,
-        processing_class=tokenizer,
-        data_collator=BranchCollator(tokenizer.pad_token_id),
-        peft_config=recipe.lora and _lora(recipe.lora, model, codec),
-        muon=recipe.training.optim == "muon",
-    )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _save(trainer, recipe, run)
-    return run
-
-
-def base_path(recipe: Recipe) -> str:
-    """The model that a recipe starts from: its own, or the embedded serial base."""
-    return recipe.model.path or str(files("aspd_cli") / "assets" / "tiny" / "base")
-
-
-def _load(recipe: Recipe, found: Any, checkpoint: Path | None) -> tuple[Any, PreTrainedModel]:
-    """Tokenizer and model, from a directory or from nothing; `auto` is float32 on a CPU."""
-    if recipe.model.config is not None:
-        if known := recipe.model.tokenizer or checkpoint:
-            tokenizer: Any = AutoTokenizer.from_pretrained(known)
-        else:
-            tokenizer = new_tokenizer(_texts(found), recipe.model.config["vocab_size"])
-        return tokenizer, new_model(recipe.model.config, tokenizer)
-    path = base_path(recipe)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(recipe.model.tokenizer or path)
-        dtype = recipe.model.dtype
-        if dtype == "auto" and not torch.cuda.is_available():
-            dtype = "float32"
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the model {path} cannot be loaded: {error}") from error
-    add_control_tokens(tokenizer)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
-    return tokenizer, model
-
-
-def _texts(found: Any) -> list[str]:
-    """What a new tokenizer learns from; numbers count extra, so that each becomes one token."""
-    turns = [turn for column in ("prompt", "completion") for row in found[column] for turn in row]
-    numbers = [str(number) for number in range(100)]
-    return [turn["content"] for turn in turns] + numbers * (len(turns) // 100 + 1)
-
-
-def _lora(lora: LoraSection, model: PreTrainedModel, codec: Codec) -> Any:
-    """LoRA, and full training of the six control tokens' rows: of the head too when it has its own.
-
-    Rows of the embedding alone would never teach an untied head to emit them.
-    """
-    from peft import LoraConfig
-
-    tables = [model.get_input_embeddings()]
-    if not model.config.tie_word_embeddings:
-        tables.append(model.get_output_embeddings())
-    names = [
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if any(module is table for table in tables)
-    ]
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        trainable_token_indices={name: list(codec.control) for name in names},
-        task_type="CAUSAL_LM",
-    )
-
-
-def _arguments(training: TrainingSection, run: Path, *, evaluate: bool) -> SFTConfig:
-    same = training.model_dump(exclude=_OWN)
-    return SFTConfig(
-        **same,
-        output_dir=str(run),
-        optim="adamw_torch" if training.optim == "muon" else training.optim,
-        warmup_steps=training.warmup_ratio,
-        eval_strategy="steps" if evaluate else "no",
-        eval_steps=training.save_steps,
-        save_total_limit=2,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
-def _save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
-    model = trainer.model
-    settings: dict[str, Any] = {"positions": recipe.model.positions, "max_depth": 1}
-    if _is_peft(model):
-        settings["base"] = recipe.model.path
-    else:
-        if recipe.training.save_dtype:
-            model = model.to(getattr(torch, recipe.training.save_dtype))
-        ends = [trainer.processing_class.eos_token_id]
-        model.generation_config = GenerationConfig(
-            eos_token_id=ends, pad_token_id=trainer.processing_class.pad_token_id
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """Adds the exact means over tokens: `eval_loss`, and `eval_loss_KIND` for each kind."""
+        self._sums = []
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
         )
-    model.save_pretrained(run)
-    trainer.processing_class.save_pretrained(run)
-    (run / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        if self._sums:
+            means = losses.means(torch.stack(self._sums).sum(0))
+            output.metrics.update({f"{metric_key_prefix}_{k}": v for k, v in means.items()})
+        return output
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Stops before a step with gradients that are no numbers would spoil the weights."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        scaled = getattr(self.accelerator, "scaler", None) is not None  # skips such steps itself
+        if norm is not None and not scaled and not torch.isfinite(torch.as_tensor(norm)):
+            raise TrainingError(
+                f"the gradients are no numbers (norm {float(norm)}) at step "
+                f"{self.state.global_step + 1}: lower training.learning_rate, or look at the "
+                "records of this step; the weights in the newest checkpoint are sound, and "
+                "--resume goes on from there"
+            )
+        return norm
+
+    def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+        """Casts gathered weights to `save_dtype`, and lets their configuration say so."""
+        dtype = self.save_dtype
+        if dtype is not None and state_dict is not None:
+            state_dict = {
+                k: v.to(dtype) if v.is_floating_point() else v for k, v in state_dict.items()
+            }
+        super()._save(output_dir, state_dict)
+        config = Path(output_dir or str(self.args.output_dir)) / "config.json"
+        if dtype is not None and self.args.should_save and config.is_file():
+            found = json.loads(config.read_text(encoding="utf-8"))
+            found["dtype"] = str(dtype).removeprefix("torch.")
+            config.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    def restored_at_its_end(self, checkpoint: Path) -> bool:
+        """Takes the weights of a checkpoint that has all `max_steps` behind it, if it has.
+
+        Resumed there, transformers would train one step more. Sharded weights are not restored so.
+        """
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if self.is_sharded or not 0 < self.args.max_steps <= state.global_step:
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        own, self.state = self.state, state
+        state.is_world_process_zero = own.is_world_process_zero
+        return True
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Removes what a failed write has left, so that nothing takes it for a checkpoint."""
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception as error:
+            if not _is_failed_write(error):
+                raise
+            step = self.state.global_step
+            torn = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
+            shutil.rmtree(torn, ignore_errors=True)
+            raise TrainingError(
+                f"the checkpoint of step {step} cannot be written to {torn.parent}: "
+                f"{str(error).splitlines()[0]}; make room, then go on with --resume"
+            ) from error
 
 
-def _is_peft(model: Any) -> bool:
-    return hasattr(model, "peft_config")
+def _is_failed_write(error: Exception) -> bool:
+    """Whether a file could not be written; torch and tokenizers have no class for it."""
+    named = ("PytorchStreamWriter", "os error")
+    return isinstance(error, OSError | SafetensorError) or any(n in str(error) for n in named)
+
+
+def is_peft(model: Any) -> bool:
+    """Whether adapters are trained, and not the model itself."""
+    return hasattr(model, "get_base_model")

@@ -1,22 +1,120 @@
 """`aspd train`, from the recipe to an adapter that `aspd generate` decodes with."""
 
+import json
+import re
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import Popen
+
+import datasets
+import pytest
 
 from tests.cli.conftest import Cli
 
 
-def test_a_trained_adapter_decodes_in_parallel(cli: Cli, ordinary: Path, tmp_path: Path) -> None:
-    recipe, run = tmp_path / "r.yaml", tmp_path / "run"
-    recipe.write_text(
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path) -> Iterator[None]:
+    """Encoded records are cached where the test ends with them."""
+    before = datasets.config.HF_DATASETS_CACHE
+    datasets.config.HF_DATASETS_CACHE = tmp_path / "cache"
+    yield
+    datasets.config.HF_DATASETS_CACHE = before
+
+
+@pytest.fixture
+def recipe(ordinary: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(
         f"model: {{path: {ordinary}}}\ndata: {{examples: 8}}\nlora: {{r: 2}}\n"
-        "training: {max_steps: 1, per_device_train_batch_size: 2}\n"
+        "training: {max_steps: 1, per_device_train_batch_size: 2, logging_steps: 1, "
+        f"output_dir: {tmp_path / 'run'}}}\n"
     )
-    trained = cli("train", recipe, "--set", f"training.output_dir={run}")
+    return path
+
+
+def test_a_trained_adapter_decodes_in_parallel(
+    cli: Cli, ordinary: Path, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    trained = cli("train", recipe)
     assert trained.exit_code == 0, trained.stderr
     assert trained.stdout == f"{run}\n"
-    assert "loss" in trained.stderr
-    resumed = cli("train", recipe, "--set", f"training.output_dir={run}", "--resume")
-    assert resumed.exit_code == 0, resumed.stderr
+    lines = trained.stderr.splitlines()
+    assert any(re.fullmatch(r"step 1/1: loss [\d.]+, rate [\d.e-]+", line) for line in lines)
+    assert not re.search(r"[{}%|]|it/s", "".join(lines[2:])), "plain lines, no bars, no dicts"
+    resumed = cli("train", recipe, "--resume", "--quiet", "--merge")
+    assert (resumed.exit_code, resumed.stdout, resumed.stderr) == (0, f"{run}\n", "")
     answer = ("--parallel", "--max-new-tokens", "5", "Hi")
     assert cli("generate", "--model", ordinary, "--adapter", run, *answer).exit_code == 0
+    assert cli("generate", "--model", run / "merged", *answer).exit_code == 0
     assert cli("generate", "--model", ordinary, *answer).exit_code == 1
+
+
+def test_json_is_one_object_about_the_run(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    done = cli("train", recipe, "--json", "--quiet", "--set", "data.eval_share=0.3")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["run"], found["steps"]) == (str(tmp_path / "run"), 1)
+    assert found["losses"] == [[1, found["loss"]]]
+    assert found["evaluation"]["eval_loss"] > 0
+
+
+def test_a_dry_run_shows_figures_and_a_record_and_writes_nothing(
+    cli: Cli, recipe: Path, tmp_path: Path
+) -> None:
+    shown = cli("train", recipe, "--dry-run")
+    assert shown.exit_code == 0, shown.stderr
+    for words in ("with blocks", "memory", "1 of 2 records", "<|/para|>"):
+        assert words in shown.stdout
+    figures = json.loads(cli("train", recipe, "--dry-run", "--json").stdout)
+    assert figures["steps"] == 1
+    assert figures["family"] == "qwen2"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--resume", "--fresh"], 2, "choose one"),
+        (["--dry-run", "--merge"], 2, "--dry-run changes nothing"),
+        (["--set", "lora.rank=2"], 2, "lora.rank: no such field"),
+        (["--set", "data.train=nowhere.jsonl"], 1, "there is no file nowhere.jsonl"),
+        (["--set", "model.path=nowhere"], 1, "nowhere is no model that can be trained"),
+        (["--set", "lora.quantization=4bit"], 2, "needs a CUDA device"),
+        (["--set", "training.report_to=mlflow"], 2, "pip install mlflow"),
+        (["--set", "training.optim=adam"], 2, "training: "),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(
+    cli: Cli, recipe: Path, arguments: list[str], code: int, words: str
+) -> None:
+    refused = cli("train", recipe, *arguments)
+    assert refused.exit_code == code
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert refused.stdout == ""
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_exits_130_and_goes_on(
+    spawn: Callable[..., Popen[bytes]], recipe: Path
+) -> None:
+    process = spawn("train", recipe, "--set", "training.max_steps=100000")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(b"step 3/"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, rest
+    last = int(re.search(rb"stopped after step (\d+)", rest)[1])  # type: ignore[index]
+    again = spawn("train", recipe, "--resume", "--set", "training.max_steps=100001")
+    assert again.stderr is not None
+    for line in again.stderr:
+        if line.startswith(b"step "):
+            assert line.startswith(b"step %d/" % (last + 1))
+            again.send_signal(signal.SIGINT)
+            break
+    again.communicate(timeout=120)
+    assert again.returncode == 130

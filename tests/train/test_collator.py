@@ -13,7 +13,7 @@ from aspd_cli.core.tokens import Codec
 from aspd_cli.synth import FAMILIES, Example, examples
 from aspd_cli.train import mask
 from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.dataset import IGNORE, features
+from aspd_cli.train.features import IGNORE, features
 
 EXAMPLES = list(examples(8, families=FAMILIES))
 

@@ -12,9 +12,12 @@ from torch.nn.functional import cross_entropy
 from aspd_cli.core.tokens import Codec
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.dataset import IGNORE, encoded, records
+from aspd_cli.train.dataset import encoded
+from aspd_cli.train.features import IGNORE
 from aspd_cli.train.mask import masks
-from aspd_cli.train.trainer import BranchTrainer, train
+from aspd_cli.train.records import records
+from aspd_cli.train.run import train
+from aspd_cli.train.trainer import BranchTrainer
 
 SCRATCH = """
 model: {{config: {config}}}
@@ -45,14 +48,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run = tmp_path_factory.mktemp("base")
     config = json.dumps({**TINY, "vocab_size": 500})
-    return train(recipe(run, SCRATCH, config=config, run=run))
+    return train(recipe(run, SCRATCH, config=config, run=run)).run
 
 
 @pytest.fixture(scope="module")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter on that base, trained for two steps."""
     run = tmp_path_factory.mktemp("adapter")
-    return train(recipe(run, ADAPTER, base=base, run=run, steps=2))
+    return train(recipe(run, ADAPTER, base=base, run=run, steps=2)).run
 
 
 def test_a_base_from_nothing_loads_with_transformers_in_the_stored_format(base: Path) -> None:
@@ -74,7 +77,13 @@ def test_an_adapter_trains_low_rank_updates_and_six_rows(base: Path, adapter: Pa
     before = load_file(base / "model.safetensors")["model.embed_tokens.weight"][3:9].float()
     assert not torch.equal(next(iter(rows.values())), before)
     settings = json.loads((adapter / "aspd.json").read_text())
-    assert settings == {"positions": "same-seq", "max_depth": 1, "base": str(base)}
+    assert settings == {
+        "positions": "same-seq",
+        "max_depth": 1,
+        "separator": ": ",
+        "style": "parallel",
+        "base": str(base),
+    }
 
 
 def test_a_saved_adapter_loads_on_its_base_and_merges_without_a_change(
@@ -137,26 +146,3 @@ def test_the_loss_is_the_cross_entropy_of_the_sampled_tokens(base: Path, tmp_pat
     logged = trainer.state.log_history[0]
     assert logged["loss"] == pytest.approx(want.item(), abs=2e-5)
     assert logged["num_tokens"] == batch["attention_mask"].sum()
-
-
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    base: Path, tmp_path: Path
-) -> None:
-    import shutil
-
-    run = train(recipe(tmp_path, ADAPTER, base=base, run=tmp_path / "run", steps=3))
-    want = load_file(run / "adapter_model.safetensors")
-    shutil.rmtree(run / "checkpoint-3")
-    (run / "adapter_model.safetensors").unlink()
-    train(recipe(tmp_path, ADAPTER, base=base, run=run, steps=3), resume=True)
-    got = load_file(run / "adapter_model.safetensors")
-    assert all(torch.equal(got[name], tensor) for name, tensor in want.items())
-
-
-def test_a_file_without_the_two_columns_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    from aspd_cli.errors import DataError
-
-    path = tmp_path / "data.jsonl"
-    path.write_text('{"question": "a", "answer": "b"}\n')
-    with pytest.raises(DataError, match="aspd transform"):
-        records(Recipe().data, str(path))

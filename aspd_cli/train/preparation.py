@@ -1,0 +1,81 @@
+"""Everything of a run that needs no weights: architecture, tokenizer, records as tokens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig
+from trl import SFTConfig
+
+from aspd_cli.engine.families import check_family, context_length
+from aspd_cli.errors import DataError, ModelError
+from aspd_cli.recipe import Recipe
+from aspd_cli.train.dataset import Encoded, encode
+from aspd_cli.train.records import held_out, records
+from aspd_cli.train.start import Vocabulary, load_config, load_vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What `prepare` has read and checked."""
+
+    config: PreTrainedConfig
+    vocabulary: Vocabulary
+    train: Encoded
+    eval: Encoded | None
+    prompts: list[Any]
+    """Prompts for sample answers: held-out ones where there are any, those with blocks first."""
+
+    @property
+    def depth(self) -> int:
+        """How deep blocks may nest, for decoding."""
+        return max(self.train.depth, 1)
+
+
+def prepare(recipe: Recipe, args: SFTConfig, made: Path | None) -> Preparation:
+    """Reads and checks what the recipe names. The main process goes first, others use its cache.
+
+    Args:
+        made: where this run's own new tokenizer stands already, if it does.
+
+    Raises:
+        DataError: records cannot be read, are not in the grammar, or would teach no fork.
+        ModelError: no such model, a family that cannot be decoded, or another model's tokenizer.
+    """
+    data = recipe.data
+    config = load_config(recipe)
+    check_family(config)
+    with args.main_process_first(local=True):
+        found = records(data, data.train)
+        test = records(data, data.eval, "test") if data.eval else None
+        if test is None and data.eval_share:
+            found, test = held_out(found, data.eval_share, data.seed)
+        vocabulary = load_vocabulary(recipe, config, found, made)
+        rest = (vocabulary.codec, data, recipe.model.positions, recipe.training.loss_on_prompt)
+        train = encode(found, *rest, source=data.train)
+        evaluated = encode(test, *rest, source=data.eval or data.train) if test else None
+    _check(recipe, config, train)
+    return Preparation(config, vocabulary, train, evaluated, _prompts(recipe, test or found))
+
+
+def _check(recipe: Recipe, config: PreTrainedConfig, train: Encoded) -> None:
+    if recipe.data.style == "parallel" and not train.parallel:
+        lost = f" ({train.made_serial} lost theirs, too long)" if train.made_serial else ""
+        raise DataError(
+            f"no record of {recipe.data.train} holds a block{lost}, so the model would learn never "
+            "to fork: mark blocks with `aspd transform`, or set data.style=serial for a Seq model"
+        )
+    context, longest = context_length(config), max(train.lengths)
+    if context is not None and longest > context:
+        raise ModelError(
+            f"a record of {recipe.data.train} has {longest} tokens and the model's context "
+            f"{context}: set data.max_length to {context} or less"
+        )
+
+
+def _prompts(recipe: Recipe, found: Any) -> list[Any]:
+    """The first prompts for `training.samples` answers, and one at least."""
+    wanted = max(recipe.training.samples, 1)
+    asked = [record for record in found.select(range(min(len(found), 200))) if record["prompt"]]
+    asked.sort(key=lambda record: "<|para|>" not in str(record["completion"]))
+    return [record["prompt"] for record in asked[:wanted]] or ["Hi"]

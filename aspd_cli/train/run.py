@@ -1,0 +1,181 @@
+"""A run of fine-tuning, from the recipe to a directory that decoding takes.
+
+from aspd_cli.train.run import train
+done = train(load_recipe("recipes/tiny.yaml"))
+done.run, done.loss
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import set_seed
+from trl import SFTConfig
+
+from aspd_cli.recipe import Recipe
+from aspd_cli.train import delivery, rundir
+from aspd_cli.train.arguments import arguments
+from aspd_cli.train.assembly import assemble
+from aspd_cli.train.plot import draw_losses
+from aspd_cli.train.preflight import Preflight, preflight, sentences
+from aspd_cli.train.preparation import Preparation, prepare
+from aspd_cli.train.problems import check_recipe
+from aspd_cli.train.progress import Interruption, Listener, Silent, Stopwatch
+from aspd_cli.train.start import Vocabulary
+from aspd_cli.train.trainer import BranchTrainer, is_peft
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run."""
+
+    run: Path
+    """Holds the adapter or model, tokenizer, `aspd.json`, recipe, versions, losses, checkpoints."""
+    steps: int
+    seconds: float
+    losses: list[tuple[int, float]]
+    """(step, training loss) of every line of the log."""
+    evaluation: dict[str, float] = field(default_factory=dict)
+    """The last `eval_loss` and its kinds; empty where nothing was held out."""
+    merged: Path | None = None
+    pushed: str | None = None
+    """Address of the repository."""
+
+    @property
+    def loss(self) -> float | None:
+        """The last training loss of the log."""
+        return self.losses[-1][1] if self.losses else None
+
+
+def dry_run(recipe: Recipe) -> tuple[Preflight, Vocabulary]:
+    """Checks everything that can be checked without weights, and writes nothing.
+
+    Raises:
+        RecipeError, DataError, ModelError: what is wrong with the run.
+    """
+    check_recipe(recipe)
+    args = arguments(recipe, evaluate=False)
+    made = prepare(recipe, args, None)
+    return preflight(recipe, made, args.world_size), made.vocabulary
+
+
+def train(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+    merge: bool = False,
+    push: str | None = None,
+    listener: Listener | None = None,
+) -> Outcome:
+    """Trains what the recipe says.
+
+    Under torchrun or accelerate every process calls it; the main one writes and tells.
+
+    Args:
+        resume: go on from the newest complete checkpoint of the run directory, if there is one.
+        fresh: replace what an earlier run has left there.
+        merge: write the whole model, its adapter in its weights, too.
+        push: repository of the hub to upload the result to.
+
+    Raises:
+        RecipeError: fields that do not go together.
+        UsageError: the run directory holds another run.
+        DataError: the records cannot be used.
+        ModelError: the model cannot be loaded, or its attention cannot take a branch mask.
+        TrainingError: the run cannot go on, or what it saved is not what it trained.
+        KeyboardInterrupt: it was stopped, with a checkpoint to go on from.
+    """
+    watch = Stopwatch()
+    check_recipe(recipe)
+    run = Path(recipe.training.output_dir)
+    evaluates = bool(recipe.data.eval or recipe.data.eval_share)
+    args = arguments(recipe, evaluate=evaluates)
+    main = args.process_index == 0
+    tell: Listener = (listener or Silent()) if main else Silent()
+    with args.main_process_first(local=False):
+        checkpoint = rundir.open_run(recipe, resume=resume, fresh=fresh and main)
+    set_seed(recipe.training.seed)
+    has_tokenizer = resume and (run / "tokenizer_config.json").is_file()
+    made = prepare(recipe, args, run if has_tokenizer else None)
+    facts = _facts(made, args)
+    if resume:
+        rundir.check_facts(run, facts)
+        tell.say(f"going on from {checkpoint}" if checkpoint else "no checkpoint: from the start")
+    for sentence in sentences(preflight(recipe, made, args.world_size)):
+        tell.say(sentence)
+    if main:
+        rundir.write_start(run, recipe, facts, rundir.settings(recipe, made.train.depth))
+        rundir.cut_samples(run, checkpoint)
+        made.vocabulary.tokenizer.save_pretrained(run)
+    trainer = assemble(recipe, made, args, run, tell)
+    _fit(trainer, checkpoint, tell)
+    delivery.save(trainer, recipe, run)
+    outcome = _outcome(trainer, run)
+    if main:
+        _finish(trainer, recipe, made, tell)
+        merged = delivery.merge(run, recipe) if merge else None
+        pushed = delivery.push(run, push) if push else None
+        outcome = replace(outcome, merged=merged, pushed=pushed)
+    return replace(outcome, seconds=watch.seconds)
+
+
+def _facts(made: Preparation, args: SFTConfig) -> dict[str, Any]:
+    """What of a run is not in its recipe but decides its weights."""
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return {
+        "data": made.train.digest,
+        "eval_data": made.eval.digest if made.eval else None,
+        "batch": batch,
+        "processes": args.world_size,
+    }
+
+
+def _fit(trainer: BranchTrainer, checkpoint: Path | None, tell: Listener) -> None:
+    start = str(checkpoint) if checkpoint else None
+    if checkpoint and trainer.restored_at_its_end(checkpoint):
+        return
+    if trainer.args.world_size > 1:
+        trainer.train(resume_from_checkpoint=start)
+        return
+    with Interruption(tell) as interruption:
+        trainer.add_callback(interruption)
+        trainer.train(resume_from_checkpoint=start)
+    if interruption.asked:
+        tell.say(f"stopped after step {trainer.state.global_step}; --resume goes on from there")
+        raise KeyboardInterrupt
+
+
+def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Listener) -> None:
+    """Losses into the run directory; and the model on disk must answer as the one in memory."""
+    run = Path(recipe.training.output_dir)
+    trainer.state.save_to_json(str(run / rundir.STATE))
+    draw_losses(trainer.state.log_history, run / rundir.LOSSES)
+    delivery.forget(run)
+    if trainer.is_sharded:
+        tell.say("what was saved is not compared: the weights are spread over processes")
+        return
+    model, prompt = trainer.model, made.prompts[0]
+    whole = model.get_base_model() if is_peft(model) else model
+    like = delivery.loaded_like(whole)
+    expected = delivery.greedy(model, trainer.processing_class, recipe, prompt, made.depth)
+    del model, whole
+    delivery.release(trainer)  # so that two never have to fit
+    delivery.verify(run, recipe, prompt, expected, like)
+
+
+def _outcome(trainer: BranchTrainer, run: Path) -> Outcome:
+    history = trainer.state.log_history
+    evaluated = [entry for entry in history if "eval_loss" in entry][-1:]
+    return Outcome(
+        run=run,
+        steps=trainer.state.global_step,
+        seconds=0.0,
+        losses=[(int(entry["step"]), entry["loss"]) for entry in history if "loss" in entry],
+        evaluation={
+            name: value
+            for entry in evaluated
+            for name, value in entry.items()
+            if name.startswith("eval_loss")
+        },
+    )

@@ -1,0 +1,129 @@
+"""Whole runs on a tiny random model: what they leave, and that looking on changes nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import aspd_cli as aspd
+from aspd_cli.errors import TrainingError
+from aspd_cli.recipe import load_recipe
+from aspd_cli.train import delivery, rundir
+from aspd_cli.train.run import Outcome, train
+from tests import make
+from tests.engine.families import tiny_model
+from tests.train.conftest import recipe, write
+from tests.train.test_dataset import SHORT
+
+STEPS = {"training__max_steps": 3, "training__eval_steps": 2, "data__eval_share": 0.1}
+
+
+@pytest.fixture(scope="module")
+def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Three steps with two evaluations, samples and a merged model."""
+    return train(recipe(base, tmp_path_factory.mktemp("run"), **STEPS), merge=True)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "adapter_model.safetensors")
+
+
+def equal(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(second[n].equal(t) for n, t in first.items())
+
+
+def test_the_run_directory_says_how_it_was_made(base: Path, done: Outcome) -> None:
+    run = done.run
+    assert load_recipe(run / "recipe.yaml") == recipe(base, run, **STEPS)
+    versions = json.loads((run / "versions.json").read_text())
+    assert {"aspd", "torch", "trl", "peft", "data", "eval_data", "batch"} <= versions.keys()
+    assert json.loads((run / "aspd.json").read_text())["max_depth"] == 1
+    assert (run / "losses.png").read_bytes().startswith(b"\x89PNG")
+    history = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert [entry["loss"] for entry in history if "loss" in entry] == [v for _, v in done.losses]
+    assert done.steps == len(done.losses) == 3
+    assert {"eval_loss", "eval_loss_serial", "eval_loss_title", "eval_loss_branch"} == set(
+        done.evaluation
+    )
+
+
+def test_samples_are_written_at_each_evaluation_and_parse(done: Outcome) -> None:
+    lines = [json.loads(line) for line in (done.run / "samples.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 2, 2, 3, 3, 3] or len(lines) == 3
+    for line in lines:
+        aspd.parse(line["markup"])
+        assert 0 < line["tokens"] <= 20
+
+
+def test_sampling_and_evaluating_change_no_weight(base: Path, done: Outcome, tmp_path: Any) -> None:
+    options = STEPS | {"training__samples": 0, "training__eval_steps": 100}
+    assert equal(train(recipe(base, tmp_path, **options)).run, done.run)
+
+
+def test_gradient_checkpointing_changes_no_weight(base: Path, done: Outcome, tmp_path: Any) -> None:
+    run = train(recipe(base, tmp_path, **STEPS, training__gradient_checkpointing=True)).run
+    other = weights(run)
+    assert all((tensor - other[n]).abs().max() < 1e-6 for n, tensor in weights(done.run).items())
+
+
+def test_the_merged_model_computes_what_base_and_adapter_compute(done: Outcome, base: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.arange(10, 60).view(2, 25)
+    with torch.no_grad():
+        merged = AutoModelForCausalLM.from_pretrained(done.merged)(ids).logits
+        plain = AutoModelForCausalLM.from_pretrained(base)
+        apart = PeftModel.from_pretrained(plain, done.run)(ids).logits
+    assert (merged - apart).abs().max() <= 1e-6
+    options: dict[str, Any] = {"max_new_tokens": 12, "seed": 0}
+    one = aspd.load(done.merged).generate("What is 3+4?", **options)
+    other = aspd.load(base, adapter=done.run).generate("What is 3+4?", **options)
+    assert one[0].token_ids == other[0].token_ids
+
+
+def test_a_saved_model_that_answers_otherwise_is_an_error(base: Path, tmp_path: Any) -> None:
+    made = recipe(base, tmp_path / "run")
+    run = train(made).run
+    from transformers import AutoTokenizer
+
+    tokenizer, like = AutoTokenizer.from_pretrained(run), {"dtype": torch.float32}
+    model = delivery.load_saved(run, made, tokenizer, like)
+    answer = delivery.greedy(model, tokenizer, made, "Hi", 1)
+    delivery.verify(run, made, "Hi", answer, like)
+    save_file({n: t * 100 for n, t in weights(run).items()}, run / "adapter_model.safetensors")
+    with pytest.raises(TrainingError, match="does not answer as the trained model did"):
+        delivery.verify(run, made, "Hi", answer, like)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_vocabulary_without_room_grows_and_the_adapter_keeps_six_rows(
+    tied: bool, tmp_path: Path
+) -> None:
+    tokenizer = make.tokenizer("llama3", "llama3", control=False)
+    tiny_model("llama", len(tokenizer), tie_word_embeddings=tied).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    data = write(tmp_path / "d.jsonl", *[SHORT] * 8)
+    made = recipe(tmp_path / "base", tmp_path / "run", data__train=str(data))
+    run = train(made).run
+    tables = [tensor for name, tensor in weights(run).items() if "lora_" not in name]
+    assert [tuple(table.shape) for table in tables] == [(6, 32)] * (1 if tied else 2)
+    [output] = aspd.load(tmp_path / "base", adapter=run).generate("Hi", max_new_tokens=8)
+    [merged] = aspd.load(delivery.merge(run, made)).generate("Hi", max_new_tokens=8)
+    assert output.token_ids == merged.token_ids
+
+
+def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Path) -> None:
+    done = train(recipe(base, tmp_path, data__style="serial", data__eval_share=0.1))
+    assert set(done.evaluation) == {"eval_loss", "eval_loss_serial"}
+    assert json.loads((tmp_path / rundir.SETTINGS).read_text())["style"] == "serial"
+
+
+def test_uploading_without_a_network_is_one_sentence(done: Outcome) -> None:
+    with pytest.raises(TrainingError, match="cannot be uploaded to someone/model") as caught:
+        delivery.push(done.run, "someone/model")
+    assert "\n" not in str(caught.value)
