@@ -1,27 +1,28 @@
-"""A run of `aspd transform` as its user sees it: guards, progress, the table at the end."""
+"""A run of `aspd transform` as its user sees it: guards, back end, exit code."""
 
+import asyncio
 import json as jsonlib
-import math
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
+from aspd_cli.cli.transform_view import show_progress, tell_estimate, tell_report
+from aspd_cli.core.tokens import Codec
+from aspd_cli.endpoint.journal import remove_journal
 from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe, load_recipe
-from aspd_cli.transform.counting import open_codec
-from aspd_cli.transform.pipeline import transform_file
-from aspd_cli.transform.readers import STDIN
+from aspd_cli.recipe_sections import EndpointSection
+from aspd_cli.transform.counting import EstimatingCodec, open_codec
+from aspd_cli.transform.pipeline import transform_file, transform_file_by
+from aspd_cli.transform.readers import STDIN, read_values
+from aspd_cli.transform.records import read_records
 from aspd_cli.transform.report import Report
 
-SECONDS_BETWEEN_LINES = 10.0
-"""How often a run tells its progress where there is no terminal."""
-SECONDS_BETWEEN_FRAMES = 0.1
+_REPLIES = ("model", "temperature", "top_p", "max_tokens", "extra_body")
+"""The fields of an endpoint that decide what it replies; the others say how it is asked."""
+_ASKED = ("method", "proposals", "samples", "accept")
+"""The fields that only count where a model is asked."""
 
 
 def run(
@@ -31,6 +32,8 @@ def run(
     *,
     limit: int | None,
     fresh: bool,
+    dry_run: bool,
+    html: Path | None,
     json: bool,
     quiet: bool,
 ) -> int:
@@ -40,24 +43,114 @@ def run(
         UsageError: `out` is the input, or was made with other settings or by something else.
         DataError: a file cannot be read or written.
         ModelError: there is no such tokenizer.
+        EndpointError: the endpoint does not work, or the budget is spent.
     """
-    section = recipe.transform
     if source != STDIN and source.exists() and out.exists() and out.samefile(source):
         raise UsageError("IN and OUT are the same file; choose another OUT")
-    saved = out.with_suffix(".recipe.yaml")
-    if not fresh:
-        _guard(recipe, out, saved)
     codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
+    endpoint = endpoint_of(recipe)
+    if dry_run:
+        return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
+    saved, journal = out.with_suffix(".recipe.yaml"), out.with_suffix(".journal.sqlite")
+    if fresh:
+        remove_journal(journal)
+    else:
+        _guard(recipe, out, saved)
     if not quiet:
-        print(f"no endpoint is configured: rules are used; tokens by {counter}", file=sys.stderr)
-    with _progress(quiet=quiet) as progress:
-        report = transform_file(source, out, section, codec, limit=limit, progress=progress)
+        print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
+    expected = None if quiet else _count(source, limit)
+    with show_progress(expected, quiet=quiet) as progress:
+        if endpoint is None:
+            section = recipe.transform
+            report = transform_file(source, out, section, codec, limit=limit, progress=progress)
+        else:
+            report = _ask(recipe, source, out, journal, codec, limit, progress)
     saved.write_text(recipe.to_yaml(), encoding="utf-8")
+    if html is not None:
+        from aspd_cli.transform.html import write_page
+
+        write_page(html, out, report, codec, f"{source}: {_back_end(recipe)}; tokens by {counter}")
     if json:
         print(jsonlib.dumps(report.as_dict()))
     if not quiet:
-        _tell(report, out)
-    return 3 if report.rejected else 0
+        tell_report(report, out)
+    return 3 if report.faulty else 0
+
+
+def endpoint_of(recipe: Recipe) -> EndpointSection | None:
+    """The endpoint that transforms; None where rules do."""
+    transform = recipe.transform
+    return None if transform.back_end == "rules" else transform.endpoint
+
+
+def _ask(
+    recipe: Recipe,
+    source: Path,
+    out: Path,
+    journal: Path,
+    codec: Codec,
+    limit: int | None,
+    progress: Callable[[Report], None],
+) -> Report:
+    """The run with an endpoint and its journal."""
+    from aspd_cli.endpoint.client import Endpoint
+    from aspd_cli.endpoint.journal import Journal
+
+    section = endpoint_of(recipe)
+    assert section is not None
+
+    async def ask(opened: Journal) -> Report:
+        async with Endpoint(section, opened) as endpoint:
+            return await transform_file_by(
+                endpoint, source, out, recipe.transform, codec, limit=limit, progress=progress
+            )
+
+    try:
+        with Journal(journal, decisive(recipe)) as opened:
+            return asyncio.run(ask(opened))
+    except KeyboardInterrupt:
+        print(
+            f"interrupted: {journal} keeps what was paid for, and the same command goes on",
+            file=sys.stderr,
+        )
+        raise
+
+
+def _estimate(
+    recipe: Recipe, source: Path, codec: Codec, *, limit: int | None, json: bool, quiet: bool
+) -> int:
+    """Tells what a run would ask for."""
+    from aspd_cli.transform.estimate import estimate
+
+    section = recipe.transform
+    if endpoint_of(recipe) is None:
+        raise UsageError(
+            "--dry-run estimates what an endpoint will cost, and none is configured: rules cost "
+            "nothing, run without it"
+        )
+    # The embedded tokenizer is small and would count two or three times too many tokens.
+    named = recipe.model.tokenizer or recipe.model.path
+    records = islice(read_records(source, section.dialect), limit)
+    found = estimate(records, section, codec, codec if named else EstimatingCodec())
+    if json:
+        print(jsonlib.dumps(found.as_dict()))
+    if not quiet:
+        tell_estimate(found, f"{section.proposals} proposals and {section.samples} votes each")
+    return 0
+
+
+def _back_end(recipe: Recipe) -> str:
+    """One sentence that says who transforms."""
+    section, endpoint = recipe.transform, endpoint_of(recipe)
+    if endpoint is None:
+        chosen = section.back_end == "rules"
+        return "rules are used" if chosen else "no endpoint is configured: rules are used"
+    how = "integrity and answer hold by construction" if section.method == "annotate" else ""
+    return (
+        f"{section.method} by {endpoint.model} at {endpoint.base_url or 'the OpenAI API'}, "
+        f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
+        + (f"; {how}" if how else "")
+    )
 
 
 def _guard(recipe: Recipe, out: Path, saved: Path) -> None:
@@ -69,63 +162,40 @@ def _guard(recipe: Recipe, out: Path, saved: Path) -> None:
             f"{out} was not made by `aspd transform`; choose another OUT, or replace it "
             "with --fresh"
         )
-    before, now = _decisive(load_recipe(saved)), _decisive(recipe)
-    if changed := [name for name in now if now[name] != before[name]]:
+    before, now = decisive(load_recipe(saved)), decisive(recipe)
+    names = dict.fromkeys([*now, *before])
+    if changed := [name for name in names if now.get(name) != before.get(name)]:
         raise UsageError(
             f"{out} was made with another {' and '.join(changed)}; choose another OUT, or "
             "replace it with --fresh"
         )
 
 
-def _decisive(recipe: Recipe) -> dict[str, object]:
-    """The fields that decide what comes out."""
-    fields = {f"transform.{name}": value for name, value in recipe.transform}
+def decisive(recipe: Recipe) -> dict[str, object]:
+    """What decides what comes out: fields of the recipe, and the wording of the prompts."""
+    from aspd_cli.transform.asking import prompts
+
+    endpoint = endpoint_of(recipe)
+    skipped = {"endpoint", "back_end", *(() if endpoint else _ASKED)}
+    fields: dict[str, object] = {
+        f"transform.{name}": value for name, value in recipe.transform if name not in skipped
+    }
+    if endpoint is not None:
+        fields |= {f"transform.endpoint.{name}": getattr(endpoint, name) for name in _REPLIES}
+        fields["prompts"] = prompts(recipe.transform)
     tokenizer = recipe.model.tokenizer or recipe.model.path
     return {**fields, "model.tokenizer": tokenizer}
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """A spinner with counts on a terminal, a line now and then elsewhere."""
-    console = Console(stderr=True)
-    shown = console.is_terminal and not quiet
-    every = SECONDS_BETWEEN_FRAMES if shown else SECONDS_BETWEEN_LINES
-    started = told = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("reading")
-
-        def progress(report: Report) -> None:
-            nonlocal told
-            now = time.monotonic()
-            if quiet or now - told < every:
-                return
-            told = now
-            rate = report.total / (now - started)
-            line = f"{report.total} records, {report.parallel} parallel, {rate:.0f} a second"
-            if shown:
-                bar.update(task, description=line)
-            else:
-                print(line, file=sys.stderr, flush=True)
-
-        yield progress
-
-
-def _tell(report: Report, out: Path) -> None:
-    """The tables at the end, on standard error."""
-    console = Console(stderr=True)
-    stages = Table("stage", "in", "out", "passed")
-    for stage, before, after in report.stages():
-        stages.add_row(stage, str(before), str(after), f"{after / before:.1%}" if before else "-")
-    console.print(stages)
-    measures = Table("measure", "value", "95% interval")
-    for name, (value, low, high) in report.measures().items():
-        undefined = math.isnan(value)
-        interval = "-" if undefined else f"{low:.3f} to {high:.3f}"
-        measures.add_row(name.upper(), "-" if undefined else f"{value:.3f}", interval)
-    console.print(measures)
-    parts = [f"{report.total - report.rejected} answers in {out}, {report.parallel} parallel"]
-    if report.rejected:
-        rejects = out.with_suffix(".rejected.jsonl")
-        parts.append(f"{report.rejected} rejected, see {rejects}")
-    print(", ".join(parts), file=sys.stderr)
+def _count(source: Path, limit: int | None) -> int | None:
+    """How many values a run will read; None where only reading them would tell."""
+    if source == STDIN or not source.is_file():
+        return limit
+    with source.open("rb") as file:
+        head = file.read(4)
+        if head[:1] in (b"{", b'"'):
+            file.seek(0)
+            found = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        else:
+            found = sum(1 for _ in islice(read_values(source), limit))
+    return min(found, limit or found)

@@ -23,6 +23,28 @@ def validate(
             "--show", metavar="N", min=1, help="Draw the record on line N.", show_default=False
         ),
     ] = None,
+    judge: Annotated[
+        bool,
+        typer.Option("--judge", help="Let the endpoint of the recipe vote on every block again."),
+    ] = False,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="Write the mask of the record of --show as a picture.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="The raw answers FILE was made of; plain texts must be theirs, by id.",
+            show_default=False,
+        ),
+    ] = None,
     recipe: RecipeFile = None,
     set: Set = None,
     json: Json = False,
@@ -37,4 +59,7 @@ def validate(
     from aspd_cli.recipe import load_recipe
 
     settings = load_recipe(recipe, set or (), {"model.tokenizer": tokenizer})
-    raise typer.Exit(run(settings, file, show=show, json=json, quiet=quiet))
+    code = run(
+        settings, file, show=show, png=png, against=against, judge=judge, json=json, quiet=quiet
+    )
+    raise typer.Exit(code)

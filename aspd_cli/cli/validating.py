@@ -6,35 +6,53 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aspd_cli.errors import DataError
+from aspd_cli.errors import DataError, UsageError
 from aspd_cli.recipe import Recipe
 from aspd_cli.transform.counting import EstimatingCodec, open_codec
-from aspd_cli.transform.findings import Checked, Checker, as_json
+from aspd_cli.transform.findings import Budgets, Checked, Checker, as_json
+from aspd_cli.transform.originals import open_originals
 from aspd_cli.transform.picture import picture
 from aspd_cli.transform.readers import read_values
+from aspd_cli.transform.revoting import Revote
 
 
-def run(recipe: Recipe, file: Path, *, show: int | None, json: bool, quiet: bool) -> int:
+def run(
+    recipe: Recipe,
+    file: Path,
+    *,
+    show: int | None,
+    png: Path | None,
+    against: Path | None,
+    judge: bool,
+    json: bool,
+    quiet: bool,
+) -> int:
     """Checks every record of `file`, or draws one of them; returns the exit code.
 
     Raises:
-        DataError: the file cannot be read, or there is nothing to draw on that line.
+        UsageError: a picture is wanted of no record.
+        DataError: a file cannot be read or written, or there is nothing to draw on that line.
         ModelError: there is no such tokenizer.
+        EndpointError: the judge's endpoint cannot be used, or the budget is spent.
     """
+    if png is not None and show is None:
+        raise UsageError("--png draws one record: name its line with --show N")
+    revote = Revote(recipe.transform) if judge else None
     codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
-    checker = Checker(codec, recipe.transform.max_tokens)
+    decoding = recipe.generation
+    budgets = Budgets(decoding.max_branches, decoding.max_title_tokens, decoding.max_depth)
+    originals = open_originals(against, recipe.transform.dialect)
+    checker = Checker(codec, recipe.transform.max_tokens, budgets=budgets, originals=originals)
     kinds: Counter[str] = Counter()
     records = parallel = faulty = 0
-    for raw in read_values(file):
-        if show is not None and raw.line != show:
-            continue
-        checked = checker.check(raw)
+    checks = (checker.check(raw) for raw in read_values(file) if show is None or raw.line == show)
+    for checked in revote.judged(checks) if revote else checks:
         records += 1
         parallel += checked.document is not None and any(checked.document.blocks())
         faulty += bool(checked.findings)
         kinds.update(finding.kind for finding in checked.findings)
         if show is not None:
-            _draw(checked, recipe, checker)
+            _draw(checked, recipe, checker, png)
             break
         if json:
             sys.stdout.write(as_json(checked))
@@ -51,13 +69,21 @@ def run(recipe: Recipe, file: Path, *, show: int | None, json: bool, quiet: bool
             f"(tokens by {counter})",
             file=sys.stderr,
         )
+        if revote is not None:
+            spent = revote.spent
+            cost = f", ${spent.dollars:.4f}" if spent.dollars else ""
+            print(f"judged in {spent.calls} calls, {spent.tokens:,} tokens{cost}", file=sys.stderr)
     return 3 if faulty else 0
 
 
-def _draw(checked: Checked, recipe: Recipe, checker: Checker) -> None:
+def _draw(checked: Checked, recipe: Recipe, checker: Checker, png: Path | None) -> None:
     console = Console(highlight=False)
     if checked.document is not None:
         real = not isinstance(checker.codec, EstimatingCodec)
+        if png is not None:
+            from aspd_cli.transform.mask_png import draw_mask
+
+            draw_mask(checked.document, checker.codec, recipe.model.positions, png, real=real)
         console.print(picture(checked.document, checker.codec, recipe.model.positions, real=real))
     for finding in checked.findings:
         console.print(str(finding), style="bold red", markup=False)

@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import aspd_cli
-from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import SEPARATOR, Document
+from aspd_cli.core.layout import TokenBlock, TokenTree, lay_out, tokenize
+from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR, Document
 from aspd_cli.core.metrics import Structure, structure
-from aspd_cli.core.tokens import Codec, ControlIds, add_control_tokens
-from aspd_cli.errors import ModelError
+from aspd_cli.core.tokens import Codec, ControlIds, special_ids
+from aspd_cli.transform.tokenizer import read_tokenizer
+from aspd_cli.transform.words import words_of
 
 EMBEDDED = Path(aspd_cli.__file__).parent / "assets" / "tiny" / "base"
 """The embedded model, whose tokenizer counts where no other is named."""
@@ -35,23 +37,42 @@ class EstimatingCodec(Codec):
 
 
 class FastCodec(Codec):
-    """The same ids, straight from the Rust tokenizer: transformers' wrapper takes most of the time.
+    """The same ids, most of them looked up word by word."""
 
-    Only for tokenizers that need no anchor, which byte-level ones do not.
-    """
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        special = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
+        literals = {*CONTROL_TOKENS, *special}
+        self._words = words_of(tokenizer.backend_tokenizer, literals) if self._bare else None
 
-    def encode_rendered(self, text: str) -> list[int]:
-        """The ids of a piece of text."""
-        if not self._bare:
-            return super().encode_rendered(text)
-        found = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
-        return list(found.ids)
+    def encode(self, text: str) -> list[int]:
+        """The ids of one piece; control and other special tokens in it are plain text."""
+        ids = self._words.encode(text) if self._words else None
+        return super().encode(text) if ids is None else ids
 
 
 def measure(document: Document, codec: Codec) -> Structure:
     """What an answer is made of, its end of turn left out."""
     tree = tokenize(document, codec)
     return structure(tree, lay_out(tree, codec))
+
+
+def ideal_speedup(document: Document, codec: Codec) -> float:
+    """Tokens over steps of an answer, end of turn included: the gain if steps cost the same."""
+    tree = tokenize(document, codec)
+    return (len(lay_out(tree, codec)) + 1) / (_steps(tree) + 1)
+
+
+def _steps(tree: TokenTree) -> int:
+    """Steps on the longest path: one for each token that is sampled there, none for forced ones."""
+    steps = 0
+    for part in tree:
+        if isinstance(part, TokenBlock):
+            titles = sum(len(title) + 2 for title in part.titles)
+            steps += titles + 1 + max(_steps(branch.content) + 1 for branch in part.branches)
+        else:
+            steps += len(part)
+    return steps
 
 
 def open_codec(name: str | None) -> tuple[Codec, str]:
@@ -65,16 +86,7 @@ def open_codec(name: str | None) -> tuple[Codec, str]:
     """
     if name is None and not EMBEDDED.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    from transformers import AutoTokenizer
-
-    where = name or str(EMBEDDED)
-    try:
-        # A directory needs no network, which transformers would ask and wait for.
-        local = Path(where).is_dir()
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
-    except Exception as error:  # transformers raises whatever its readers do
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"there is no tokenizer in {where}: {reason}") from error
-    add_control_tokens(tokenizer)
-    codec = FastCodec if tokenizer.is_fast else Codec
-    return codec(tokenizer), f"the tokenizer of {name or 'the embedded model'}"
+    tokenizer = read_tokenizer(name or str(EMBEDDED))
+    fast = hasattr(tokenizer, "backend_tokenizer")
+    codec = FastCodec(tokenizer) if fast else Codec(tokenizer)
+    return codec, f"the tokenizer of {name or 'the embedded model'}"

@@ -7,6 +7,8 @@ costs quality.
 
 import re
 
+from aspd_cli.transform import foreign
+from aspd_cli.transform.groups import ORDINAL
 from aspd_cli.transform.sharing import Branches, Reference, shared_thing
 
 _START = re.compile(
@@ -28,6 +30,8 @@ _PRONOUN = re.compile(
     r"\W*(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)",
     re.IGNORECASE,
 )
+_ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
+"""In the first sentence of a branch without a label: what is there besides something else."""
 _PARTS = (
     r"(?:steps?|sections?|points?|items?|paragraphs?|examples?|results?|values?|equations?|answers?"
     r"|questions?|lines?|parts?|chapters?|methods?|options?|suggestions?|tips?|cases?|layers?"
@@ -41,7 +45,8 @@ _ANYWHERE = re.compile(
     rf"|(?:the|this|that|its|in|from) previous (?:\w+ )?{_PARTS}"
     r"|(?:preceding|foregoing|last|next|other|following|second|third) "
     r"(?:step|section|point|item|bullet|paragraph|equation|tip|option|method|approach)s?(?= )"
-    r"|(?:steps?|sections?|points?|items?|tips?|options?|parts?|equations?|figures?|phases?) "
+    r"|(?:steps?|sections?|points?|items?|tips?|options?|parts?|equations?|figures?"
+    r"|phases?|claims?) "
     r"#?\(?\d+|unlike the (?:others?|first|second|previous)|the other (?:two|three|four|\w+s)"
     r"|this (?:result|step|equation|formula|value|sum)|the same (?:as|process|procedure|steps?|way)"
     r"|repeat (?:the|this|steps?))\b",
@@ -54,7 +59,36 @@ _WORD = re.compile(r"[^\W_]+")
 _GAP = re.compile(r"[\W_]*")
 _AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:*\n]|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
-_MARKER = re.compile(r"\s*(?:#{1,6}\s+|\d{1,3}[.)]\s+|[-*+•●▪–]\s+)?")
+_MARKER = re.compile(
+    r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s+|[、．]\s*)|[-*+•●▪–]\s+"
+    r"|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
+)
+_HINTS = (
+    *("latter", "aforementioned", "above", "earlier", "before", "previous", "below", "mentioned"),
+    *(
+        "as noted",
+        "as stated",
+        "as discussed",
+        "as described",
+        "as explained",
+        "preceding",
+        "repeat",
+    ),
+    *("foregoing", "step", "section", "point", "item", "bullet", "paragraph", "equation", "tip"),
+    *(
+        "option",
+        "method",
+        "approach",
+        "part",
+        "figure",
+        "phase",
+        "claim",
+        "unlike the",
+        "the other ",
+    ),
+    *("this result", "this formula", "this value", "this sum", "the same "),
+)
+"""One of these stands in whatever `_ANYWHERE` finds: looking for them first takes a tenth of it."""
 
 
 def cross_reference(branches: Branches, given: str = "") -> Reference | None:
@@ -65,6 +99,14 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
         given: what all branches see, the prompt and the text before the block.
     """
     items = [_MARKER.sub("", content, count=1) for _, content in branches]
+    ordinals = [ORDINAL.match(item) for item in items]
+    if sum(found is not None for found in ordinals) > 1:
+        # In a row of ordinals "finally" is one of them.
+        items = [
+            item[found.end() :] if found else item
+            for item, found in zip(items, ordinals, strict=True)
+        ]
+    other = foreign.is_foreign(content for _, content in branches)
     bodies = [_body(title, item) for (title, _), item in zip(branches, items, strict=True)]
     labelled = [body != item for body, item in zip(bodies, items, strict=True)]
     # Where the first item begins with a pronoun too, it stands for what the text before names.
@@ -74,12 +116,27 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
             return Reference(at, f"begins with {_quote(found[0])}")
         if at and not shared and not labelled[at] and (found := _PRONOUN.match(body)):
             return Reference(at, f"begins with {_quote(found[0])}")
-        if found := _ANYWHERE.search(content):
+        if at and not labelled[at] and _ALSO.match(body):
+            return Reference(at, "says that something is so, too")
+        if other and at and (found := foreign.START.match(body)):
+            return Reference(at, f"begins with {_quote(found[0])}")
+        if found := _anywhere(content, other):
             return Reference(at, f"says {_quote(found[0])}")
-    equations = [at for at, (_, content) in enumerate(branches) if _EQUATION.search(content)]
+    equations = [at for at, (_, content) in enumerate(branches) if _holds_equation(content)]
     if len(equations) > 1:
         return Reference(equations[1], "holds an equation, as another branch does")
     return shared_thing(branches, labelled, given)
+
+
+def _holds_equation(content: str) -> bool:
+    marked = "=" in content or "≈" in content or "\\" in content or "$$" in content
+    return marked and _EQUATION.search(content) is not None
+
+
+def _anywhere(content: str, other: bool) -> re.Match[str] | None:
+    small = content.lower()
+    found = _ANYWHERE.search(content) if any(hint in small for hint in _HINTS) else None
+    return found or (foreign.ANYWHERE.search(content) if other else None)
 
 
 def _quote(words: str) -> str:

@@ -5,6 +5,7 @@ when the group itself is refused.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,15 +13,21 @@ from aspd_cli.transform.items import Form, Group, Item, last_end, shorten, witho
 from aspd_cli.transform.lines import Kind, Line
 
 LABEL = re.compile(
-    r"(?:\*\*(?P<bold>[^*\n]{2,80}?)\s*(?::\s*\*\*|\*\*\s*(?::|[-–—](?=\s)))"
-    r"|(?P<plain>[A-Z][^.:!?*|\n]{1,50}?):)\s+(?=\S)"
+    r"(?:\*\*(?P<bold>[^*\n]{2,80}?)\s*(?::\s*\*\*|\*\*\s*(?::|[-–—](?=\s)))\s+"
+    r"|(?P<plain>[A-ZÀ-ÖØ-Þ][^.:!?*|\n]{1,50}?):\s+"
+    r"|\*\*(?P<wide>[^*\n]{1,40}?)\s*(?:：\s*\*\*|\*\*\s*：)\s*"
+    r"|(?P<chinese>[\u4e00-\u9fff][^。，：:！？*|\n]{0,15})：\s*)(?=\S)"
 )
 """A label and its colon, before text on the same line."""
 
 ORDINAL = re.compile(
     r"(?:(?P<n1>first(ly)?)|(?P<n2>second(ly)?)|(?P<n3>third(ly)?)|(?P<n4>fourth(ly)?)"
-    r"|(?P<n5>fifth(ly)?)|(?P<n6>sixth(ly)?)|(?P<last>finally|lastly))"
-    r"(?: and foremost| of all)?,\s",
+    r"|(?P<n5>fifth(ly)?)|(?P<n6>sixth(ly)?)|(?P<last>finally|lastly)"
+    r"|(?P<m1>erstens|premièrement|tout d'abord|en premier lieu|primero|en primer lugar)"
+    r"|(?P<m2>zweitens|deuxièmement|en deuxième lieu|segundo|en segundo lugar)"
+    r"|(?P<m3>drittens|troisièmement|tercero|en tercer lugar)|(?P<m4>viertens|cuarto)"
+    r"|(?P<mlast>schließlich|enfin|por último|finalmente))(?: and foremost| of all)?,\s"
+    r"|(?:(?P<z1>首先)|(?P<z2>其次)|(?P<z3>再次|再者)|(?P<zlast>最后))[，,：:、]\s*",
     re.IGNORECASE,
 )
 
@@ -29,7 +36,7 @@ def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[Group]:
     """The outermost groups of lines [lo, hi), in order."""
     heads = [i for i in range(lo, hi) if lines[i].kind is Kind.HEADING]
     ranks = [lines[i].rank for i in heads]
-    twice = [rank for rank in ranks if ranks.count(rank) > 1]
+    twice = [rank for rank, count in Counter(ranks).items() if count > 1]
     if twice:
         heads = [i for i in heads if lines[i].rank == min(twice)]
         if heads[0] > lo:
@@ -130,7 +137,7 @@ def _ordinals(lines: list[Line], at: int, hi: int) -> Group | None:
         if found is None:
             return 0
         name = next(name for name, value in found.groupdict().items() if value)
-        return 99 if name == "last" else int(name[1:])
+        return 99 if name.endswith("last") else int(name[1:])
 
     if place(at) != 1:
         return None

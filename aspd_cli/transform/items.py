@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from aspd_cli.transform import foreign
 from aspd_cli.transform.lines import Kind, Line
 
 Form = Literal["sections", "numbered", "bullets", "labels", "ordinals"]
@@ -26,7 +27,7 @@ class Group:
     items: tuple[Item, ...]
 
 
-CLOSING = re.compile(
+_CLOSING = re.compile(
     r"\W*(in (conclusion|summary|short|essence|general|closing|the end)|conclusion|summary|overall"
     r"|to (conclude|sum up|summarize)|ultimately|by (following|incorporating|understanding|doing"
     r"|implementing|taking|using|adopting|combining|practicing|considering|addressing|making|being)"
@@ -46,10 +47,16 @@ _CLOSING_HEAD = re.compile(
     re.IGNORECASE,
 )
 _OPENING_HEAD = re.compile(
-    r"\W*(introduction|intro|overview|abstract|background|title|summary|executive summary|"
-    r"definitions?|what (is|are)|preface|prologue|objectives?|purpose|about|context|subject)\b",
+    r"\W*(introduction|intro|overview|abstract|background|title|(executive |job |product )?summary|"
+    r"(job |product )?description|opening|definitions?|what (is|are)|preface|prologue|objectives?|"
+    r"purpose|about|context|subject)\b",
     re.IGNORECASE,
 )
+
+
+def closes(text: str) -> bool:
+    """Whether text closes a list instead of going on with its last item."""
+    return bool(_CLOSING.match(text) or (not text.isascii() and foreign.CLOSING.match(text)))
 
 
 def shorten(lines: list[Line], spans: list[Item]) -> Item:
@@ -63,7 +70,8 @@ def shorten(lines: list[Line], spans: list[Item]) -> Item:
     usual = max(len(_paragraphs(lines, span)) for span in spans[:-1])
     paragraphs = _paragraphs(lines, item)
     for at, first in enumerate(paragraphs):
-        if at and (at >= usual or CLOSING.match(lines[first].text)):
+        # A section begins with a paragraph, unless none of the others has any.
+        if (at or not usual) and (at >= usual or closes(lines[first].text)):
             return Item(item.first, first)
     body = range(item.first + 1, item.last)
     if rule := next((i for i in body if lines[i].kind is Kind.RULE), None):
@@ -71,9 +79,16 @@ def shorten(lines: list[Line], spans: list[Item]) -> Item:
     # Where no other section goes on after a list, what comes after this one's is serial text.
     paragraph = _paragraph_after_list(lines, item)
     others = any(_paragraph_after_list(lines, span) for span in spans[:-1])
-    if paragraph and (not others or CLOSING.match(lines[paragraph].text)):
+    if paragraph and (not others or closes(lines[paragraph].text)):
         return Item(item.first, paragraph)
     return item
+
+
+def section_end(lines: list[Line], item: Item, hi: int) -> int:
+    """Where a section ends with all that stands in it, what closes the answer included."""
+    rank = lines[item.first].rank
+    heads = (i for i in range(item.last, hi) if 0 < lines[i].rank <= rank)
+    return next(heads, hi)
 
 
 def _paragraph_after_list(lines: list[Line], item: Item) -> int | None:
@@ -103,6 +118,7 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     indent = lines[head].indent
     paragraphs = min(len(_paragraphs(lines, item)) for item in earlier)
     kinds = {lines[i].kind for item in earlier for i in range(item.first + 1, item.last)}
+    goes_on = all(_goes_on(lines, item) for item in earlier)
     end = head + 1
     for i in range(head + 1, hi):
         line, after_blank = lines[i], lines[i - 1].kind is Kind.BLANK
@@ -111,7 +127,7 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
         if line.indent <= indent:
             if line.kind is Kind.TEXT:
                 paragraphs -= after_blank
-                if paragraphs < 0 or CLOSING.match(line.text):
+                if paragraphs < 0 or ((after_blank or not goes_on) and closes(line.text)):
                     break
             elif line.kind not in kinds or line.kind is Kind.RULE:
                 break
@@ -121,16 +137,25 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     return end
 
 
+def _goes_on(lines: list[Line], item: Item) -> bool:
+    """Whether an item has text at the margin right after its first line."""
+    after = item.first + 1
+    return after < item.last and lines[after].kind is Kind.TEXT and not lines[after].indent
+
+
 def without_ends(lines: list[Line], group: Group) -> Iterator[Group]:
     """The group without an introduction and a conclusion, which speak about the other items."""
 
-    def head(item: Item) -> str:
-        return lines[item.first].body or lines[item.first].text
+    def heads(item: Item, english: re.Pattern[str], others: re.Pattern[str]) -> bool:
+        text = lines[item.first].body or lines[item.first].text
+        return bool(english.match(text) or (not text.isascii() and others.match(text)))
 
     items = list(group.items)
-    while items and _CLOSING_HEAD.match(head(items[-1])):
+    while items and heads(items[-1], _CLOSING_HEAD, foreign.CLOSING_HEAD):
         items.pop()
-    while items and group.form == "sections" and _OPENING_HEAD.match(head(items[0])):
+    while (
+        items and group.form == "sections" and heads(items[0], _OPENING_HEAD, foreign.OPENING_HEAD)
+    ):
         items.pop(0)
     if len(items) > 1:
         yield replace(group, items=tuple(items))

@@ -42,15 +42,21 @@ class Line:
     """What follows the marker of an item; the words of a heading."""
 
 
-_FENCE = re.compile(r"(```|~~~)")
+_FENCES = ("```", "~~~")
 _HASHES = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)((?:(?!\1).){1,100})\1\s*:?$")
 _LABEL = re.compile(
-    r"(?!(?:Here|Sure|Certainly|These|This|Below|For|In|To|When|If|As|So|Then|Note|Some|Of)\b)"
-    r"((?:[IVX]{1,5}\.\s)?[A-Z][^.:!?*|]{1,60}):$"
+    r"(?!(?:Here|Sure|Certainly|These|This|Below|For|In|To|When|If|As|So|Then|Note|Some|Of|以下|下面)\b)"
+    r"((?:[IVX]{1,5}\.\s)?[A-ZÀ-ÖØ-Þ][^.:!?*|]{1,60}|[\u4e00-\u9fff][^。，：:！？*|]{1,15})[:：]$"
 )
-_NUMBERED = re.compile(r"(?:\*\*)?(\d{1,3})([.)])(?:\s+|(?=\*\*))(.*)$")
-_BULLET = re.compile(r"([-*+•●▪–])\s+(.*)$")
+_NUMBERED = re.compile(
+    r"(?:\*\*)?(?:(\d{1,3})([.)])(?:\s+|(?=\*\*))|(\d{1,3})([、．])\s*|[（(](\d{1,2})([)）])\s*)(.*)$"
+)
+_CHINESE = re.compile(
+    r"(?:\*\*)?(第|[（(])?([一二三四五六七八九十]{1,3})([、，,：:.．]|[)）]、?)\s*(.*)$"
+)
+_DIGITS = {digit: at for at, digit in enumerate("一二三四五六七八九", start=1)}
+_BULLET = re.compile(r"([-*+•●▪–·◦‣])\s+(.*)$")
 _RULE = re.compile(r"([-*_])(?:\s*\1){2,}$")
 MAX_LABEL_WORDS = 8
 
@@ -61,8 +67,11 @@ def cut_lines(text: str) -> list[Line]:
     for raw in text.splitlines(keepends=True):
         start, at = at, at + len(raw)
         body = raw.strip()
-        indent = len(raw.expandtabs(4)) - len(raw.expandtabs(4).lstrip())
-        fence = _FENCE.match(body) is not None
+        indent = 0
+        if raw[0] in " \t":
+            wide = raw.expandtabs(4)
+            indent = len(wide) - len(wide.lstrip())
+        fence = body.startswith(_FENCES)
         if fenced or fence:
             lines.append(Line(start, at, body, Kind.CODE, indent))
             fenced = fenced != fence
@@ -74,19 +83,41 @@ def cut_lines(text: str) -> list[Line]:
 def _line(start: int, end: int, text: str, indent: int) -> Line:
     if not text:
         return Line(start, end, text, Kind.BLANK)
-    if _RULE.match(text):
+    # Most lines are plain text: their first and last characters tell without an expression.
+    first = text[0]
+    if first in "-*_" and _RULE.match(text):
         return Line(start, end, text, Kind.RULE, indent)
-    if text[0] == "|" or text.count("|") >= 3:
+    if first == "|" or text.count("|") >= 3:
         return Line(start, end, text, Kind.TABLE, indent)
-    if found := _HASHES.match(text):
+    if first == "#" and (found := _HASHES.match(text)):
         return Line(start, end, text, Kind.HEADING, indent, len(found[1]), body=found[2])
-    if found := _NUMBERED.match(text):
-        return Line(start, end, text, Kind.NUMBERED, indent, 0, found[2], int(found[1]), found[3])
+    if item := _numbered(text):
+        marker, number, body = item
+        return Line(start, end, text, Kind.NUMBERED, indent, 0, marker, number, body)
     if indent == 0:
-        if found := _BOLD.match(text):
+        if first in "*_" and (found := _BOLD.match(text)):
             return Line(start, end, text, Kind.HEADING, 0, BOLD_RANK, body=found[2])
-        if (found := _LABEL.match(text)) and len(text.split()) <= MAX_LABEL_WORDS:
+        named = text[-1] in ":：" and len(text.split()) <= MAX_LABEL_WORDS
+        if named and (found := _LABEL.match(text)):
             return Line(start, end, text, Kind.HEADING, 0, LABEL_RANK, body=found[1])
-    if found := _BULLET.match(text):
+    if not first.isalnum() and (found := _BULLET.match(text)):
         return Line(start, end, text, Kind.BULLET, indent, 0, found[1], body=found[2])
     return Line(start, end, text, Kind.TEXT, indent)
+
+
+def _numbered(text: str) -> tuple[str, int, str] | None:
+    """Marker, number and body of a numbered item; None when the line is none."""
+    if text[0].isascii() and text[0].isalpha():
+        return None
+    if found := _NUMBERED.match(text):
+        number, marker = next((found[i], found[i + 1]) for i in (1, 3, 5) if found[i])
+        return marker, int(number), found[7]
+    if not text.isascii() and (found := _CHINESE.match(text)):
+        first, digits, after, body = found.groups()
+        return f"{first or ''}一{after}", _chinese_number(digits), body
+    return None
+
+
+def _chinese_number(digits: str) -> int:
+    tens, ten, ones = digits.rpartition("十")
+    return (_DIGITS.get(tens, 1) * 10 if ten else 0) + _DIGITS.get(ones, 0)

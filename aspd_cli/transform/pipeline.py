@@ -1,40 +1,37 @@
 """One file of answers to one file of training data: every record out once, in order.
 
 Everything is written beside the output first and put in its place at the end, so that a file that
-bears the name of the output is whole. With rules nothing is paid for, so a run that was killed is
-simply done again and ends with the same file.
+bears the name of the output is whole. A run that was killed is simply done again and ends with the
+same file: with rules nothing was paid for, and what an endpoint was paid for is in the journal.
 """
 
+import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from aspd_cli.core.markup import Document, render
-from aspd_cli.core.metrics import Structure
 from aspd_cli.core.tokens import Codec
+from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
 from aspd_cli.recipe_sections import TransformSection
+from aspd_cli.transform.asking import Asking
 from aspd_cli.transform.counting import measure
+from aspd_cli.transform.ordered import in_order
+from aspd_cli.transform.outcome import Outcome, outside_limits, question_of, serial
 from aspd_cli.transform.records import Record, Rejected, read_records
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.rules import NO_STRUCTURE, propose
 
+SECONDS_BETWEEN_LOOKS = 0.2
+"""How often the progress of calls is told while no record is finished."""
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one answer."""
-
-    document: Document
-    structure: Structure
-    stage: str
-    """The last stage that the answer came to: length, structure, independence or parallel."""
-    reason: str | None = None
-    """Why it stays serial."""
+Progress = Callable[[Report], None]
 
 
 def transform_file(
@@ -44,9 +41,9 @@ def transform_file(
     codec: Codec,
     *,
     limit: int | None = None,
-    progress: Callable[[Report], None] = lambda report: None,
+    progress: Progress = lambda report: None,
 ) -> Report:
-    """Writes `out`, and beside it `*.rejected.jsonl` and `*.report.json`.
+    """Writes `out` by rules, and beside it `*.rejected.jsonl` and `*.report.json`.
 
     Args:
         limit: how many values of the source are read; all when None.
@@ -56,44 +53,70 @@ def transform_file(
         DataError: a file cannot be read or written.
     """
     report = Report()
-    rejects = out.with_suffix(".rejected.jsonl")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(out) as answers, _whole(rejects) as rejected:
-            for record in islice(read_records(source, transform.dialect), limit):
-                if isinstance(record, Rejected):
-                    report.reject(record)
-                    _write(rejected, record.as_dict())
-                else:
-                    outcome = transform_record(record, transform, codec)
-                    report.add(outcome.stage, outcome.reason, outcome.structure)
-                    _write(answers, row(record, outcome))
+    with _output(out, report) as write:
+        for record in islice(read_records(source, transform.dialect), limit):
+            if isinstance(record, Rejected):
+                write(record, None)
+            else:
+                write(record, transform_record(record, transform, codec))
+            progress(report)
+    return report
+
+
+async def transform_file_by(
+    endpoint: Endpoint,
+    source: Path,
+    out: Path,
+    transform: TransformSection,
+    codec: Codec,
+    *,
+    limit: int | None = None,
+    progress: Progress = lambda report: None,
+) -> Report:
+    """As `transform_file`, by an endpoint, many records at once.
+
+    Args:
+        progress: called after every record, and some times a second while none is finished.
+
+    Raises:
+        DataError: a file cannot be read or written.
+        BudgetError: the budget is spent; `out` is not written, the journal holds what was paid for.
+        EndpointError: the endpoint cannot be used.
+    """
+    assert transform.endpoint is not None
+    report = Report("openai", method=transform.method)
+    report.tally = endpoint.tally
+    asking = Asking(endpoint, transform, codec)
+
+    async def work(record: Record | Rejected) -> tuple[Record | Rejected, Outcome | None]:
+        return record, None if isinstance(record, Rejected) else await asking.outcome(record)
+
+    records = islice(read_records(source, transform.dialect), limit)
+    # An answer is between two calls now and then; others fill its place.
+    at_once = 2 * transform.endpoint.concurrency
+    with _output(out, report) as write:
+        async with (
+            aclosing(in_order(records, work, at_once=at_once)) as results,
+            _looking(progress, report),
+        ):
+            async for record, outcome in results:
+                write(record, outcome)
                 progress(report)
-        if not report.rejected:
-            rejects.unlink()
-        with _whole(out.with_suffix(".report.json")) as file:
-            _write(file, report.as_dict())
-    except OSError as error:
-        raise DataError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return report
 
 
 def transform_record(record: Record, transform: TransformSection, codec: Codec) -> Outcome:
-    """The document of one answer, or why it stays serial."""
+    """The document of one answer by rules, or why it stays serial."""
     answer = record.example.answer
     document = Document((answer,))
-    tokens = len(codec.encode(answer))
-    serial = Structure(tokens=tokens, useful_tokens=tokens)
-    if tokens < transform.min_tokens:
-        return Outcome(document, serial, "length", f"fewer than {transform.min_tokens} tokens")
-    if tokens > transform.max_tokens:
-        return Outcome(document, serial, "length", f"more than {transform.max_tokens} tokens")
-    question = "\n".join(turn["content"] for turn in record.example.prompt)
-    proposal = propose(answer, question, transform.max_branches)
+    structure = serial(record, codec)
+    if reason := outside_limits(structure, transform):
+        return Outcome(document, structure, "length", reason)
+    proposal = propose(answer, question_of(record), transform.max_branches)
     if any(proposal.document.blocks()):
         return Outcome(proposal.document, measure(proposal.document, codec), "parallel")
     stage = "structure" if proposal.refusals == (NO_STRUCTURE,) else "independence"
-    return Outcome(document, serial, stage, "; ".join(proposal.refusals))
+    return Outcome(document, structure, stage, "; ".join(proposal.refusals))
 
 
 def row(record: Record, outcome: Outcome) -> dict[str, Any]:
@@ -105,10 +128,56 @@ def row(record: Record, outcome: Outcome) -> dict[str, Any]:
         "aspd": {
             "status": "parallel" if outcome.stage == "parallel" else "serial",
             "reason": outcome.reason,
-            "votes": None,
+            "votes": outcome.votes,
             "stats": asdict(outcome.structure),
         },
     }
+
+
+Write = Callable[[Record | Rejected, Outcome | None], None]
+
+
+@contextmanager
+def _output(out: Path, report: Report) -> Iterator[Write]:
+    """What writes one record to its file and counts it; the files are there at the end."""
+    rejects = out.with_suffix(".rejected.jsonl")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with _whole(out) as answers, _whole(rejects) as rejected:
+
+            def write(record: Record | Rejected, outcome: Outcome | None) -> None:
+                if isinstance(record, Rejected):
+                    report.reject(record)
+                    _write(rejected, record.as_dict())
+                elif outcome is not None:
+                    report.add(
+                        outcome.stage, outcome.reason, outcome.structure, failed=outcome.failed
+                    )
+                    _write(answers, row(record, outcome))
+
+            yield write
+        if not report.rejected:
+            rejects.unlink()
+        with _whole(out.with_suffix(".report.json")) as file:
+            _write(file, report.as_dict())
+    except OSError as error:
+        raise DataError(f"cannot write {error.filename or out}: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def _looking(progress: Progress, report: Report) -> AsyncIterator[None]:
+    """Tells the progress of calls even while the first record is not finished."""
+
+    async def look() -> None:
+        while True:
+            progress(report)
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    task = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextmanager

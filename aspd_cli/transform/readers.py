@@ -1,4 +1,5 @@
-"""Values out of JSONL, a JSON array or Parquet, gzipped or not, from a file or standard input.
+"""Values out of JSONL, a JSON array or Parquet, gzipped or not, from a file or standard input; and
+out of a dataset of the Hub.
 
 The format is read off the first bytes, never off the name. All readers stream: memory holds one
 value, one batch of Parquet rows, or one chunk of an array.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aspd_cli.errors import DataError
+from aspd_cli.transform.hub import dataset_name, read_dataset
 
 STDIN = Path("-")
 """The path that means standard input."""
@@ -30,17 +32,20 @@ class Raw:
     """One value of a file, or why there is none."""
 
     line: int
-    """Line on which it begins, from 1; the row, from 1, in a Parquet file."""
+    """Line on which it begins, from 1; the row, from 1, in a Parquet file or a dataset."""
     value: Any
     problem: str | None = None
 
 
 def read_values(path: Path) -> Iterator[Raw]:
-    """All values of a file in order.
+    """All values of a file, or of a dataset of the Hub, in order.
 
     Raises:
-        DataError: the file cannot be read at all.
+        DataError: it cannot be read at all.
     """
+    if path != STDIN and (name := dataset_name(path)):
+        yield from (Raw(row, value) for row, value in enumerate(read_dataset(name), start=1))
+        return
     try:
         with ExitStack() as stack:
             file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))

@@ -2,14 +2,22 @@
 
 import math
 from collections import Counter
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
 from aspd_cli.core.metrics import Interval, Structure, parallelism
+from aspd_cli.endpoint.tally import Tally
 from aspd_cli.transform.records import Rejected
 
-STAGES = ("read", "length", "structure", "independence")
-"""What a value must pass, in order, to become a parallel answer."""
+STAGES = {
+    "rules": ("read", "length", "structure", "independence"),
+    "openai": ("read", "length", "propose", "independence", "integrity", "answer"),
+}
+"""What a value must pass, in order, to become a parallel answer, by back end."""
+
+BY_CONSTRUCTION = ("integrity", "answer")
+"""The stages that `annotate` passes without a call: it cannot change a byte of an answer."""
 
 SAMPLE = 10_000
 """Answers of which the measures are taken; of a longer file, so many drawn at random."""
@@ -20,7 +28,14 @@ _DRAWN = 2_000_000
 class Report:
     """Counts up as records go by, in constant memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, back_end: str = "rules", *, method: str | None = None) -> None:
+        self.back_end = back_end
+        self.method = method
+        """How the openai back end proposes."""
+        self.tally: Tally | None = None
+        """Calls, tokens and dollars of each stage of the openai back end."""
+        self.failed = 0
+        """Answers that stay serial because the endpoint failed."""
         self.ended: Counter[str] = Counter()
         """How many values ended in each stage, "parallel" for those that passed all."""
         self.reasons: Counter[str] = Counter()
@@ -44,10 +59,18 @@ class Report:
         """Counts a value that holds no conversation."""
         self.ended["read"] += 1
 
-    def add(self, stage: str, reason: str | None, structure: Structure) -> None:
+    @property
+    def faulty(self) -> bool:
+        """Whether some records were not done as they should."""
+        return bool(self.rejected or self.failed)
+
+    def add(
+        self, stage: str, reason: str | None, structure: Structure, *, failed: bool = False
+    ) -> None:
         """Counts an answer."""
         answers = self.total - self.rejected
         self.ended[stage] += 1
+        self.failed += failed
         if reason is not None:
             self.reasons[reason.partition(";")[0]] += 1
         if len(self._sample) < SAMPLE:
@@ -58,11 +81,24 @@ class Report:
     def stages(self) -> list[tuple[str, int, int]]:
         """Each stage with how many values went in and how many came out."""
         rows, left = [], self.total
-        for stage in STAGES:
+        for stage in STAGES[self.back_end]:
             passed = left - self.ended[stage]
             rows.append((stage, left, passed))
             left = passed
         return rows
+
+    def holds_by_construction(self, stage: str) -> bool:
+        """Whether the stage needs no call because nothing can fail it."""
+        return self.method == "annotate" and stage in BY_CONSTRUCTION
+
+    def _spent(self, stage: str) -> dict[str, Any]:
+        """What the calls of a stage cost; nothing where no endpoint is asked."""
+        if self.tally is None:
+            return {}
+        if self.holds_by_construction(stage):
+            return {"by_construction": True}
+        spent = self.tally.stages.get(stage)
+        return {} if spent is None else asdict(spent)
 
     def measures(self) -> dict[str, Interval]:
         """PPD, DP, ABN and APE, each with its bootstrap 95% interval; once all is added."""
@@ -75,13 +111,15 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The whole report, JSON-ready; a measure that is undefined is null."""
         return {
-            "back_end": "rules",
+            "back_end": self.back_end,
+            "method": self.method,
             "records": self.total,
             "rejected": self.rejected,
+            "failed": self.failed,
             "parallel": self.parallel,
             "serial": self.total - self.rejected - self.parallel,
             "stages": [
-                {"stage": stage, "in": before, "out": after}
+                {"stage": stage, "in": before, "out": after, **self._spent(stage)}
                 for stage, before, after in self.stages()
             ],
             "reasons": dict(self.reasons.most_common(100)),

@@ -4,7 +4,6 @@ It only ever cuts the answer into serial text and branches, so that the plain te
 was, byte for byte; and it refuses whatever looks as if one part needs another.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,15 +11,15 @@ from itertools import pairwise
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.dependence import cross_reference
 from aspd_cli.transform.groups import find_groups
-from aspd_cli.transform.items import Group
+from aspd_cli.transform.items import Group, section_end
 from aspd_cli.transform.lines import Kind, Line, cut_lines
 from aspd_cli.transform.procedure import STEPS, procedure
-from aspd_cli.transform.titles import FIRST_WORDS, MAX_WORDS, title_of
+from aspd_cli.transform.titles import title_of, told_apart
 
 NO_STRUCTURE = "no list, sections or labelled paragraphs"
 MIN_MEAN_CHARACTERS = 40
 """Mean length of a block's contents below which a fork does not pay for its titles."""
-MIN_RATIO = 2.5
+MIN_RATIO = 2.6
 """Least characters of content to one of its titles."""
 
 
@@ -69,7 +68,7 @@ def _blocks(
             # What is nested in steps, or in the items of a list, belongs to them.
             if group.form == "sections" and refusal not in STEPS:
                 for item in group.items:
-                    yield from search(item.first + 1, item.last)
+                    yield from search(item.first + 1, section_end(lines, item, hi))
 
     return search(0, len(lines))
 
@@ -90,20 +89,14 @@ def _forks(
 def _branches(answer: str, lines: list[Line], group: Group) -> list[tuple[str, str]]:
     """Title and content of every item; the title is empty where an item has no words."""
     heads = [lines[item.first] for item in group.items]
-    titles = [_title(line) for line in heads]
-    counts = Counter(titles)
-    # Items that begin alike are told apart by a few more words.
-    titles = [
-        _title(line, MAX_WORDS) if counts[title] > 1 else title
-        for line, title in zip(heads, titles, strict=True)
-    ]
+    titles = told_apart([line.body or line.text for line in heads], [_title(h) for h in heads])
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [answer[line.start : end] for line, end in zip(heads, ends, strict=True)]
     return list(zip(titles, contents, strict=True))
 
 
-def _title(line: Line, words: int = FIRST_WORDS) -> str:
-    return title_of(line.body or line.text, heading=line.kind is Kind.HEADING, words=words) or ""
+def _title(line: Line) -> str:
+    return title_of(line.body or line.text, heading=line.kind is Kind.HEADING) or ""
 
 
 def _refusal(

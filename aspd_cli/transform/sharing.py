@@ -29,6 +29,9 @@ _ACRONYM = re.compile(r"\(([A-Z][A-Za-z]*[A-Z]s?)\)")
 _FULL_NAME = re.compile(r"\b(?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})\b")
 _LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?! [A-Z])")
 _WORD = re.compile(r"[^\W_]+")
+_POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
+"""In small letters; pointing at something by one noun, or by what was done to it and a noun."""
+_STEM = 5
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
 """Years and round numbers, which two branches may name without meaning the same thing."""
@@ -45,6 +48,7 @@ def shared_thing(branches: Branches, labelled: Sequence[bool], given: str) -> Re
         _label(branches, labelled, given)
         or _acronym(branches, given)
         or _short_name(branches, given)
+        or _pointed(branches, labelled, given)
         or _number(branches, given)
     )
 
@@ -55,10 +59,11 @@ def _label(branches: Branches, labelled: Sequence[bool], given: str) -> Referenc
     Written large it is a name of the world, which needs no neighbour; and one word is too common.
     """
     known = given.lower()
-    for at, (own, content) in enumerate(branches):
+    words = {title.lower() for title, _ in branches if " " not in title}
+    for at, (own, content) in enumerate(branches) if words else ():
         for thing in _COMPARED.findall(content):
-            names = {thing.lower(), thing.lower().removesuffix("s")}
-            if any(title.lower() in names for title, _ in branches if title != own):
+            names = {thing.lower(), thing.lower().removesuffix("s")} - {own.lower()}
+            if names & words:
                 return Reference(at, f"is compared to the branch {thing!r}")
     for of, (title, _) in enumerate(branches):
         small = title.lower()
@@ -97,6 +102,23 @@ def _short_name(branches: Branches, given: str) -> Reference | None:
                     return Reference(at, f"says {name!r}, whom another branch introduces")
         # Nor do adjectives of nations.
         introduced |= {name for name in full if not name.endswith(("an", "ese", "ish"))}
+    return None
+
+
+def _pointed(branches: Branches, labelled: Sequence[bool], given: str) -> Reference | None:
+    """A branch that points at things ("these bands", "the chopped onions") of an earlier one.
+
+    Behind a label of its own a branch points at what its label names.
+    """
+    known, earlier = given.lower(), ""
+    for at, (title, content) in enumerate(branches):
+        small = content.lower()
+        for found in _POINTING.finditer(content) if at and not labelled[at] else ():
+            stems = [word[:_STEM] for word in found.groups() if word]
+            before = f"{title.lower()} {small[: found.start()]}"
+            if all(stem in earlier and stem not in before and stem not in known for stem in stems):
+                return Reference(at, f"says {found[0]!r}, which another branch introduces")
+        earlier += small
     return None
 
 

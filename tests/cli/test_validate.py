@@ -1,11 +1,13 @@
 """`aspd validate`: findings with their place, and a record drawn in the terminal."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
 
 from tests import make
+from tests.transform import answers
 from tests.transform.program import Cli, cli
 
 __all__ = ["cli"]
@@ -62,9 +64,43 @@ def test_show_draws_markup_tokens_and_mask(cli: Cli, tmp_path: Path) -> None:
     assert "who sees whom" in bare
 
 
+def test_a_picture_of_the_mask_is_written(cli: Cli, tmp_path: Path) -> None:
+    path, png = write(tmp_path / "a.jsonl", GOOD), tmp_path / "mask.png"
+    assert cli("validate", path, "--show", "1", "--png", png).exit_code == 0
+    data = png.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    assert width > 1000
+    assert height > 700
+
+
+def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw.jsonl", tmp_path / "out.jsonl"
+    texts = [answers.TIPS, answers.SECTIONS, "Only prose."]
+    rows = ({"id": f"n{n}", "question": "q", "answer": text} for n, text in enumerate(texts))
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli("transform", raw, out, "--set", "transform.min_tokens=10").exit_code == 0
+    assert cli("validate", out, "--against", raw).exit_code == 0
+    lines = out.read_text().splitlines()
+    changed, lost = lines[0].replace("Dim the", "Dim  the"), lines[2].replace('"n2"', '"n9"')
+    nameless = json.loads(lines[1])
+    del nameless["id"]
+    out.write_text("\n".join([changed, json.dumps(nameless), lost]))
+    result = cli("validate", out, "--against", raw)
+    assert result.exit_code == 3
+    assert "line 1: raw: the plain text is not the raw answer" in result.stdout
+    assert "line 2: raw: the record has no id" in result.stdout
+    assert "line 3: raw: there is no raw answer with the id 'n9'" in result.stdout
+    missing = cli("validate", out, "--against", tmp_path / "none")
+    assert missing.exit_code == 1
+    assert "--against: cannot read" in missing.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
+        (["FILE", "--png", "x.png"], 2, "name its line with --show"),
+        (["FILE", "--show", "1", "--png", "/proc/none/x.png"], 1, "cannot write /proc/none/x.png"),
         (["missing"], 1, "cannot read missing"),
         (["EMPTY"], 1, "is empty"),
         (["FILE", "--show", "9"], 1, "has no record on line 9"),

@@ -65,7 +65,64 @@ CONTRAST = """**Pros:**
 2. Some homes have no room for a desk and no door that can be shut.
 """
 
+CHINESE = """以下是一些改善睡眠的建议：
+
+1、**固定作息**：每天在同一时间上床睡觉，可以让身体的生物钟保持稳定，入睡会更加容易。
+2、**调暗灯光**：睡前一小时关掉明亮的屏幕，因为蓝光会让大脑以为现在还是白天。
+3、**降低室温**：大多数人在十八度左右的房间里睡得最好，太热的房间会让人半夜醒来。
+
+总之，小小的习惯可以带来很大的改变。
+"""
+
+CHINESE_SECTIONS = """移居国外是一个重大的决定。
+
+一、优点
+收入往往更高，而且新的语言可以打开在家乡始终关闭的大门，孩子们也能在两种文化里长大。
+
+二、缺点
+朋友和家人都在很远的地方，大多数地方的手续要办好几个月，冬天也可能漫长而寒冷。
+"""
+
+CHINESE_ORDINALS = """交通拥堵有三个主要的原因。
+
+首先，道路是按照现在车流量的十分之一来修建的，早晚高峰的时候每个路口都排着长队，司机们往往要等好几个红灯。
+
+其次，公共汽车又慢又少，郊区的居民几乎没有别的办法，很少有人愿意把自己的汽车留在家里。
+
+最后，在卡车和自行车共用一条车道的地方骑车非常危险，所以家长们宁愿开车送孩子去上学。
+
+总之，三者共同造成了每天的堵车。
+"""
+
+GERMAN = """Beide Städte haben viel zu bieten.
+
+**Rom**: Die Ruinen eines Weltreichs stehen zwischen den Cafés, und schon das Essen lohnt die Reise.
+
+**Oslo**: Der Fjord beginnt hinter der Oper, und der Wald ist nur eine Fahrt mit der Bahn entfernt.
+
+Zusammenfassend hängt die Wahl von der Jahreszeit ab."""
+
+ALIKE = """1. The old lighthouse keeper wrote long letters to ships that never came home.
+2. The old lighthouse keeper wrote long poems about a storm, and burnt them all in spring.
+3. A violin in a pawnshop played by itself whenever it rained on the street outside.
+"""
+
 PARALLEL = {
+    "Chinese numbers": (CHINESE, ["固定作息", "调暗灯光", "降低室温"]),
+    "Chinese numerals": (CHINESE_SECTIONS, ["优点", "缺点"]),
+    "Chinese ordinals": (
+        CHINESE_ORDINALS,
+        ["道路是按照现在车流量的十", "公共汽车又慢又少", "在卡车和自行车共用一条车"],
+    ),
+    "German labels": (GERMAN, ["Rom", "Oslo"]),
+    "items that begin alike": (
+        ALIKE,
+        [
+            "letters to ships that never came",
+            "poems about a storm",
+            "A violin in a pawnshop played",
+        ],
+    ),
     "numbered, with nested bullets": (TIPS, ["Keep a schedule", "Dim the lights", "Cool the room"]),
     "bullets": (BULLETS, ["Basil", "Rosemary", "Mint"]),
     "sections": (SECTIONS, ["Advantages", "Disadvantages"]),
@@ -118,6 +175,33 @@ SERIAL = {
     "- **Dance**: When the singer Keller had left, dancers from the north moved into it.\n",
     "prose": "It was a quiet street. Nobody had lived in the last house for as long as she knew.",
     "one item": "There is one rule:\n\n1. **Be kind**: Nothing else has been of use here.\n",
+    "parts of the day": "**Morning:**\nWe check the seals of the habitat and eat what we have "
+    "grown.\n\n"
+    "**Evening:**\nDinner is eaten together, and messages arrive from those at home.\n",
+    "phases": "1. **Plan your garden**: Draw the beds on paper, and where the sun will stand.\n"
+    "2. **Buy the seeds**: Good seeds are labelled with the year in which they were grown.\n"
+    "3. **Build the beds**: Boards of larch last longest, and they need no paint at all.\n"
+    "4. **Test the soil**: Kits from the shop say how sour it is and what it lacks.\n",
+    "an argument": "## Problem\n\nMost towns have more cars than their streets can hold.\n\n"
+    "## Solution\n\nTrams carry ten times as many people on the same width of street.\n",
+    "an example": "## Rule\n\nA comma separates the two halves of a sentence with but.\n\n"
+    "## Example\n\nI wanted to come, but the last train had left an hour before.\n",
+    "these things": "- Drones often use bands around two gigahertz to talk to their pilots.\n"
+    "- A cheap receiver that scans these bands catches what the pilots send.\n",
+    "what was done": "- Chop three onions and a clove of garlic for the base of every soup.\n"
+    "- Butter makes the chopped onions sweet, oil gives a darker taste to all.\n",
+    "also": "- Basalt makes up most of the ocean floor and large parts of Iceland.\n"
+    "- Granite is also found in many places, mostly in the cores of mountains.\n",
+    "Chinese steps": "1. 把鸡蛋打散，加入少许盐和胡椒，用筷子充分搅拌，静置十分钟左右。\n"
+    "2. 然后把平底锅烧热，放入一小块黄油，等黄油完全融化之后再转小火。\n"
+    "3. 最后把蛋液倒进锅里，用木铲慢慢推动，直到鸡蛋半凝固就可以出锅。\n",
+    "Chinese reference": "1. "
+    "**光线**：明亮的屏幕会让大脑以为现在还是白天，因此晚上最好不要看手机。\n"
+    "2. **噪音**：与上述因素相比，街上的噪音影响小一些，但是日积月累也会影响睡眠。\n",
+    "German reference": "- **Licht**: Helle Bildschirme täuschen dem Gehirn vor, es sei noch Tag.\n"
+    "- **Lärm**: Wie bereits erwähnt zählt jede Störung, auch die von der Straße draußen.\n",
+    "French reference": "- La lumière des écrans fait croire au cerveau que la journée continue.\n"
+    "- Ensuite, le bruit de la rue réveille ceux qui dorment d'un sommeil léger.\n",
     "same titles": "- **Hours**: The shop is closed on Sundays and on the first Monday.\n"
     "- **Hours**: The museum next to it is open on all days but Tuesday.\n",
     "short items": "- red\n- green\n- blue\n- yellow\n- orange\n- black\n- white\n",

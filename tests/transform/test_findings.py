@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aspd_cli.core.markup import Block, Branch, Document, parse, render
+from aspd_cli.core.tokens import Codec
 from aspd_cli.transform.counting import EstimatingCodec
-from aspd_cli.transform.findings import Checker
+from aspd_cli.transform.findings import Budgets, Checker
 from aspd_cli.transform.picture import SIDE, markup_text, mask_text
 from aspd_cli.transform.readers import Raw
 from aspd_cli.transform.rules import propose
+from tests import make
 from tests.transform import answers
 
 LONG = "As many words as a fork needs to be worth its price. "
@@ -71,6 +73,29 @@ def test_a_record_that_comes_twice_is_found_where_it_comes_again() -> None:
 def test_what_the_rules_make_has_no_findings() -> None:
     texts = [text for text, _ in answers.PARALLEL.values()] + list(answers.SERIAL.values())
     assert kinds(*(row(render(propose(text, "q").document)) for text in texts)) == []
+
+
+def test_what_a_decoder_would_cut_is_found() -> None:
+    inner = Document((Block((Branch("A", Document((LONG,))), Branch("B", Document((LONG,))))),))
+    outer = Document((Block((Branch("Rome", inner), Branch("Oslo", Document((LONG,))))),))
+    value = Raw(1, row(render(outer)))
+    for budgets, reason in [
+        (Budgets(), None),
+        (Budgets(branches=1), "a block of 2 branches, more than 1"),
+        (Budgets(depth=1), "blocks are nested deeper than 1"),
+        (Budgets(title_tokens=0), "the title 'Rome' has 1 tokens, more than 0"),
+    ]:
+        found = Checker(EstimatingCodec(), 2000, budgets=budgets).check(value).findings
+        assert reason in [finding.reason for finding in found] or reason is None is (found or None)
+        assert {finding.kind for finding in found} <= {"budget"}
+
+
+def test_a_tokenizer_that_changes_the_text_is_found() -> None:
+    codec = Codec(make.tokenizer("qwen", "chatml"))  # it normalises to NFC
+    fine, changed = row("a café <|im_end|>"), row("a cafe\u0301")
+    assert Checker(codec, 2000).check(Raw(1, fine)).findings == ()
+    [finding] = Checker(codec, 2000).check(Raw(1, changed)).findings
+    assert (finding.kind, "from character 5 on" in finding.reason) == ("layout", True)
 
 
 def test_an_unreadable_line_is_a_finding() -> None:

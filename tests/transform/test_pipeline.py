@@ -195,6 +195,25 @@ def test_without_a_name_the_embedded_tokenizer_counts_and_without_one_an_estimat
     assert codec.encode("two words") == Codec(make.tokenizer("qwen", "chatml")).encode("two words")
 
 
+@pytest.mark.parametrize("kind", ["qwen", pytest.param("llama2", marks=pytest.mark.slow)])
+def test_a_tokenizer_read_by_another_process_gives_the_same_ids(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    ordinary = make.tokenizer(kind, "chatml")
+    ordinary.save_pretrained(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    codec, _ = open_codec(str(tmp_path))
+    expected = Codec(AutoTokenizer.from_pretrained(tmp_path))
+    assert type(codec.tokenizer).__name__ == "BareTokenizer"
+    assert codec.control == expected.control
+    for text in (*ANSWERS, "", " a", "b ", "\n", "<|para|> as text", "中文 é"):
+        ids = codec.encode(text)
+        assert ids == expected.encode(text)
+        assert codec.decode(ids) == expected.decode(ids)
+
+
 @pytest.mark.parametrize("kind", make.KINDS)
 def test_the_fast_codec_gives_the_ids_of_the_ordinary_one(kind: str) -> None:
     tokenizer = make.tokenizer(kind, "chatml")

@@ -1,0 +1,54 @@
+"""Blocks of a document: made of branches, looked at with what they can see, and flattened."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from aspd_cli.core.markup import Block, Branch, Document, plain
+
+
+def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block]:
+    """Branches as one block, or as several of about equal width where there are too many.
+
+    Args:
+        branches: title and content of each; at least two.
+        most: most branches of one block.
+    """
+    count = -(-len(branches) // most)
+    cuts = [at * len(branches) // count for at in range(count + 1)]
+    for low, high in pairwise(cuts):
+        yield Block(tuple(Branch(title, Document((text,))) for title, text in branches[low:high]))
+
+
+def in_context(document: Document, given: str = "") -> Iterator[tuple[Block, str]]:
+    """Every block with the text that all of its branches see, nested ones after their outer one.
+
+    Args:
+        given: what is visible before the document begins.
+    """
+    for part in document.parts:
+        if isinstance(part, str):
+            given += part
+            continue
+        yield part, given
+        for branch in part.branches:
+            yield from in_context(branch.content, given)
+        given += "".join(plain(branch.content) for branch in part.branches)
+
+
+def flatten(document: Document, keep: Callable[[Block], bool]) -> Document:
+    """The document with the blocks that are not kept as serial text; its plain text is the same.
+
+    What is nested in a block that goes may stay, and becomes a block of the text around it.
+    """
+    parts: list[str | Block] = []
+    for part in document.parts:
+        if isinstance(part, str):
+            parts.append(part)
+            continue
+        branches = [Branch(each.title, flatten(each.content, keep)) for each in part.branches]
+        if keep(part):
+            parts.append(Block(tuple(branches)))
+        else:
+            for branch in branches:
+                parts += branch.content.parts
+    return Document(tuple(parts))

@@ -1,0 +1,122 @@
+"""What the rules look for in Chinese, German, French and Spanish, beside their English.
+
+Chinese writes no spaces, so that words are found anywhere in a text. The other languages are read
+modestly: the commonest words of reference, of order and of conclusion.
+"""
+
+import re
+from collections.abc import Iterable
+
+_N = r"[一二三四五六七八九十百\d]+"
+
+
+def is_foreign(texts: Iterable[str]) -> bool:
+    """Whether any text holds a character that English does not use."""
+    return not all(map(str.isascii, texts))
+
+
+def _pattern(chinese: str, words: str) -> re.Pattern[str]:
+    """Chinese as it stands, the other languages as whole words."""
+    return re.compile(rf"[^\w\n]*(?:{chinese}|(?:{words})\b)", re.IGNORECASE)
+
+
+START = _pattern(
+    "然后|接着|接下来|随后|之后|其后|此后|后来|最后|最终|再者|此外|另外|同时|与此同时|而且|并且"
+    "|但是|但|然而|不过|因此"
+    "|因而|所以|于是|从而|由此|可见|相反|相比之下|同样|类似|还有|另一|其他(?!人)|其它|前者|后者"
+    "|这|那(?!么多)|它|他们|她们|他(?!人)"
+    "|她|该|此(?!外)|以上|上述|综上|换句话说|也就是说|总之|除此之外|在此基础上|基于此|有了"
+    "|完成.{0,6}后",
+    "danach|dann|anschließend|daraufhin|außerdem|ferner|zudem|ebenso|ebenfalls|jedoch|allerdings"
+    "|dagegen"
+    "|hingegen|dadurch|deshalb|daher|folglich|somit|letzter[esn]*|ersterer?|dies(?:e[rsmn]?)?"
+    "|andere[rsn]?"
+    "|zuletzt|schließlich|ensuite|puis|après cela|enfin|de plus|en outre|également|aussi"
+    "|cependant|toutefois"
+    "|en revanche|au contraire|donc|ainsi|par conséquent|ce dernier|cette dernière|celui-ci"
+    "|celle-ci|elles?|ils"
+    "|cela|ceci|une? autre|luego|después|entonces|además|también|asimismo|sin embargo|no obstante"
+    "|por (?:el contrario|lo tanto|ello|eso|último)|en cambio|est[ea] últim[oa]|ello|esto"
+    "|otr[oa]s?|finalmente",
+)
+"""How a branch begins that goes on with another one. To be matched at its beginning."""
+
+ANYWHERE = re.compile(
+    "如上所述|如前所述|如上文|上述|前述|上面(?:的|提到|所|说)|前面(?:的|提到|所|说)|前文|上文"
+    "|见上|同上|前者|后者"
+    "|以上(?:步骤|方法|各|几|内容|提|所|两|三)|[前上]一(?:步|点|个|种|条|项|部分|节|阶段)"
+    "|下一(?:步|点|条|节|阶段)"
+    f"|第{_N}步|步骤{_N}|重复(?:上述|以上|前|步骤|第)|其余(?:两|三|几|步骤|部分)"
+    f"|另外?[两三几](?:个|种|点)"
+    f"|上一步|前{_N}(?:步|点|个|种|条|项)"
+    r"|\b(?:oben (?:genannt|erwähnt|beschrieben)\w*|siehe oben|letzter(?:er|e|es)\b|ersterer?"
+    r"|(?:vorherige|vorige|vorangehende|nächste)\w* (?:Schritt|Punkt|Abschnitt)\w*|Schritt \d"
+    r"|wie (?:bereits |oben )?(?:erwähnt|beschrieben|gesagt)"
+    r"|ci-dessus|susmentionné\w*|étapes? (?:\d|précédente|suivante)|comme (?:mentionné|indiqué"
+    r"|expliqué)"
+    r"|ce dernier|cette dernière|(?:mencionad|descrit|citad)[oa]s? (?:anteriormente|arriba|antes)"
+    r"|pasos? (?:\d|anterior|siguiente)|est[ea] últim[oa]|como se (?:mencionó|indicó|explicó))",
+    re.IGNORECASE,
+)
+
+CLOSING = _pattern(
+    "总之|综上|总的来说|总而言之|总体|最后|希望|请注意|注意[，：:]|记住|通过(?:以上|这些|上述)"
+    "|以上|这些|这|祝|谢谢|如果你|如果您|如需"
+    "|当然|需要注意|值得注意|无论|不管|因此|所以|请",
+    "zusammenfass\\w*|insgesamt|abschließend|fazit|letztlich|bitte|viel (?:spaß|erfolg)"
+    "|denk\\w* daran|diese"
+    "|en (?:conclusion|résumé|somme)|pour (?:conclure|finir)|bref|n'oubliez pas|ces|bon(?:ne)? \\w+"
+    "|en (?:conclusión|resumen)|para (?:concluir|terminar)|recuerda|estos|estas|espero",
+)
+"""How text begins that closes a list instead of going on with its last item."""
+
+CLOSING_HEAD = _pattern(
+    "总结|结论|小结|结语|结束语|参考|注意事项|备注|温馨提示|后记|尾声",
+    "fazit|schluss\\w*|zusammenfassung|quellen|conclusion|résumé|sources|remarques?|conclusión"
+    "|resumen"
+    "|fuentes|notas?",
+)
+OPENING_HEAD = _pattern(
+    "引言|简介|前言|概述|背景|介绍|导言|摘要|定义|标题|目的",
+    "einleitung|einführung|überblick|hintergrund|introduction|aperçu|contexte|introducción"
+    "|resumen|contexto",
+)
+ORDERED_LABEL = _pattern(
+    f"第{_N}(?:步|天|日|周|月|年|阶段|章|节|幕|集|课|回|场|轮|段)|步骤|阶段{_N}|早上|早晨|上午"
+    f"|中午|下午|傍晚|晚上|夜[里晚]",
+    "schritt|tag \\d|woche \\d|phase|kapitel|morgens?|mittags?|nachmittags?|abends?|étape"
+    "|jour \\d|semaine \\d"
+    "|chapitre|matin|midi|après-midi|soir|paso|día \\d|semana \\d|capítulo|mañana|tarde|noche",
+)
+DERIVED = _pattern(
+    "计算|求(?:解|出|和)|代入|化简|解方程|列方程|证明|总计|合计|设(?=[a-zA-Z])|已知|得出",
+    "berechn\\w*|gesamt\\w*|ergebnis|calcul\\w*|total|résultat|resultado",
+)
+STAGE_LABEL = _pattern(
+    "材料|食材|配料|用料|步骤|做法|制作|方法步骤|准备(?:工作|材料)|安装|操作|实施",
+    "zutaten|zubereitung|anleitung|vorbereitung|ingrédients|préparation|instructions|ingredientes"
+    "|preparación|instrucciones",
+)
+ANNOUNCED = re.compile(
+    "步骤|流程|教程|做法|过程如下|操作方法|食谱|菜谱|故事|行程|剧本|歌词|诗|时间线|顺序|阶段|算法"
+    "|证明"
+    r"|\b(?:schritte?|anleitung|rezept|ablauf|geschichte|étapes?|recette|procédure|histoire"
+    r"|pasos?|receta"
+    r"|procedimiento|historia)\b",
+    re.IGNORECASE,
+)
+ASKED = re.compile(
+    "怎么[做修装画写]|如何(?:制作|做|安装|设置|搭建|修理|更换|清洗|绘制|编写|写)|食谱|菜谱|做法"
+    "|步骤|故事|剧本|行程|证明|计算|求解"
+    r"|\b(?:rezept|anleitung|wie (?:mache|baue|installiere) ich|geschichte|recette"
+    r"|comment (?:faire|installer)"
+    r"|histoire|receta|cómo (?:hacer|instalar)|historia)\b",
+    re.IGNORECASE,
+)
+ADVICE = re.compile(r"(?:一些|几个|几种|若干|以下)(?:\w{0,6})(?:建议|方法|技巧|方式|措施|途径)")
+SEQUENCE = re.compile(
+    r"然后|接着|随后|直到|重复|再将|待.{1,8}后|之后再"
+    r"|\b(?:danach|anschließend|sobald|ensuite|puis|jusqu'à|luego|después de|hasta que)\b",
+    re.IGNORECASE,
+)
+MAKING = re.compile("烤箱|搅拌|翻炒|煮沸|小火|大火|毫升|汤匙|茶匙|点击|下载|菜单")
