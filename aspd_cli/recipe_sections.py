@@ -177,7 +177,7 @@ class TrainingSection(Section):
     eval_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations; null: as between two checkpoints."""
     samples: int = Field(3, ge=0)
-    """Answers that are written to samples.jsonl at each evaluation, decoded as `generation` says."""
+    """Answers written to samples.jsonl at each evaluation, decoded as `generation` says."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio", "swanlab"] = "none"
     """Where losses are reported besides the run directory."""
     attention: Literal["auto", "sdpa", "eager", "flex_attention"] = "auto"
@@ -204,7 +204,7 @@ class LoraSection(Section):
     target_modules: str | list[str] = "all-linear"
     """Modules that get an update, by the end of their names; `all-linear` is every linear layer."""
     quantization: Literal["4bit"] | None = None
-    """`4bit` holds the frozen weights in four bits (QLoRA, CUDA only); null as `model.dtype` says."""
+    """`4bit` holds the frozen weights in 4 bits (QLoRA, CUDA only); null: as `model.dtype` says."""
 
 
 class GenerationSection(Section):
@@ -277,7 +277,3 @@ class EvaluationSection(Section):
     """Grades from 1 to 10, comparisons with the baseline in both orders, or both."""
     judge_samples: int = Field(1, ge=1, le=64)
     """Verdicts on each answer, and pairs of them on each comparison."""
-    judge_mode: Literal["single", "pairwise", "both"] = "both"
-    """Grades of single answers, duels against the baseline in both orders, or both."""
-    judge_samples: int = Field(1, ge=1)
-    """Judgements of each answer, and of each duel."""

@@ -58,6 +58,7 @@ class Answer:
         """Whether a branch was closed by its budget."""
         self.stopped = False
         """Whether a stop string was met: nothing after it in document order is wanted."""
+        self._choices: dict[tuple[str, int, bool], Choice] = {}
 
     @property
     def remaining(self) -> int:
@@ -77,13 +78,22 @@ class Answer:
 
     def choice(self, lane: Lane) -> Choice:
         """What the lane may sample next."""
-        if lane.stage is Stage.TITLE:
-            return self.grammar.title(len(lane.titles[-1]))
         if lane.stage is Stage.BETWEEN:
             return self.grammar.between(len(lane.titles), len(set(self._title_texts(lane))))
-        # A fork must be affordable: two titles of a token, two branches of a token, their markup.
-        cheapest = 2 * 3 + 1 + 2 * (4 + len(self.codec.separator)) + 1
-        return self.grammar.text(lane.depth, may_fork=self.remaining >= cheapest)
+        if lane.stage is Stage.TITLE:
+            key = ("title", len(lane.titles[-1]), False)
+        else:
+            # A fork must be affordable: two titles of a token, two branches of one, their markup.
+            cheapest = 2 * 3 + 1 + 2 * (4 + len(self.codec.separator)) + 1
+            key = ("text", lane.depth, self.remaining >= cheapest)
+        if key not in self._choices:
+            stage, number, may_fork = key
+            title = stage == "title"
+            grammar = self.grammar
+            self._choices[key] = (
+                grammar.title(number) if title else grammar.text(number, may_fork=may_fork)
+            )
+        return self._choices[key]
 
     def accept(self, lane: Lane, token: int) -> Iterator[Event]:
         """Takes a sampled token."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface
 
+from aspd_cli.engine.sight import Sight
 from aspd_cli.errors import ModelError
 
 NAME = "aspd"
@@ -49,6 +50,8 @@ class RowSpan:
     start: int
     stop: int
     slot: int
+    lanes: tuple[int, ...]
+    """Of each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ class RowGroup:
     key_positions: NDArray[np.int64]  # (R, K)
     place: "slice | Padded"
     """Where the tokens stand in the step: a run of them when the group is one row."""
-    masks: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
+    sight: Sight | None = None
+    """Where `allowed` comes from, when the group is one row and each of its lanes feeds a token."""
+    masks: dict[tuple[int | None, int, torch.device], Tensor] = field(default_factory=dict)
 
     @property
     def keys(self) -> int:
@@ -82,9 +87,16 @@ class RowGroup:
         """Whether plain causal attention is right: no lanes, and no window that cuts."""
         return self.allowed is None and (window is None or window >= self.keys)
 
+    def sees_all(self, window: int | None) -> bool:
+        """Whether a single lane sees every key, as the main lane does: no mask is needed."""
+        return window is None and self.sight is not None and self.sight.is_full
+
     def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
-        """(R, 1, fold * Q, K) additive mask; made once a step and kind of layer."""
-        if (window, fold) not in self.masks:
+        """(R, 1, fold * Q, K) additive mask; made once a step, kind of layer and device."""
+        made = (window, fold, like.device)
+        if made not in self.masks and self.sight and window is None:
+            self.masks[made] = self.sight.bias(fold, like)
+        if made not in self.masks:
             queries, keys = self.query_positions.shape[1], self.keys
             allowed = self.allowed
             if allowed is None:
@@ -96,8 +108,8 @@ class RowGroup:
             blocked = torch.from_numpy(~allowed).to(like.device)
             bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
             folded = bias[:, None, None].expand(-1, 1, fold, queries, keys)
-            self.masks[window, fold] = folded.reshape(-1, 1, fold * queries, keys)
-        return self.masks[window, fold]
+            self.masks[made] = folded.reshape(-1, 1, fold * queries, keys)
+        return self.masks[made]
 
 
 @dataclass
@@ -169,7 +181,8 @@ def lane_attention(
         if isinstance(group.place, slice):
             out[group.place] = answer
         else:
-            out[group.place.tokens] = answer.index_select(0, group.place.scatter)
+            place = group.place
+            out[place.tokens.to(out.device)] = answer.index_select(0, place.scatter.to(out.device))
     return out[None], None
 
 
@@ -190,11 +203,12 @@ def _attend_group(
     if isinstance(place, slice):
         q = query[:, :, place]  # (1, H, Q, D)
     else:
-        q = query[0].index_select(1, place.gather)  # (H, R * Q, D)
+        q = query[0].index_select(1, place.gather.to(query.device))  # (H, R * Q, D)
         q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
     queries, size = q.shape[2:]
     if softcap is None and group.is_causal(window):
-        answer = _sdpa(q, _repeat(keys, heads), _repeat(values, heads), None, scaling)
+        keys, values = _repeat(keys, heads), _repeat(values, heads)
+        answer = _sdpa(q, keys, values, None, scaling, is_causal=True)
     elif queries > WIDE:
         mask = group.mask(window, 1, q)
         keys, values = _repeat(keys, heads), _repeat(values, heads)
@@ -202,9 +216,11 @@ def _attend_group(
     else:
         # Few queries: folding the query groups into the query axis spares the copy of K and V.
         fold = heads // kv_heads
-        mask = group.mask(window, fold, q)
         folded = q.reshape(rows, kv_heads, fold * queries, size)
-        answer = _attend(folded, keys, values, mask, scaling, softcap)  # (R, Hk, G * Q, D)
+        if softcap is None and group.sees_all(window):
+            answer = _sdpa(folded, keys, values, None, scaling)  # (R, Hk, G * Q, D)
+        else:
+            answer = _attend(folded, keys, values, group.mask(window, fold, q), scaling, softcap)
         answer = answer.reshape(rows, heads, queries, -1)
     return answer.transpose(1, 2).flatten(0, 1)
 
@@ -215,10 +231,16 @@ def _repeat(states: Tensor, heads: int) -> Tensor:
 
 
 def _sdpa(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    *,
+    is_causal: bool = False,
 ) -> Tensor:
     return torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
+        query, key, value, attn_mask=mask, is_causal=is_causal, scale=scaling
     )
 
 

@@ -7,6 +7,8 @@ copies nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.attention import WIDE, Padded, RowGroup, RowSpan, StepPlan
+from aspd_cli.engine.sight import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class LaneCache(Cache):
         self.capacity = 0
         self.used = [0] * rows
         self.trees: list[LaneTree] = [LaneTree() for _ in range(rows)]
+        self.sights = [Sight() for _ in range(rows)]
         self.tokens = np.zeros((rows, 0), dtype=np.int64)
         self.lanes = np.zeros((rows, 0), dtype=np.int64)
         self.positions = np.zeros((rows, 0), dtype=np.int64)
@@ -52,6 +56,7 @@ class LaneCache(Cache):
         """Empties a row for a new request and gives its tree of lanes."""
         self.used[row] = 0
         self.trees[row] = LaneTree()
+        self.sights[row] = Sight()
         return self.trees[row]
 
     def prepare(self, feeds: Sequence[Feed]) -> StepPlan:
@@ -63,18 +68,22 @@ class LaneCache(Cache):
         """
         spans: list[RowSpan] = []
         start = 0
-        for feed in feeds:
-            size = len(feed.ids)
-            slot = self.used[feed.row]
+        for row, fed in groupby(feeds, key=attrgetter("row")):
+            ids: list[int] = []
+            lanes: list[int] = []
+            positions: list[int] = []
+            for feed in fed:
+                size = len(feed.ids)
+                ids.extend(feed.ids)
+                lanes.extend([feed.lane] * size)
+                positions.extend(range(feed.position, feed.position + size))
+            slot, size = self.used[row], len(ids)
             self._reserve(slot + size)
-            self.tokens[feed.row, slot : slot + size] = feed.ids
-            self.lanes[feed.row, slot : slot + size] = feed.lane
-            self.positions[feed.row, slot : slot + size] = np.arange(size) + feed.position
-            self.used[feed.row] += size
-            if spans and spans[-1].row == feed.row:
-                spans[-1] = RowSpan(feed.row, spans[-1].start, start + size, spans[-1].slot)
-            else:
-                spans.append(RowSpan(feed.row, start, start + size, slot))
+            self.tokens[row, slot : slot + size] = ids
+            self.lanes[row, slot : slot + size] = lanes
+            self.positions[row, slot : slot + size] = positions
+            self.used[row] += size
+            spans.append(RowSpan(row, start, start + size, slot, tuple(lanes)))
             start += size
         self.forwards += 1
         self.writes += start
@@ -97,13 +106,15 @@ class LaneCache(Cache):
         keys, size = self.used[span.row], span.stop - span.start
         fresh = span.slot == 0 and len(self.trees[span.row]) == 1
         positions = self.positions[span.row : span.row + 1, :keys]
+        sight = None if fresh else self._sight(span)
         return RowGroup(
             span.row,
             span.row + 1,
-            None if fresh else self._allowed(span, keys)[None],
+            None if fresh else (sight.allowed if sight else self._allowed(span, keys))[None],
             query_positions=positions[:, keys - size :],
             key_positions=positions,
             place=slice(span.start, span.stop),
+            sight=sight,
         )
 
     def _padded_group(self, spans: list[RowSpan]) -> RowGroup:
@@ -117,7 +128,11 @@ class LaneCache(Cache):
         scatter, tokens = [], []
         for span in spans:
             row, size = span.row - first, span.stop - span.start
-            allowed[row, :size] = self._allowed(span, keys)
+            sight = self._sight(span)
+            if sight:
+                allowed[row, :size, : sight.keys] = sight.allowed
+            else:
+                allowed[row, :size] = self._allowed(span, keys)
             query_positions[row, :size] = self.positions[span.row, span.slot : span.slot + size]
             gather[row, :size] = np.arange(span.start, span.stop)
             scatter.append(np.arange(size) + row * queries)
@@ -135,6 +150,15 @@ class LaneCache(Cache):
             ),
         )
 
+    def _sight(self, span: RowSpan) -> Sight | None:
+        """What the lanes of a span see, when each feeds one token; None when one feeds several."""
+        if len(set(span.lanes)) < len(span.lanes):
+            return None
+        keys, sight = self.used[span.row], self.sights[span.row]
+        sees = self.trees[span.row].sees
+        sight.advance(span.lanes, sees, keys, afresh=lambda: self._allowed(span, keys))
+        return sight
+
     def _allowed(self, span: RowSpan, keys: int) -> NDArray[np.bool_]:
         """(Q, K) which of a row's first `keys` entries its new tokens see."""
         slots = np.arange(span.slot, span.slot + span.stop - span.start)  # (Q)
@@ -145,10 +169,10 @@ class LaneCache(Cache):
         return allowed & (np.arange(keys) <= slots[:, None])
 
     def _reserve(self, needed: int) -> None:
-        """Room for `needed` entries a row: grows by a quarter, so that copies amortise."""
+        """Room for `needed` entries a row, and a sixteenth more, so that copies amortise."""
         if needed <= self.capacity:
             return
-        capacity = -(-max(needed, self.capacity * 5 // 4) // 64) * 64
+        capacity = -(-(needed + needed // 16) // 32) * 32
         grow = ((0, 0), (0, capacity - self.capacity))
         self.tokens, self.lanes, self.positions = (
             np.pad(tags, grow) for tags in (self.tokens, self.lanes, self.positions)

@@ -17,8 +17,10 @@ from aspd_cli.engine.cache import LaneCache
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.families import check_family, context_length
 from aspd_cli.engine.grammar import Grammar
+from aspd_cli.engine.linear import Kernels
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.scheduler import Scheduler
+from aspd_cli.engine.script import Script
 from aspd_cli.engine.selftest import self_test
 from aspd_cli.errors import ModelError
 
@@ -44,6 +46,8 @@ class Decoder:
         check_family(model.config)
         self.model = model.eval()
         self.device: torch.device = next(model.parameters()).device
+        self.is_spread = len(getattr(model, "hf_device_map", {})) > 1
+        """Whether accelerate has spread the model over devices."""
         self.codec = Codec(tokenizer)
         self.positions = positions
         """How positions go on after a block, as the model was trained."""
@@ -55,6 +59,10 @@ class Decoder:
         self.context = context_length(model.config)
         self.known_ids = min(self.vocabulary, model.get_input_embeddings().weight.shape[0])
         """Ids that have both an embedding and a logit."""
+        self.kernels = Kernels()
+        """How linear layers are computed; `load` chooses."""
+        self.stock: torch.nn.Module | None = None
+        """The model as transformers computes it, where `load` was asked to keep it."""
         self_test(model, self.layers, self.known_ids)
 
     @cached_property
@@ -117,9 +125,25 @@ class Decoder:
     ) -> Iterator[tuple[int, Event]]:
         chosen = GenerationOptions(**options)
         encoded = [self.encode(prompt, chosen) for prompt in prompts]
-        scheduler = Scheduler(self, chosen, rows=max(1, min(batch_size, len(encoded))))
+        yield from self.run(encoded, chosen, batch_size=batch_size)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        encoded: Sequence[Sequence[int]],
+        options: GenerationOptions,
+        *,
+        batch_size: int = 8,
+        scripts: Sequence[Script | None] = (),
+    ) -> Iterator[tuple[int, Event]]:
+        """(index of the prompt, event) for prompts that are token ids already, see `encode`.
+
+        Args:
+            scripts: what each answer writes in place of what the model would; none: it is free.
+        """
+        scheduler = Scheduler(self, options, rows=max(1, min(batch_size, len(encoded))))
         for index, prompt_ids in enumerate(encoded):
-            scheduler.submit(index, prompt_ids)
+            scheduler.submit(index, prompt_ids, scripts[index] if scripts else None)
         yield from scheduler.run()
 
     def encode(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
@@ -152,20 +176,27 @@ class Decoder:
         plan: StepPlan,
     ) -> Tensor:
         """One step: N packed tokens through the model; (n, V) logits at the indices `last`."""
+        # A model on several devices keeps its states where no index of ours is: a slice needs none.
+        first = min(last, default=0)
+        keep: int | Tensor = len(ids) - first
+        if not self.is_spread and len(last) < len(ids):
+            keep = torch.tensor(list(last), device=self.device)
+        fed = torch.tensor([list(ids), list(positions)], device=self.device)
         with step(plan):
-            return self.model(  # type: ignore[no-any-return]
-                torch.tensor([list(ids)], device=self.device),
-                position_ids=torch.tensor([list(positions)], device=self.device),
+            logits: Tensor = self.model(
+                fed[:1],
+                position_ids=fed[1:],
                 past_key_values=cache,
                 use_cache=True,
-                logits_to_keep=torch.tensor(list(last), device=self.device),
+                logits_to_keep=keep,
             ).logits[0]
+        return logits.to(self.device)[[at - first for at in last]] if self.is_spread else logits
 
     def _grammar(self, options: GenerationOptions) -> Grammar:
         plain = options.mode == "plain"
         depth = 0 if plain else (options.max_depth or self.max_depth)
         return Grammar(
-            control=None if plain and not self._has_control else self.codec.control,
+            control=None if plain and not self.has_control else self.codec.control,
             ends=self.ends,
             specials=tuple(sorted(special_ids(self.codec.tokenizer))),
             max_depth=depth,
@@ -174,7 +205,8 @@ class Decoder:
         )
 
     @cached_property
-    def _has_control(self) -> bool:
+    def has_control(self) -> bool:
+        """Whether tokenizer and model have the six control tokens."""
         try:
             self._check_control()
         except ModelError:

@@ -11,6 +11,8 @@ from aspd_cli.core.markup import CONTROL_TOKENS
 from aspd_cli.core.tokens import ControlIds
 from aspd_cli.engine.adapter import merge_adapter, read_config, reason
 from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.linear import pack_linears
+from aspd_cli.engine.stock import stock_copy
 from aspd_cli.errors import ModelError
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "tiny"
@@ -27,6 +29,8 @@ def load(
     adapter: str | Path | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    device_map: str | dict[str, int | str] | None = None,
+    keep_stock: bool = False,
 ) -> Decoder:
     """A decoder for a model.
 
@@ -36,6 +40,10 @@ def load(
         adapter: directory or hub id of a LoRA adapter, merged into the weights.
         device: as torch names it; None or "auto": CUDA where there is one, otherwise CPU.
         dtype: float32, bfloat16 or float16; None or "auto": float32 on a CPU, otherwise bfloat16.
+        device_map: as for transformers' `from_pretrained`: spreads a large model over devices, in
+            place of `device`.
+        keep_stock: whether `decoder.stock` is the model as transformers computes it, to compare
+            with; on a CPU it holds the weights a second time.
 
     Raises:
         ModelError: nothing loadable is there, or the family cannot be decoded in parallel.
@@ -45,23 +53,33 @@ def load(
     source = Path(path)
     if adapter is None and (source / "adapter_config.json").is_file():
         path, adapter = _base_of(source), source
-    chosen = _device(device)
-    number = _dtype(dtype, chosen)
+    chosen = choose_device(device)
+    number = choose_dtype(dtype, chosen)
     folder = None if adapter is None else _fetch(str(adapter))
-    model, tokenizer, settings = _load_base(str(path), number)
+    model, tokenizer, settings = _load_base(str(path), number, device_map)
     if folder is not None:
         settings |= _settings(folder / SETTINGS)
         tokenizer = _adapter_tokenizer(folder) or tokenizer
         _resize(model, tokenizer)
         model = merge_adapter(model, folder)
     try:
-        model = model.to(chosen)
+        model = model if device_map else model.to(chosen)
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the device {chosen} cannot be used: {error}") from error
-    return Decoder(model, tokenizer, **settings)
+    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock)
 
 
-def _load_base(path: str, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]:
+def finish(decoder: Decoder, *, keep_stock: bool = False) -> Decoder:
+    """The decoder with the fastest kernels for its linear layers."""
+    if keep_stock:
+        decoder.stock = stock_copy(decoder.model)
+    decoder.kernels = pack_linears(decoder.model)
+    return decoder
+
+
+def _load_base(
+    path: str, dtype: torch.dtype, device_map: str | dict[str, int | str] | None
+) -> tuple[Any, Any, dict[str, Any]]:
     """Model, tokenizer and settings of a directory or a hub id."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
@@ -77,6 +95,7 @@ def _load_base(path: str, dtype: torch.dtype) -> tuple[Any, Any, dict[str, Any]]
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
+            device_map=device_map,
             attn_implementation="eager",
             local_files_only=only_files,
             ignore_mismatched_sizes=True,
@@ -178,7 +197,7 @@ def _settings(file: Path) -> dict[str, Any]:
     return settings
 
 
-def _device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -187,7 +206,7 @@ def _device(name: str | None) -> torch.device:
         raise ModelError(f"{name!r} is not a device: use cpu, cuda or cuda:N") from error
 
 
-def _dtype(name: str | None, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
     if name is None or name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if name not in _DTYPES:

@@ -58,12 +58,12 @@ class Sampler:
 
     def __call__(self, logits: Tensor, draws: Sequence[Draw]) -> list[int]:
         """The tokens of n lanes. `logits` is (n, V), any float type."""
-        rows = torch.tensor([self._row(draw.choice) for draw in draws], device=self.device)
-        scores = logits.float() + self._bias[rows]
+        scores = logits.float() + self._biases([self._row(draw.choice) for draw in draws])
         if self._penalty is not None:
             scores = self._penalise(scores, draws)
         if self.options.temperature == 0:
-            return [int(token) for token in scores.argmax(dim=-1).tolist()]
+            best: list[int] = scores.argmax(dim=-1).tolist()
+            return best
         no_ids = torch.empty(len(draws), 0, dtype=torch.long, device=self.device)
         warped: Tensor = self._warpers(no_ids, scores)  # type: ignore[arg-type]
         # Gumbel-max: unlike a walk along cumulated probabilities, whose thousand borders all move
@@ -73,6 +73,12 @@ class Sampler:
         )
         race = torch.from_numpy(-np.log(noise)).to(self.device)
         return [int(token) for token in (warped.double() + race).argmax(dim=-1).tolist()]
+
+    def _biases(self, rows: list[int]) -> Tensor:
+        """(n, V) or, where all lanes may sample the same, (V)."""
+        if len(set(rows)) == 1:
+            return self._bias[rows[0]]
+        return self._bias[torch.tensor(rows, device=self.device)]
 
     def _row(self, choice: Choice) -> int:
         if choice not in self._rows:

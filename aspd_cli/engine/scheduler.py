@@ -19,6 +19,7 @@ from aspd_cli.engine.document import to_document, truncate
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.lane import Lane
 from aspd_cli.engine.sampler import Draw, Sampler, generator
+from aspd_cli.engine.script import Script
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -33,6 +34,8 @@ class Request:
     prompt_ids: Sequence[int]
     identity: str
     """Names the request to its random generators, wherever it stands in whatever batch."""
+    script: Script | None = None
+    """What its lanes write whatever the model would choose; None: what the model chooses."""
     answer: Answer | None = None
     row: int = -1
     rngs: dict[int, np.random.Generator] = field(default_factory=dict)
@@ -56,11 +59,11 @@ class Scheduler:
         self.active: dict[int, Request] = {}
         self._seen: Counter[str] = Counter()
 
-    def submit(self, index: int, prompt_ids: Sequence[int]) -> None:
+    def submit(self, index: int, prompt_ids: Sequence[int], script: Script | None = None) -> None:
         """Queues a prompt. The same prompt twice draws twice."""
         digest = hashlib.blake2b(np.asarray(prompt_ids, dtype=np.int64).tobytes()).hexdigest()[:32]
         self._seen[digest] += 1
-        self.queue.append(Request(index, prompt_ids, f"{digest}/{self._seen[digest]}"))
+        self.queue.append(Request(index, prompt_ids, f"{digest}/{self._seen[digest]}", script))
 
     def run(self) -> Iterator[tuple[int, Event]]:
         """(index of the request, event) until the queue is empty."""
@@ -126,7 +129,7 @@ class Scheduler:
         return self.decoder.forward(ids, positions, last, self.cache, self.cache.prepare(feeds))
 
     def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
-        draws = []
+        draws, writers = [], []
         for request, pending in work:
             assert request.answer is not None
             for each in pending:
@@ -134,7 +137,12 @@ class Scheduler:
                     rng = self._rng(request, each.lane)
                     history = self._history(request, each.lane)
                     draws.append(Draw(request.answer.choice(each.lane), rng, history))
-        return self.sampler(logits, draws)
+                    writers.append((request.script, each.lane.path))
+        sampled = self.sampler(logits, draws)
+        return [
+            token if script is None else script.next(path)
+            for token, (script, path) in zip(sampled, writers, strict=True)
+        ]
 
     def _rng(self, request: Request, lane: Lane) -> np.random.Generator | None:
         if self.options.temperature == 0:

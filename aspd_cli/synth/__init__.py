@@ -2,8 +2,9 @@
 
 Four families, after the paper's domains: *math* (independent sums, then a conclusion that needs all
 of them), *rag* (facts about several people out of a context), *general* (one treatment of each of
-several things) and *chain* (each step needs the one before, so the right answer is serial). A few
-questions of no family ("other") have an honest one-line answer.
+several things) and *chain* (each step needs the one before, so the right answer is serial). In
+training there are two more: "other" are questions of no family, with an honest one-line answer, and
+"outline" asks for the names only, which is practice for titles.
 
     for example in examples(400, split="test"):
         example.question, example.text, example.answer, example.family, example.branches
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from aspd_cli.synth import chain, general, other, rag, sums
+from aspd_cli.synth import chain, general, other, outline, rag, sums
 from aspd_cli.synth.example import Example, Split, split
 
 __all__ = ["FAMILIES", "Example", "Split", "draw", "examples", "split"]
@@ -27,6 +28,7 @@ _DRAWS: dict[str, Callable[[Random], Example]] = {
     "rag": rag.draw,
     "general": general.draw,
     "chain": chain.draw,
+    "outline": outline.draw,
     "other": other.draw,
 }
 MIX = {"math": 28, "rag": 30, "general": 20, "chain": 19, "other": 3}

@@ -11,15 +11,18 @@ CLOSING = "That is all it says about this."
 NAMES = (
     "Anna Ben Clara David Emma Felix Grace Hugo Ida Jack Kate Leo Maria Noah Olga Paul Rosa Sam "
     "Tina Victor Wendy Yara Adam Bella Carl Diana Eric Fiona George Hanna Ivan Julia Kevin Lucy "
-    "Max Nina Oscar Peter Ruth Simon Tom Vera Will Zoe Alice Bob Mike Sara"
+    "Max Nina Oscar Peter Ruth Simon Tom Vera Will Zoe Alice Bob Mike Sara "
+    "Alex Amy Andrew Ann Betty Brian Chris Dan Daniel Eva Frank Fred Gina Greg Helen Henry "
+    "Jane Jim Joe John Karen Lena Linda Lisa Lukas Marie Mark Mary Matt Mia Nick Omar Pia Rita "
+    "Robert Ryan Sally Steve Sue Theo Tim Tony Ursula"
 ).split()
 _SYLLABLES = (
     "ba be bi bo da de di do fa fe ga go ha ka ke ki ko la le li lo lu ma me mi mo na ne ni no "
     "pa po ra re ri ro sa se si so ta te ti to va ve vi vo wa ya za zo ar en il or un ber dan "
     "gor kel lin mar nor ral sten tor vik wen xan yor"
 ).split()
-_INVENTED_SHARE = 0.25
-"""Names made of syllables, so that copying does not depend on knowing the name."""
+_INVENTED_SHARE = 0.12
+"""Of the groups of people, those with names made of syllables, so that copying is practised too."""
 
 RELATIONS = {
     "lives in {}": "Rome Paris Oslo Berlin London Madrid Cairo Tokyo Delhi Lima Boston Vienna "
@@ -144,11 +147,12 @@ def people(rng: Random, number: int) -> list[str]:
     names: list[str] = []
     invented = rng.random() < _INVENTED_SHARE
     while len(names) < number:
-        name = _invent(rng) if invented and rng.random() < 0.6 else rng.choice(NAMES)
+        name = invent(rng) if invented and rng.random() < 0.6 else rng.choice(NAMES)
         if name not in names:
             names.append(name)
     return names
 
 
-def _invent(rng: Random) -> str:
+def invent(rng: Random) -> str:
+    """A name made of syllables."""
     return "".join(rng.choices(_SYLLABLES, k=rng.choice((2, 2, 3)))).capitalize()

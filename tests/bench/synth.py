@@ -13,6 +13,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,13 +40,13 @@ def main() -> None:
     parser.add_argument("--base", default=str(EMBEDDED / "base"))
     parser.add_argument("--adapter", default=str(EMBEDDED / "adapter"))
     args = parser.parse_args()
-    aspd = load(args.base, adapter=args.adapter)
+    aspd = load(args.base, adapter=args.adapter, keep_stock=True)
     drawn = list(examples(args.prompts, split="test", seed=args.seed, families=FAMILIES))
     if args.table != "latency":
         accuracy(aspd, load(args.base), drawn)
     wide = [example for example in drawn if example.branches >= 4][: args.latency_prompts]
     if args.table != "accuracy":
-        latency(aspd, Stock(load(args.base, adapter=args.adapter)), wide, args.repeats)
+        latency(aspd, Stock(aspd), wide, args.repeats)
 
 
 def accuracy(aspd: Decoder, seq: Decoder, drawn: list[Example]) -> None:
@@ -131,8 +132,8 @@ class Stock:
 
     def __init__(self, decoder: Decoder) -> None:
         self.codec = decoder.codec
-        self.model = decoder.model
-        self.model.set_attn_implementation("sdpa")
+        assert decoder.stock is not None
+        self.model: Any = decoder.stock
 
     @torch.inference_mode()
     def generate(self, question: str, tokens: int) -> None:

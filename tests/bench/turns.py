@@ -1,0 +1,140 @@
+"""What `tests.bench.speed` times: steps, whole answers, transformers; and how they take turns."""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from aspd_cli.core.layout import TokenBlock, TokenBranch, TokenTree
+from aspd_cli.core.visibility import MAIN
+from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.events import Done, Output
+from aspd_cli.engine.loading import load
+from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.sampler import Draw, Sampler
+from aspd_cli.engine.script import Script
+from aspd_cli.evaluate.replay import random_decoder
+
+HALF_B = """
+{"model_type": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14,
+ "num_key_value_heads": 2, "intermediate_size": 4864, "vocab_size": 151936,
+ "tie_word_embeddings": true, "max_position_embeddings": 32768}
+"""
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+Call = Callable[[], object]
+console = Console(width=110)
+
+
+class Bench:
+    """A shape's decoder, and the clock and patience of this run."""
+
+    def __init__(self, shape: str, args: argparse.Namespace) -> None:
+        self.shape, self.clock, self.documents = shape, CLOCKS[args.clock], args.documents
+        self.rounds = args.rounds or (15 if shape == "tiny" else 3)
+        if shape == "tiny":
+            self.decoder = load(device="cpu", keep_stock=True)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "config.json"
+                file.write_text(HALF_B)
+                self.decoder, _ = random_decoder(str(file), None, "cpu", "float32", keep_stock=True)
+
+    def time(self, calls: Mapping[Any, Call], rounds: int | None = None) -> dict[Any, list[float]]:
+        """Seconds of each call; they take turns."""
+        seconds = defaultdict(list)
+        for call in calls.values():
+            call()  # warm up
+        for _ in range(rounds or self.rounds):
+            for name, call in calls.items():
+                began = self.clock()
+                call()
+                seconds[name].append(self.clock() - began)
+        return seconds
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        table = Table(title=f"{title} ({self.shape}, {self.decoder.kernels})", title_justify="left")
+        for name in columns:
+            table.add_column(name, justify="left" if name == columns[0] else "right")
+        for row in rows:
+            table.add_row(*map(str, row))
+        console.print(table)
+
+
+def ms(seconds: Sequence[float]) -> str:
+    return f"{1e3 * statistics.median(seconds):.2f} [{1e3 * min(seconds):.2f}]"
+
+
+def over(above: Sequence[float], below: Sequence[float]) -> str:
+    """Ratio of the medians, in brackets that of the least."""
+    return (
+        f"{statistics.median(above) / statistics.median(below):.2f} [{min(above) / min(below):.2f}]"
+    )
+
+
+class Steps:
+    """Decode steps of some lanes after a context, one token each: cache, forward pass, sampling."""
+
+    def __init__(self, decoder: Decoder, lanes: int, context: int) -> None:
+        self.decoder, self.position = decoder, context
+        self.cache = LaneCache(decoder.layers, 1, decoder.device)
+        tree = self.cache.open_row(0)
+        ids = [100 + i % 500 for i in range(context)]
+        plan = self.cache.prepare([Feed(0, MAIN, ids, 0)])
+        decoder.forward(ids, range(context), [context - 1], self.cache, plan)
+        self.lanes = [MAIN] if lanes == 1 else list(tree.fork(MAIN, lanes))
+        options = GenerationOptions()
+        self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
+        choice = decoder.open_answer(ids[:9], options, tree).grammar.text(0, may_fork=False)
+        self.draws = [Draw(choice, None, ()) for _ in self.lanes]
+
+    def __call__(self) -> None:
+        feeds = [Feed(0, lane, [200 + lane], self.position) for lane in self.lanes]
+        plan, width = self.cache.prepare(feeds), len(feeds)
+        ids = [token for feed in feeds for token in feed.ids]
+        logits = self.decoder.forward(ids, [self.position] * width, range(width), self.cache, plan)
+        self.sampler(logits, self.draws)
+        self.position += 1
+
+
+def eight_branches(decoder: Decoder) -> TokenTree:
+    """Eight branches of 64 tokens each."""
+    words = [
+        decoder.codec.encode(word) for word in "one two three four five six seven eight".split()
+    ]
+    text = [100 + i % 300 for i in range(64)]
+    branches = tuple(TokenBranch(tuple(word), (tuple(text),)) for word in words)
+    return (TokenBlock(tuple(map(tuple, words)), branches),)
+
+
+def answer(decoder: Decoder, ids: Sequence[int], tree: TokenTree, mode: str) -> Output:
+    """Leads the engine through a document."""
+    options = GenerationOptions(mode=mode, max_new_tokens=8000)  # type: ignore[arg-type]
+    script = Script(tree, decoder.codec, decoder.ends[0])
+    *_, (_, done) = decoder.run([ids], options, scripts=[script])
+    assert isinstance(done, Done)
+    return done.output
+
+
+@torch.inference_mode()
+def generated(decoder: Decoder, ids: Sequence[int], tokens: int) -> None:
+    """The same number of tokens from transformers."""
+    stock: Any = decoder.stock
+    batch = torch.tensor([list(ids)])
+    out = stock.generate(
+        batch,
+        attention_mask=torch.ones_like(batch),
+        do_sample=False,
+        min_new_tokens=tokens,
+        max_new_tokens=tokens,
+        pad_token_id=decoder.ends[0],
+    )
+    assert out.shape[1] == len(ids) + tokens
