@@ -5,15 +5,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aspd_cli.cli.decoding import answer_json, open_decoder, settings
+from aspd_cli.cli.parts import collect, part_of, share
 from aspd_cli.cli.records import Answers, Record, Rejected, read_prompts, write_lines
 from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from aspd_cli.evaluate.processes import Processes
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often a run tells its progress where there is no terminal."""
@@ -28,23 +32,37 @@ def answer_file(recipe: Recipe, source: Path, out: Path, *, quiet: bool) -> int:
     """
     if source.exists() and out.exists() and out.samefile(source):
         raise UsageError("--input and --output are the same file; choose another --output")
+    from aspd_cli.evaluate.processes import Processes
+
+    processes = Processes()
+    quiet = quiet or not processes.is_first
     records, rejected = read_prompts(source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    answers = Answers(out)
-    answers.load(records)
-    _claim(recipe, out)
-    found = len(answers.done)
+    answers = Answers(part_of(out, processes.index))
+
+    def begin() -> set[int]:
+        answers.load(records)
+        collect(answers, records)
+        _claim(recipe, out)
+        return set(answers.done)
+
+    done = processes.agree(begin)
+    found = len(done)
     # Equal prompts draw one after another: to end like a run in one go they are redone together.
-    missing = {record.digest for record in records if record.index not in answers.done}
+    missing = {record.digest for record in records if record.index not in done}
     owed = [record for record in records if record.digest in missing]
+    mine = share(owed, processes.index, processes.number)
     try:
-        if owed:
-            rejected += _decode(recipe, owed, answers, quiet=quiet)
+        refused = _decode(recipe, mine, answers, processes, quiet=quiet) if owed else []
+        rejected += processes.gather(refused)
     except KeyboardInterrupt:
         if not quiet:
             left = len(records) - len(answers.done)
             print(f"stopped with {left} to go; the same command goes on", file=sys.stderr)
         raise
+    if not processes.is_first:
+        return 3 if rejected else 0
+    collect(answers, records)
     answers.sort()
     rejects = out.with_suffix(".rejected.jsonl")
     rejects.unlink(missing_ok=True)
@@ -58,11 +76,14 @@ def answer_file(recipe: Recipe, source: Path, out: Path, *, quiet: bool) -> int:
     return 3 if rejected else 0
 
 
-def _decode(recipe: Recipe, owed: list[Record], answers: Answers, *, quiet: bool) -> list[Rejected]:
+def _decode(
+    recipe: Recipe, owed: list[Record], answers: Answers, processes: "Processes", *, quiet: bool
+) -> list[Rejected]:
     """Decodes the records that are owed; returns those whose prompt the model cannot take."""
     from aspd_cli.engine.options import GenerationOptions
 
-    decoder, arguments = open_decoder(recipe, quiet=quiet), settings(recipe)
+    device = processes.device(recipe.model.device)
+    decoder, arguments = open_decoder(recipe, quiet=quiet, device=device), settings(recipe)
     options = GenerationOptions(**arguments)
     decoder.encode("?", options)  # what fails here would fail for every record
     fit: list[Record] = []

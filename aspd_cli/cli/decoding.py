@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
 
 
-def open_decoder(recipe: Recipe, *, quiet: bool) -> "Decoder":
-    """Loads the model of a recipe, with a spinner where a person waits for it."""
+def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "Decoder":
+    """Loads the model of a recipe, with a spinner where a person waits for it.
+
+    Args:
+        device: None: the recipe's.
+    """
     console = Console(stderr=True)
     waits = console.is_terminal and not quiet
     with console.status("loading the model") if waits else contextlib.nullcontext():
@@ -23,7 +27,13 @@ def open_decoder(recipe: Recipe, *, quiet: bool) -> "Decoder":
         from aspd_cli.engine.loading import load
 
         model = recipe.model
-        return load(model.path, adapter=model.adapter, device=model.device, dtype=model.dtype)
+        return load(
+            model.path,
+            adapter=model.adapter,
+            device=device or model.device,
+            dtype=model.dtype,
+            device_map=model.device_map,
+        )
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:

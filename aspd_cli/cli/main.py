@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from aspd_cli import __version__
+from aspd_cli.cli.eval import evaluate
 from aspd_cli.cli.generate import generate
 from aspd_cli.cli.options import debug_is_on
 from aspd_cli.cli.train import train
@@ -60,6 +61,7 @@ app = typer.Typer(
 )
 for command in (transform, validate, train, generate):
     app.command()(command)
+app.command("eval")(evaluate)
 
 
 def _version(value: bool) -> None:

@@ -29,6 +29,8 @@ class Record:
     id: Any
     """The record's own `id`, or None."""
     prompt: Prompt
+    category: str = ""
+    """The record's own `category`, for measures by category."""
 
     @property
     def digest(self) -> str:
@@ -75,7 +77,8 @@ def read_prompts(path: Path) -> tuple[list[Record], list[Rejected]]:
             rejected.append(Rejected(number, str(error)))
         else:
             index = len(records) + len(rejected)
-            records.append(Record(index, number, value.get("id"), prompt))
+            category = str(value.get("category") or "")
+            records.append(Record(index, number, value.get("id"), prompt, category))
     return records, rejected
 
 

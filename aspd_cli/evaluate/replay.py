@@ -1,0 +1,190 @@
+"""Replay: what a model could gain, before it is trained.
+
+The engine is led through the documents of a transform's output: titles and contents are given, the
+model runs all the same. What is measured is the wall-clock of the real structure of real answers on
+a real architecture; what the weights say does not matter, so they may be random.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aspd_cli.core.chat import Prompt, encode_prompt, to_messages
+from aspd_cli.core.layout import lay_out, tokenize
+from aspd_cli.core.markup import Document, parse
+from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError
+from aspd_cli.evaluate.systems import Ask
+from aspd_cli.recipe_yaml import read_yaml
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.decoder import Decoder
+
+TASK = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One answer of a transform output."""
+
+    line: int
+    prompt: Prompt
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is replayed, and what was left out."""
+
+    asks: list[Ask]
+    serial: int
+    """Records without a block: nothing to gain, so they are left out."""
+    too_long: int
+    """Records beyond `max_length` or the model's context."""
+
+
+def read_documents(path: Path) -> Iterator[Replayed]:
+    """The answers of a file that `aspd transform` wrote.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no such record.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise DataError(f"cannot read the documents in {path}: {reason}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            prompt, answer = record["prompt"], record["completion"]
+            text = answer if isinstance(answer, str) else answer[-1]["content"]
+            to_messages(prompt)
+            yield Replayed(number, prompt, parse(text))
+        except MarkupError as error:
+            raise DataError(f"{path}:{number}: {error}") from error
+        except (ValueError, KeyError, IndexError, TypeError, DataError) as error:
+            raise DataError(
+                f"{path}:{number} has no `prompt` and `completion` as `aspd transform` writes them"
+            ) from error
+
+
+def replay_asks(
+    path: Path, decoder: "Decoder", *, limit: int | None = None, max_length: int | None = None
+) -> Replay:
+    """The parallel answers of a file, evenly spaced where `limit` takes fewer.
+
+    Args:
+        max_length: most tokens of a document, markup included.
+
+    Raises:
+        DataError: the file cannot be read, or holds no block that fits.
+    """
+    from aspd_cli.engine.options import GenerationOptions
+
+    codec = decoder.codec
+    fit: list[tuple[Replayed, tuple[int, ...]]] = []
+    longest = serial = too_long = 0
+    for record in read_documents(path):
+        if not any(True for _ in record.document.blocks()):
+            serial += 1
+            continue
+        ids = encode_prompt(codec, record.prompt)
+        length = len(lay_out(tokenize(record.document, codec), codec, end_ids=[decoder.ends[0]]))
+        room = length if decoder.context is None else decoder.context - len(ids)
+        if length > room or (max_length is not None and length > max_length):
+            too_long += 1
+            continue
+        fit.append((record, tuple(ids)))
+        longest = max(longest, length)
+    if not fit:
+        raise DataError(
+            f"{path} holds no document with a block that fits: {serial} have no block, "
+            f"{too_long} are too long"
+        )
+    options = GenerationOptions(max_new_tokens=longest)
+    asks = [
+        Ask(
+            task=TASK,
+            category=TASK,
+            doc_id=str(record.line),
+            prompt="\n".join(message["content"] for message in to_messages(record.prompt)),
+            ids=ids,
+            options=options,
+            document=record.document,
+        )
+        for record, ids in fit
+    ]
+    if limit is not None and limit < len(asks):
+        asks = [asks[at * len(asks) // limit] for at in range(limit)]
+    return Replay(asks, serial, too_long)
+
+
+def random_decoder(
+    source: str | None,
+    tokenizer: str | None,
+    device: str | None,
+    dtype: str | None,
+    *,
+    keep_stock: bool = False,
+) -> tuple["Decoder", str]:
+    """A decoder of an architecture with random weights, and where its tokenizer comes from.
+
+    Args:
+        source: a model directory, or a JSON or YAML file with a transformers configuration.
+        tokenizer: directory or Hub id; None: the model directory's own, or the embedded one.
+
+    Raises:
+        ModelError: there is no configuration, or it is of no causal language model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from aspd_cli.core.tokens import ControlIds, add_control_tokens
+    from aspd_cli.engine.adapter import reason
+    from aspd_cli.engine.decoder import Decoder
+    from aspd_cli.engine.loading import EMBEDDED, choose_device, choose_dtype, finish
+
+    settings = dict(_configuration(source))
+    own = Path(source or "") if (Path(source or "") / "tokenizer_config.json").is_file() else None
+    place = tokenizer or (str(own) if own else None)
+    chosen = choose_device(device)
+    try:
+        codec = AutoTokenizer.from_pretrained(place or str(EMBEDDED / "adapter"))
+        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        torch.manual_seed(0)
+        number = choose_dtype(dtype, chosen)
+        with torch.device(chosen):
+            model = AutoModelForCausalLM.from_config(config, dtype=number)
+    except Exception as error:  # whatever the libraries make of a configuration
+        raise ModelError(f"cannot make a model of {source}: {reason(error)}") from error
+    add_control_tokens(codec)
+    needed = max(*ControlIds.of(codec), len(codec) - 1) + 1
+    if needed > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(needed)
+    model.generation_config.eos_token_id = codec.eos_token_id
+    return finish(Decoder(model, codec), keep_stock=keep_stock), place or "the embedded model"
+
+
+def _configuration(source: str | None) -> dict[str, Any]:
+    if source is None:
+        raise UsageError(
+            "--random-weights needs --model: a model directory, or a file with a configuration "
+            "like recipes/shapes/qwen2.5-0.5b.json"
+        )
+    path = Path(source)
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        text = read_yaml(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read a configuration in {path}: {error}") from error
+    if text.problems:
+        line, _, fault = text.problems[0]
+        raise ModelError(f"cannot read a configuration in {path}:{line}: {fault}")
+    found = text.data
+    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+        raise ModelError(f"{path} is no configuration of a model: it has no model_type")
+    return found

@@ -1,0 +1,132 @@
+"""`aspd eval` on the command line: what it measures, writes, refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aspd_cli.evaluate.results import read_evaluation
+from tests.cli.conftest import Cli
+from tests.evaluate.data import GSM8K, write_jsonl
+from tests.evaluate.test_replay import SHAPE, record
+
+BLOCK = (
+    "<|title|>One<|/title|><|title|>Two<|/title|><|para|><|branch|>One: {0}<|/branch|>"
+    "<|branch|>Two: {0}<|/branch|><|/para|>"
+).format("a b c d e f g h " * 4)
+
+
+def test_the_shipped_task_scores_every_system_and_writes_all_files(
+    cli: Cli, tmp_path: Path, forking: Path
+) -> None:
+    out = tmp_path / "run"
+    result = cli(
+        *("eval", "--tasks", "aspd_synth", "--limit", "1", "--gen_kwargs", "max_gen_toks=12"),
+        *("--compare", f"parallel,hf,seq={forking}", "--model", forking, "--output_path", out),
+    )
+    assert result.exit_code == 0, result.stderr
+    found = read_evaluation(out)
+    assert [system.name for system in found.systems] == ["parallel", "hf", "seq"]
+    assert found.baseline == "seq"
+    assert {score.category for score in found.scores} == {"all", "math", "rag", "general", "chain"}
+    assert len(found.answers) == 4 * 3
+    assert all(answer.scores == {"exact_match,none": 0.0} for answer in found.answers)
+    assert all("general" not in a.task or a.category == "general" for a in found.answers)
+    saved = json.loads((out / "results.json").read_text())
+    assert saved["results"]["aspd_synth"]["exact_match,none"] == 0.0
+    assert saved["n-samples"]["aspd_synth_math"]["effective"] == 1
+    assert (out / "report.html").read_text().lower().startswith("<!doctype html>")
+    assert "max_gen_toks: 12" in (out / "recipe.yaml").read_text()
+    for word in ("aspd_synth", "chain", "speed-up over seq", "exact_match", "peak memory"):
+        assert word in result.stdout
+
+
+def test_speed_alone_takes_prompts_from_a_file(cli: Cli, tmp_path: Path, forking: Path) -> None:
+    prompts = [{"prompt": "Hi", "category": "x"}, {"question": "Apples?"}, {"prompt": "Hi"}]
+    path = write_jsonl(tmp_path / "p.jsonl", prompts)
+    result = cli(
+        *("eval", "--latency", "--prompts", path, "--model", forking, "--json", "--quiet"),
+        *("--set", "generation.max_new_tokens=9", "--concurrency", "1,2", "--repeats", "2"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    found = json.loads(result.stdout)["aspd"]
+    assert [system["name"] for system in found["systems"]] == ["parallel", "serial", "hf"]
+    whole = [r for r in found["latency"] if r["category"] == "all" and r["branches"] is None]
+    assert [(row["concurrency"], row["answers"]) for row in whole] == [(1, 3)] * 3 + [(2, 3)] * 3
+    assert whole[0]["speedup"].keys() == {"serial", "hf"}
+    assert {row["category"] for row in found["latency"]} == {"all", "x", "prompts"}
+
+
+def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
+    shape = tmp_path / "shape.json"
+    shape.write_text(json.dumps(SHAPE))
+    lines = [record("Which?", f"So {BLOCK} end"), record("None?", "only text")]
+    source = write_jsonl(tmp_path / "out.jsonl", lines)
+    result = cli(
+        *("eval", "--replay", source, "--random-weights", "--model", shape),
+        *("--output_path", tmp_path / "run", "--no-log_samples"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "random weights" in result.stdout
+    assert "1 have no block" in result.stdout
+    found = read_evaluation(tmp_path / "run")
+    assert found.answers == ()
+    steps = {row.system: row.measures["steps"].mean[0] for row in found.latency}
+    assert steps["parallel"] < steps["hf"] < steps["serial"]
+
+
+def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) -> None:
+    path = write_jsonl(tmp_path / "gsm8k.jsonl", GSM8K)
+    result = cli(
+        *("eval", "--tasks", "gsm8k", "--data", f"gsm8k={path}", "--limit", "2", "--json"),
+        *("--num_fewshot", "1", "--gen_kwargs", '{"max_gen_toks": 5}', "--model", forking),
+    )
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["n-shot"] == {"gsm8k": 1}
+    assert found["results"]["gsm8k"]["exact_match,strict-match"] == 0.0
+    assert "same file" in found["aspd"]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        ((), 2, "nothing to measure"),
+        (("--tasks", "aspd_synth", "--latency"), 2, "exclude each other"),
+        pytest.param(
+            *(("--tasks", "aspd_synt"), 2, "did you mean aspd_synth"), marks=pytest.mark.slow
+        ),  # lm-eval reads its whole catalogue
+        (("--tasks", "aspd_synth", "--compare", "fast"), 2, "a system is"),
+        (("--tasks", "aspd_synth", "--data", "x"), 2, "TASK=FILE"),
+        (("--tasks", "aspd_synth", "--concurrency", "0"), 2, "--concurrency"),
+        (("--tasks", "aspd_synth", "--gen_kwargs", "x"), 2, "name=value"),
+        (("--tasks", "aspd_synth", "--random-weights"), 2, "for --replay"),
+        (("--latency", "--limit", "0.5"), 2, "share of a task"),
+        (("--latency", "--prompts", "none.jsonl"), 1, "cannot read the prompts"),
+        (("--latency", "--model", "nowhere/at-all"), 1, "cannot load a model"),
+        (("--replay", "none.jsonl"), 1, "cannot read the documents"),
+        (("--tasks", "aspd_synth", "--output_path", "/proc/x"), 1, "cannot make the directory"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_sentence(
+    cli: Cli, args: tuple[str, ...], code: int, says: str
+) -> None:
+    result = cli("eval", *args)
+    assert result.exit_code == code
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("aspd: error:")]
+    assert says in line
+
+
+def test_a_model_without_control_tokens_is_refused_in_parallel_only(
+    cli: Cli, ordinary: Path
+) -> None:
+    flags: tuple[Any, ...] = ("--limit", "1", "--set", "generation.max_new_tokens=4")
+    result = cli("eval", "--latency", "--model", ordinary, *flags)
+    assert result.exit_code == 1
+    assert "aspd train" in result.stderr
+    assert (
+        cli("eval", "--latency", "--model", ordinary, "--compare", "plain,hf", *flags).exit_code
+        == 0
+    )
