@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 import aspd_cli as aspd
 from aspd_cli.cli.main import app
-from aspd_cli.core.tokens import ControlIds
+from aspd_cli.core.chat import end_of_turn
+from aspd_cli.core.tokens import Codec, ControlIds
 from tests import make
 from tests.engine.families import tiny_model
 
@@ -83,6 +84,9 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model without the control tokens; its greedy answers to "Hi" never end."""
     path = tmp_path_factory.mktemp("ordinary")
     tokenizer = make.tokenizer("qwen", "chatml", control=False)
-    tiny_model("qwen2", len(tokenizer), max_position_embeddings=16384).save_pretrained(path)
+    model = tiny_model("qwen2", len(tokenizer), max_position_embeddings=16384)
+    with torch.no_grad():  # a logit of zero is never the largest
+        model.get_output_embeddings().weight[end_of_turn(Codec(tokenizer))] = 0
+    model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

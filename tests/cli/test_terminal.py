@@ -23,27 +23,32 @@ Screen = tuple[subprocess.Popen[bytes], Callable[[], bytes]]
 
 @contextmanager
 def terminal(*args: str | Path) -> Iterator[Screen]:
-    """The program on a terminal of 80 x 24; the function reads what it has written since."""
+    """The program on a terminal of 80 x 24; the function reads what it has written since.
+
+    Nothing is left to read when it gives nothing back: the program has ended. Our copy of its side
+    stays open, because a terminal whose last writer has gone may drop what was written last.
+    """
     ours, theirs = pty.openpty()
     size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "aspd_cli", "generate", *map(str, args)]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | size
     )
-    os.close(theirs)
 
     def read() -> bytes:
-        try:
-            ready, _, _ = select.select([ours], [], [], 60)
-            return os.read(ours, 65536) if ready else b""
-        except OSError:  # Linux's way to say that the other side has closed
-            return b""
+        while True:
+            ended = process.poll() is not None
+            if select.select([ours], [], [], 0.1)[0]:
+                return os.read(ours, 65536)
+            if ended:
+                return b""
 
     try:
         yield process, read
     finally:
         process.kill()
         process.wait()
+        os.close(theirs)
         os.close(ours)
 
 
