@@ -17,6 +17,7 @@ import random
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -254,11 +255,18 @@ def _response(status: int, payload: bytes, headers: dict[str, str] | None = None
 
 
 def faulty(script: Script, rate: float, seed: int = 0, kinds: tuple[Kind, ...] = ()) -> Script:
-    """`script`, with a fault in place of its reply at random; a fault that replies, replies it."""
-    draw = random.Random(seed)
+    """`script`, with a fault in place of its reply at random; a fault that replies, replies it.
+
+    What becomes of a request depends on its messages and on how often they were asked before, never
+    on the order in which different requests arrive: the same calls meet the same faults each run.
+    """
+    asked: Counter[str] = Counter()
 
     def faults(body: dict[str, Any]) -> Reply:
         reply = script(body)
+        messages = json.dumps(body["messages"])
+        asked[messages] += 1
+        draw = random.Random(f"{seed} {asked[messages]} {messages}")
         if isinstance(reply, Fault) or draw.random() >= rate:
             return reply
         texts = (reply,) if isinstance(reply, str) else tuple(reply)

@@ -120,7 +120,8 @@ def test_every_field_has_a_line_that_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE.parent / "recipes").glob("*.yaml")), ids=str)
 def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
-    load_recipe(path)
+    recipe = load_recipe(path)
+    assert recipe.training.output_dir != Recipe().training.output_dir, "a run of its own"
 
 
 def test_the_generation_section_is_what_the_engine_takes() -> None:

@@ -25,7 +25,7 @@ from aspd_cli.recipe_sections import DataSection
 from aspd_cli.train.features import UNREADABLE, features
 from aspd_cli.train.records import digest, place, records
 
-__all__ = ["Encoded", "encode", "encoded", "records"]
+__all__ = ["Encoded", "encode", "records"]
 
 _A_WORKER = 1000
 """Records that are worth a process of their own."""
@@ -62,13 +62,6 @@ def values(data: Dataset, column: str) -> list[Any]:
     """A whole column, read at once: `data[column]` would fetch and format row by row."""
     found: list[Any] = data.with_format(None).select_columns(column)[:][column]
     return found
-
-
-def encoded(
-    found: Dataset, codec: Codec, data: DataSection, positions: Positions, loss_on_prompt: bool
-) -> Dataset:
-    """The records as tokens, see `features`; what is too long is treated as `data` says."""
-    return encode(found, codec, data, positions, loss_on_prompt, "the data").data
 
 
 def encode(

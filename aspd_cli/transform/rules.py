@@ -6,9 +6,9 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
-from aspd_cli.core.markup import Block, Branch, Document, plain
+from aspd_cli.core.markup import Block, Document, plain
+from aspd_cli.transform.blocks import forks
 from aspd_cli.transform.dependence import cross_reference
 from aspd_cli.transform.groups import find_groups
 from aspd_cli.transform.items import Group, section_end
@@ -62,7 +62,11 @@ def _blocks(
             before = answer[: lines[group.items[0].first].start]
             refusal = _refusal(lines, group, branches, before, prompt)
             if refusal is None:
-                yield from _forks(branches, len(before), max_branches)
+                start = len(before)
+                for block in forks(branches, max_branches):
+                    end = start + sum(len(plain(branch.content)) for branch in block.branches)
+                    yield block, start, end
+                    start = end
                 continue
             refusals.append(refusal)
             # What is nested in steps, or in the items of a list, belongs to them.
@@ -71,19 +75,6 @@ def _blocks(
                     yield from search(item.first + 1, section_end(lines, item, hi))
 
     return search(0, len(lines))
-
-
-def _forks(
-    branches: list[tuple[str, str]], start: int, max_branches: int
-) -> Iterator[tuple[Block, int, int]]:
-    """Branches from `start` on as one block, or as several of about equal width if too many."""
-    count = -(-len(branches) // max_branches)
-    cuts = [at * len(branches) // count for at in range(count + 1)]
-    for low, high in pairwise(cuts):
-        chosen = branches[low:high]
-        end = start + sum(len(text) for _, text in chosen)
-        yield Block(tuple(Branch(title, Document((text,))) for title, text in chosen)), start, end
-        start = end
 
 
 def _branches(answer: str, lines: list[Line], group: Group) -> list[tuple[str, str]]:

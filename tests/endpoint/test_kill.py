@@ -17,7 +17,7 @@ from tests.endpoint.asking import ask, call
 from tests.endpoint.killed import CONCURRENCY
 from tests.endpoint_server import Reply, Server, faulty, serve
 
-COUNT = 150
+COUNT = 200
 
 
 def script(body: dict[str, Any]) -> Reply:
@@ -62,7 +62,7 @@ def test_killed_runs_lose_nothing_and_pay_for_nothing_twice(tmp_path: Path, kill
         server.exchanges.clear()
         done: dict[str, float] = {}
         for _ in range(kills):
-            numbers, end = killed(server, tmp_path / "killed", draw.uniform(0.0, 0.8 / kills))
+            numbers, end = killed(server, tmp_path / "killed", draw.uniform(0.0, 0.4 / kills))
             done |= dict.fromkeys(numbers - set(done), end)
         results, tally = finished(server, tmp_path / "killed")
         assert results == whole

@@ -19,15 +19,17 @@ def numbered(numbers: Iterator[int], body: dict[str, Any]) -> list[str]:
 
 def test_a_second_run_asks_nothing_and_brings_the_same(tmp_path: Path) -> None:
     """Invalid, empty and missing replies included: they were paid for, and are not asked again."""
-    calls = [call(f"question {i}", f"stage {i % 2}", n=1 + i % 4, schema=SCHEMA) for i in range(80)]
-    script = faulty(echo, 0.4, seed=3)
+    calls = [
+        call(f"question {i}", f"stage {i % 2}", n=1 + i % 4, schema=SCHEMA) for i in range(160)
+    ]
+    script = faulty(echo, 0.4, seed=6)
     with serve(script) as server:
         with Journal(tmp_path / "journal", {}) as journal:
             first, paid = ask(server, calls, journal=journal)
         asked = len(server.requests)
         with Journal(tmp_path / "journal", {}) as journal:
             second, again = ask(server, calls, journal=journal)
-        assert first == second == [[f"question {i}"] * (1 + i % 4) for i in range(80)]
+        assert first == second == [[f"question {i}"] * (1 + i % 4) for i in numbers]
         assert len(server.requests) == asked
         assert (again.total.replayed, again.total.used) == (paid.total.used,) * 2
         for stage in ("stage 0", "stage 1"):

@@ -204,4 +204,7 @@ def test_tensors_of_another_kind_go_through_peft(saved, tmp_path, monkeypatch):
 
 def test_a_plain_merge_does_not_import_peft(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)  # an import of it would raise
-    merge_adapter(tiny_model("qwen2", VOCABULARY), saved)
+    model = tiny_model("qwen2", VOCABULARY)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    merge_adapter(model, saved)
+    assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())

@@ -225,7 +225,10 @@ def test_an_option_out_of_range_is_named(options, decoder):
 
 def test_whole_numbers_do_where_transformers_wants_fractions(decoder):
     options = {"temperature": 2, "top_p": 1, "min_p": 0, "repetition_penalty": 2}
-    decoder.generate("Hi", max_new_tokens=5, **options)
+    [whole] = decoder.generate("Hi", max_new_tokens=5, **options)
+    fractions = {name: float(value) for name, value in options.items()}
+    [same] = decoder.generate("Hi", max_new_tokens=5, **fractions)
+    assert whole.token_ids == same.token_ids
 
 
 def test_a_single_stop_string_is_not_taken_apart():

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,10 @@ from aspd_cli.core.markup import parse
 from aspd_cli.evaluate.report import ANSWERS_SHOWN, write_report
 from aspd_cli.evaluate.results import read_evaluation
 from aspd_cli.page import answer, page, section, table
+from tests.browser import browser, open_page
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+__all__ = ["browser"]
+
 CHARTS = ("quality-speed", "speedup-branches", "timeline")
 PER_FAMILY = 3
 
@@ -35,31 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-def open_page(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-    """The loaded page, and all it complained of or asked for."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 850}, color_scheme=scheme, offline=True
-    )
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: said.append(request.url))
-    opened.goto(path.as_uri())
-    said.remove(path.as_uri())
-    return opened, said
 
 
 @pytest.mark.parametrize("width", [1280, 390])

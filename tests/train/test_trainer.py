@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from aspd_cli.core.tokens import Codec
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.dataset import encoded
+from aspd_cli.train.dataset import encode
 from aspd_cli.train.features import IGNORE
 from aspd_cli.train.mask import masks
 from aspd_cli.train.records import records
@@ -108,8 +108,9 @@ def test_the_loss_is_the_cross_entropy_of_the_sampled_tokens(base: Path, tmp_pat
     made = recipe(tmp_path, ADAPTER, base=base, run=tmp_path, steps=1)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    rows = encoded(records(made.data, "synth"), Codec(tokenizer), made.data, "same-seq", False)
-    rows = rows.select(range(4))
+    found = records(made.data, "synth")
+    made_of = encode(found, Codec(tokenizer), made.data, "same-seq", False, "synth")
+    rows = made_of.data.select(range(4))
     collate = BranchCollator(tokenizer.pad_token_id)
     batch = collate(list(rows))
     with torch.no_grad():

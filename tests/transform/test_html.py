@@ -1,8 +1,6 @@
 """The page of a run: in a real browser complete, quiet and as wide as its screen."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ from aspd_cli.transform.counting import EstimatingCodec, ideal_speedup
 from aspd_cli.transform.html import ANSWERS, write_page
 from aspd_cli.transform.pipeline import transform_file
 from tests import make
+from tests.browser import browser, open_page
 from tests.transform import answers
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+__all__ = ["browser"]
+
 RECORDS = 60
 
 
@@ -40,31 +38,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "new" / "page.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_is_complete_quiet_and_no_wider_than_its_screen(
     browser: Any, page: Path, width: int, scheme: str
 ) -> None:
-    context = browser.new_context(
-        viewport={"width": width, "height": 850}, color_scheme=scheme, offline=True
-    )
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: said.append(request.url))
-    opened.goto(page.as_uri())
-    assert said == [page.as_uri()], "no errors, and nothing is asked of a network"
+    opened, said = open_page(browser, page, width, scheme)
+    assert said == [], "no errors, and nothing is asked of a network"
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.locator(".tile").count() >= 7
     assert opened.locator("table").count() == 2
@@ -78,7 +58,7 @@ def test_the_page_is_complete_quiet_and_no_wider_than_its_screen(
         for name in ("backgroundColor", "color")
     )
     assert (_brightness(ink) > _brightness(paper)) == (scheme == "dark")
-    context.close()
+    opened.context.close()
 
 
 def _brightness(colour: str) -> int:

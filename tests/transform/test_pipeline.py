@@ -235,11 +235,11 @@ def test_the_measures_of_a_long_file_are_taken_of_a_sample(
 
 def test_datasets_loads_the_output_as_training_data(tmp_path: Path) -> None:
     from aspd_cli.recipe_sections import DataSection
-    from aspd_cli.train.dataset import encoded, records
+    from aspd_cli.train.dataset import encode, records
 
     out = tmp_path / "out.jsonl"
     transform_file(write(tmp_path / "in", 30), out, SHORT, EstimatingCodec())
     found = records(DataSection(), str(out))
     codec = Codec(make.tokenizer("qwen", "chatml"))
-    data = encoded(found, codec, DataSection(max_length=None), "same-seq", False)
-    assert len(data) == 30
+    data = encode(found, codec, DataSection(max_length=None), "same-seq", False, out.name)
+    assert (data.records, len(data.data)) == (30, 30)
