@@ -28,6 +28,38 @@ from aspd_cli.recipe_sections import (
 )
 from aspd_cli.recipe_yaml import Source, read_scalar, read_yaml
 
+_ELSEWHERE = {
+    "base_model": "model.path",
+    "model_name_or_path": "model.path",
+    "adapter_name_or_path": "model.adapter",
+    "lora_model_dir": "model.adapter",
+    "torch_dtype": "model.dtype",
+    "dataset": "data.train",
+    "datasets": "data.train",
+    "cutoff_len": "data.max_length",
+    "max_seq_length": "data.max_length",
+    "sequence_len": "data.max_length",
+    "val_set_size": "data.eval_share",
+    "val_size": "data.eval_share",
+    "micro_batch_size": "training.per_device_train_batch_size",
+    "epochs": "training.num_train_epochs",
+    "num_epochs": "training.num_train_epochs",
+    "lr": "training.learning_rate",
+    "lr_scheduler": "training.lr_scheduler_type",
+    "optimizer": "training.optim",
+    "warmup_steps": "training.warmup_ratio",
+    "rank": "lora.r",
+    "lora_r": "lora.r",
+    "lora_rank": "lora.r",
+    "lora_alpha": "lora.alpha",
+    "lora_dropout": "lora.dropout",
+    "lora_target": "lora.target_modules",
+    "lora_target_modules": "lora.target_modules",
+    "load_in_4bit": "lora.quantization",
+    "quantization_bit": "lora.quantization",
+}
+"""What PEFT, axolotl and LLaMA-Factory call a field -> the field."""
+
 
 class Recipe(Section):
     """All settings. Every section and every field has a default."""
@@ -163,6 +195,8 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
     """Why `loc` is no field, with the nearest one that is."""
     *parents, name = map(str, loc)
     fields = _fields()
+    if name in _ELSEWHERE:
+        return f"no such {'field' if parents else 'section'}; here it is {_ELSEWHERE[name]}"
     here = fields[_dotted(tuple(parents))] if parents else list(Recipe.model_fields)
     if near := difflib.get_close_matches(name, here, n=1):
         return f"no such {'field' if parents else 'section'}; did you mean {near[0]}?"

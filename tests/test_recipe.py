@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 import aspd_cli
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import RecipeError
-from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.recipe import _ELSEWHERE, Recipe, load_recipe
 from aspd_cli.recipe_sections import GenerationSection, LoraSection
 
 PACKAGE = Path(aspd_cli.__file__).parent
@@ -62,6 +62,28 @@ def test_all_problems_come_at_once_with_place_and_advice(tmp_path: Path) -> None
         "--set a.b=1: a: no such section; "
         "there are model, data, transform, training, lora, generation, evaluation",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lora: {rank: 8}\n", "lora.rank: no such field; here it is lora.r"),
+        ("training:\n  micro_batch_size: 2\n", "; here it is training.per_device_train_batch_size"),
+        ("model_name_or_path: x\n", "no such section; here it is model.path"),
+    ],
+)
+def test_names_of_other_trainers_are_understood(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    [problem] = problems(path)
+    assert problem.endswith(words)
+
+
+def test_names_of_other_trainers_lead_to_fields_that_exist() -> None:
+    recipe = Recipe(lora=LoraSection())
+    for name in set(_ELSEWHERE.values()):
+        section, field = name.split(".")
+        assert hasattr(getattr(recipe, section), field)
 
 
 @pytest.mark.parametrize(

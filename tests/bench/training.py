@@ -1,19 +1,15 @@
-"""What branches cost in training: building masks and positions, and a whole step.
+"""What branches cost in training: a whole step, with and without them.
 
-    python -m tests.bench.training              # both tables, a few minutes on two cores
-    python -m tests.bench.training --table masks
+    python -m tests.bench.training              # a few minutes on two cores
 
-Masks: a batch of 4 x 4,096 tokens, from token trees to what the backbone takes, against the
-definition written as a loop over tokens in plain Python; both must come to the same. Steps:
-forward, backward and optimizer of `BranchTrainer` on branches, against TRL's `SFTTrainer` on the
+Forward, backward and optimizer of `BranchTrainer` on branches, against TRL's `SFTTrainer` on the
 same tokens without them (its own collator, a causal mask), one after the other, medians with 95%
-intervals of the ratio.
+intervals of the ratio. `tests.bench.masks` times the masks alone.
 """
 
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,20 +17,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
-from aspd_cli.core.layout import Layout, TokenBlock, TokenBranch, TokenTree, lay_out
+from aspd_cli.core.layout import lay_out
 from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.core.tokens import Codec
 from aspd_cli.engine.loading import EMBEDDED
 from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.features import IGNORE
-from aspd_cli.train.mask import masks
 from aspd_cli.train.trainer import BranchTrainer
+from tests.bench.branched import document, row, timed
 
-BATCH, TOKENS = 4, 4096
 SHAPES: dict[str, tuple[dict[str, int], int, int]] = {
     "embedded model, 8 x 256": ({}, 8, 256),
     "embedded model, 4 x 1,024": ({}, 4, 1024),
@@ -57,100 +50,13 @@ console = Console(width=130)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", choices=("masks", "steps"), help="only this one")
     parser.add_argument("--repeats", type=int, default=11)
     args = parser.parse_args()
-    codec = Codec(AutoTokenizer.from_pretrained(EMBEDDED / "base"))
-    if args.table != "steps":
-        mask_table(codec, args.repeats)
-    if args.table != "masks":
-        step_table(codec, args.repeats)
-
-
-def mask_table(codec: Codec, repeats: int) -> None:
-    """Prints the first table."""
-    trees = [document(codec, TOKENS, seed) for seed in range(BATCH)]
-    collate = BranchCollator(0)
-    config = AutoConfig.from_pretrained(EMBEDDED / "base")
-    config._attn_implementation = "sdpa"
-    taken: dict[str, list[float]] = {"positions and lanes": [], "batch": [], "masks": []}
-    for _ in range(repeats):
-        laid_out, seconds = timed(lambda: [lay_out(tree, codec) for tree in trees])
-        taken["positions and lanes"].append(seconds)
-        rows = [row(found) for found in laid_out]
-        batch, seconds = timed(lambda rows=rows: collate(rows))
-        taken["batch"].append(seconds)
-        mask, seconds = timed(lambda batch=batch: backbone_mask(config, batch))
-        taken["masks"].append(seconds)
-    (want, seen), plain = timed(lambda: by_definition(trees, codec))
-    assert want == [found.position_ids.tolist() for found in laid_out]
-    assert all(np.array_equal(a, b) for a, b in zip(seen, mask[:, 0].numpy(), strict=True))
-
-    shape = " x ".join(map(str, batch["input_ids"].shape))
-    table = Table(title=f"A batch of {shape} tokens, {int(batch['lanes'].max()) + 1} lanes at most")
-    table.add_column("what")
-    table.add_column("median ms", justify="right")
-    for name, values in taken.items():
-        table.add_row(name, f"{1000 * statistics.median(values):.1f}")
-    total = statistics.median(map(sum, zip(*taken.values(), strict=True)))
-    table.add_row("all", f"{1000 * total:.1f}", end_section=True)
-    table.add_row("a Python loop over tokens, once", f"{1000 * plain:.0f}")
-    console.print(table)
-    console.print(f"{plain / total:.0f} times sooner; target: under 50 ms")
-
-
-def backbone_mask(config: Any, batch: dict[str, Tensor]) -> Tensor:
-    """(B, 1, T, T)"""
-    made = masks(config, batch["lanes"], batch["sees"], batch["position_ids"], torch.float32)
-    return made["full_attention"] if isinstance(made, dict) else made
-
-
-def by_definition(trees: list[TokenTree], codec: Codec) -> tuple[list[list[int]], list[Any]]:
-    """Positions and visibility of documents with blocks of depth one, token by token."""
-    positions, visible = [], []
-    for tree in trees:
-        at, where, places = 0, [], []  # place: (block, branch) of a token, None in serial text
-        for number, part in enumerate(tree):
-            if not isinstance(part, TokenBlock):
-                for _ in part:
-                    where.append(at)
-                    places.append(None)
-                    at += 1
-                continue
-            for _ in range(sum(len(title) + 2 for title in part.titles) + 1):
-                where.append(at)
-                places.append(None)
-                at += 1
-            start = at
-            for branch, content in enumerate(part.branches):
-                length = len(content.title) + len(codec.separator) + 2 + len(content.content[0])
-                for offset in range(length):
-                    where.append(start + offset)
-                    places.append((number, branch))
-                at += length
-            where.append(at)
-            places.append(None)
-            at += 1
-        seen = [
-            [
-                j <= i
-                and not (
-                    places[i] is not None
-                    and places[j] is not None
-                    and places[i][0] == places[j][0]
-                    and places[i][1] != places[j][1]
-                )
-                for j in range(len(places))
-            ]
-            for i in range(len(places))
-        ]
-        positions.append(where)
-        visible.append(np.array(seen))
-    return positions, visible
+    step_table(Codec(AutoTokenizer.from_pretrained(EMBEDDED / "base")), args.repeats)
 
 
 def step_table(codec: Codec, repeats: int) -> None:
-    """Prints the second table."""
+    """Prints the table."""
     table = Table(title="A training step, forward, backward and optimizer")
     for name in ("shape", "plain ms", "ASPD ms", "ASPD / plain [95% interval]"):
         table.add_column(name, justify="left" if name == "shape" else "right")
@@ -250,57 +156,13 @@ def dataset(rows: list[dict[str, Any]]) -> Any:
 def new_model(changes: dict[str, int]) -> Any:
     """The embedded model's architecture with other sizes, and random weights."""
     config = AutoConfig.from_pretrained(EMBEDDED / "base")
-    config.update({**changes, "max_position_embeddings": TOKENS})
+    config.update({**changes, "max_position_embeddings": 4096})
     if changes:
         config.layer_types = (
             config.layer_types and config.layer_types[:1] * config.num_hidden_layers
         )
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-
-
-def document(codec: Codec, tokens: int, seed: int) -> TokenTree:
-    """A tree that is laid out as `tokens` tokens: serial texts and blocks of 2 to 8 branches."""
-    rng = np.random.default_rng(seed)
-
-    def ids(length: int) -> tuple[int, ...]:
-        return tuple(rng.integers(200, len(codec.tokenizer), length).tolist())
-
-    parts: list[Any] = []
-    left = tokens
-    while left > 0:
-        text, branches, inside = int(rng.integers(8, 40)), int(rng.integers(2, 9)), tokens // 64
-        titles = [ids(2) for _ in range(branches)]
-        block = TokenBlock(
-            tuple(titles),
-            tuple(
-                TokenBranch(t, (ids(int(rng.integers(inside, 2 * inside)) + 4),)) for t in titles
-            ),
-        )
-        size = text + len(lay_out((block,), codec))
-        if size > left:
-            parts.append(ids(left))
-            break
-        parts += [ids(text), block]
-        left -= size
-    return tuple(parts)
-
-
-def row(found: Layout) -> dict[str, Any]:
-    """What the dataset holds of a record."""
-    return {
-        "input_ids": found.input_ids,
-        "position_ids": found.position_ids,
-        "labels": found.labels(IGNORE),
-        "lanes": found.lanes,
-        "sees": found.sees,
-    }
-
-
-def timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    began = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - began
 
 
 def median(rows: Array) -> Array:

@@ -19,9 +19,8 @@ def numbered(numbers: Iterator[int], body: dict[str, Any]) -> list[str]:
 
 def test_a_second_run_asks_nothing_and_brings_the_same(tmp_path: Path) -> None:
     """Invalid, empty and missing replies included: they were paid for, and are not asked again."""
-    calls = [
-        call(f"question {i}", f"stage {i % 2}", n=1 + i % 4, schema=SCHEMA) for i in range(160)
-    ]
+    numbers = range(160)
+    calls = [call(f"question {i}", f"stage {i % 2}", n=1 + i % 4, schema=SCHEMA) for i in numbers]
     script = faulty(echo, 0.4, seed=6)
     with serve(script) as server:
         with Journal(tmp_path / "journal", {}) as journal:
