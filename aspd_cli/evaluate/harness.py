@@ -86,6 +86,15 @@ class AspdLM(HFLM):
         self._device = self.decoder.device
         self._rank, self._world_size = self.processes.index, self.processes.number
         self._likelihoods: dict[str, Any] = {}
+        self.questions: dict[str, str] = {}
+        """What a person would have typed, by the context that the chat template made of it."""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], *args: Any, **kw: Any) -> str:
+        """The context of a conversation, see lm-eval."""
+        context: str = super().apply_chat_template(chat_history, *args, **kw)
+        asked = [turn["content"] for turn in chat_history if turn["role"] == "user"]
+        self.questions[context] = asked[-1] if asked else context
+        return context
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Plain texts of the answers, in the order of the requests."""

@@ -160,7 +160,7 @@ def _asks(model: "AspdLM", tasks: "Tasks", asking: Asking, base: "GenerationOpti
                 task=request.task_name,
                 category=category_of(request.doc, request.task_name),
                 doc_id=str(request.doc_id),
-                prompt=str(context),
+                prompt=model.questions.get(context, str(context)),
                 ids=tuple(model.context_ids(context, options)),
                 options=options,
                 repeat=repeat,

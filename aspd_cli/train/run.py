@@ -105,9 +105,9 @@ def train(
     for sentence in sentences(preflight(recipe, made, args.world_size)):
         tell.say(sentence)
     if main:
-        rundir.write_start(run, recipe, facts, rundir.settings(recipe, made.train.depth))
+        settings = rundir.settings(recipe, made.train.depth)
+        rundir.write_start(run, recipe, facts, settings, made.vocabulary.tokenizer)
         rundir.cut_samples(run, checkpoint)
-        made.vocabulary.tokenizer.save_pretrained(run)
     trainer = assemble(recipe, made, args, run, tell)
     _fit(trainer, checkpoint, tell)
     delivery.save(trainer, recipe, run)

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import DataError, UsageError
 from aspd_cli.recipe import Recipe, load_recipe
@@ -109,13 +111,35 @@ def check_facts(run: Path, facts: dict[str, Any]) -> None:
         )
 
 
-def write_start(run: Path, recipe: Recipe, facts: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Writes recipe, versions and ASPD settings before the first step."""
-    (run / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+def write_start(
+    run: Path, recipe: Recipe, facts: dict[str, Any], settings: dict[str, Any], tokenizer: Any
+) -> None:
+    """Writes recipe, versions, ASPD settings and tokenizer before the first step.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
     versions = {name: metadata.version(name) for name in _PACKAGES}
     versions = {"aspd": _own_version(), "python": platform.python_version(), **versions}
-    _write_json(run / VERSIONS, {**versions, **facts})
-    _write_json(run / SETTINGS, settings)
+    try:
+        (run / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+        _write_json(run / VERSIONS, {**versions, **facts})
+        _write_json(run / SETTINGS, settings)
+        tokenizer.save_pretrained(run)
+    except Exception as error:
+        if not is_failed_write(error):
+            raise
+        raise DataError(f"the run directory {run} cannot be written: {_cause(error)}") from error
+
+
+def is_failed_write(error: Exception) -> bool:
+    """Whether a file could not be written; torch and tokenizers have no class for it."""
+    named = ("PytorchStreamWriter", "os error")
+    return isinstance(error, OSError | SafetensorError) or any(n in str(error) for n in named)
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def cut_samples(run: Path, checkpoint: Path | None) -> None:

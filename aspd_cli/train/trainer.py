@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -18,6 +17,7 @@ from aspd_cli.errors import TrainingError
 from aspd_cli.train import losses, mask
 from aspd_cli.train.dataset import values
 from aspd_cli.train.muon import MuonAdamW
+from aspd_cli.train.rundir import is_failed_write
 from aspd_cli.train.sampler import LengthSampler
 
 _WRONG = {
@@ -169,7 +169,7 @@ class BranchTrainer(SFTTrainer):
         try:
             super()._save_checkpoint(model, trial)
         except Exception as error:
-            if not _is_failed_write(error):
+            if not is_failed_write(error):
                 raise
             step = self.state.global_step
             torn = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
@@ -178,12 +178,6 @@ class BranchTrainer(SFTTrainer):
                 f"the checkpoint of step {step} cannot be written to {torn.parent}: "
                 f"{str(error).splitlines()[0]}; make room, then go on with --resume"
             ) from error
-
-
-def _is_failed_write(error: Exception) -> bool:
-    """Whether a file could not be written; torch and tokenizers have no class for it."""
-    named = ("PytorchStreamWriter", "os error")
-    return isinstance(error, OSError | SafetensorError) or any(n in str(error) for n in named)
 
 
 def is_peft(model: Any) -> bool:

@@ -30,6 +30,8 @@ HALF_B = """
  "tie_word_embeddings": true, "max_position_embeddings": 32768}
 """
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+AHEAD = 8
+"""Steps of some lanes after which they start again from their context."""
 Call = Callable[[], object]
 console = Console(width=110)
 
@@ -55,6 +57,8 @@ class Bench:
             call()  # warm up
         for _ in range(rounds or self.rounds):
             for name, call in calls.items():
+                if isinstance(call, Steps):
+                    call.renew()
                 began = self.clock()
                 call()
                 seconds[name].append(self.clock() - began)
@@ -84,17 +88,28 @@ class Steps:
     """Decode steps of some lanes after a context, one token each: cache, forward pass, sampling."""
 
     def __init__(self, decoder: Decoder, lanes: int, context: int) -> None:
-        self.decoder, self.position = decoder, context
-        self.cache = LaneCache(decoder.layers, 1, decoder.device)
-        tree = self.cache.open_row(0)
-        ids = [100 + i % 500 for i in range(context)]
-        plan = self.cache.prepare([Feed(0, MAIN, ids, 0)])
-        decoder.forward(ids, range(context), [context - 1], self.cache, plan)
-        self.lanes = [MAIN] if lanes == 1 else list(tree.fork(MAIN, lanes))
+        self.decoder, self.count, self.context = decoder, lanes, context
+        self.start()
         options = GenerationOptions()
         self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
-        choice = decoder.open_answer(ids[:9], options, tree).grammar.text(0, may_fork=False)
-        self.draws = [Draw(choice, None, ()) for _ in self.lanes]
+        grammar = decoder.open_answer([1], options, self.cache.trees[0]).grammar
+        self.draws = [Draw(grammar.text(0, may_fork=False), None, ()) for _ in self.lanes]
+
+    def start(self) -> None:
+        """Reads the context anew and forks."""
+        self.position, decoder = self.context, self.decoder
+        self.cache = LaneCache(decoder.layers, 1, decoder.device)
+        tree = self.cache.open_row(0)
+        ids = [100 + i % 500 for i in range(self.context)]
+        plan = self.cache.prepare([Feed(0, MAIN, ids, 0)])
+        decoder.forward(ids, range(self.context), [self.context - 1], self.cache, plan)
+        self.lanes = [MAIN] if self.count == 1 else list(tree.fork(MAIN, self.count))
+
+    def renew(self) -> None:
+        """Not timed: keeps the cache from growing far beyond the context, however many lanes."""
+        if self.position - self.context >= AHEAD:
+            self.start()
+            self()
 
     def __call__(self) -> None:
         feeds = [Feed(0, lane, [200 + lane], self.position) for lane in self.lanes]

@@ -119,6 +119,17 @@ def test_a_full_disk_leaves_no_half_checkpoint(base: Path, tmp_path: Path) -> No
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-1"
 
 
+def test_a_disk_that_is_full_at_the_start_is_one_sentence(base: Path, tmp_path: Path) -> None:
+    """The tokenizer, whose library writes it, is the first file that does not fit."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"run directory .* cannot be written: "):
+            train(recipe(base, tmp_path, **STEPS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def test_a_directory_that_cannot_be_written_is_told_before_anything_is_loaded(
     tmp_path: Path,
 ) -> None:
