@@ -60,6 +60,7 @@ class Codec:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._special = special_ids(tokenizer)
+        self._texts: dict[int, str] = {}
         special = tokenizer.convert_ids_to_tokens(sorted(self._special))
         self._literals = _any_of({*CONTROL_TOKENS, *special})
         eos = tokenizer.eos_token
@@ -112,6 +113,12 @@ class Codec:
         text = self._continuation(kept) if kept else ""
         return self._decode_bytes(kept) if REPLACEMENT in text and self._bytes else text
 
+    def decode_one(self, token: int) -> str:
+        """`decode` of a single id; what was asked once is known."""
+        if token not in self._texts:
+            self._texts[token] = self.decode([token])
+        return self._texts[token]
+
     def _decode_bytes(self, ids: list[int]) -> str:
         """Byte tokens put together here: the libraries give up a whole run for one bad byte."""
         return "".join(
@@ -157,7 +164,8 @@ class StreamDecoder:
     def push(self, token: int) -> str:
         """The text that `token` completes; empty while a character is incomplete."""
         self._pending.append(token)
-        text = self._codec.decode(self._pending)
+        alone = len(self._pending) == 1
+        text = self._codec.decode_one(token) if alone else self._codec.decode(self._pending)
         if text.endswith(REPLACEMENT):
             return ""
         self._pending.clear()

@@ -8,7 +8,7 @@ Shapes: N tokens of the step, R rows (requests), Q queries of a row (padded), K 
 H heads, Hk key-value heads, G = H / Hk, D head size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -161,29 +161,49 @@ def lane_attention(
     Raises:
         ModelError: the family passes something that this function does not compute.
     """
-    plan = _PLAN.get()
-    if plan is None:
+    if _PLAN.get() is None:
         raise ModelError(
             f"{type(module).__name__} belongs to an aspd decoder: load a second copy to call it"
         )
+    refuse_foreign(module, attention_mask, kwargs)
+    return attend(query, key, value, scaling, sliding_window, softcap), None
+
+
+def refuse_foreign(
+    module: torch.nn.Module, attention_mask: Tensor | None, arguments: Mapping[str, Any]
+) -> None:
+    """Refuses what a family passes and no attention of ours computes. Raises `ModelError`."""
     for name, what in _FOREIGN.items():
-        if kwargs.get(name) is not None:
+        if arguments.get(name) is not None:
             raise ModelError(f"{type(module).__name__} uses {what}, which aspd does not compute")
     if attention_mask is not None:
         raise ModelError(f"{type(module).__name__} makes a mask of its own, which aspd would lose")
-    plan.windows.add(sliding_window)
+
+
+def attend(
+    query: Tensor,  # (1, H, N, D)
+    key: Tensor,  # (rows of the cache, Hk, capacity, D)
+    value: Tensor,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """(1, N, H, D) what each token of the step under way attends to."""
+    plan = _PLAN.get()
+    assert plan is not None
+    plan.windows.add(window)
     if len(plan.groups) == 1 and isinstance(plan.groups[0].place, slice):
         [group] = plan.groups
-        return _attend_group(group, query, key, value, scaling, sliding_window, softcap)[None], None
+        return _attend_group(group, query, key, value, scaling, window, softcap)[None]
     out = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # (N, H, D)
     for group in plan.groups:
-        answer = _attend_group(group, query, key, value, scaling, sliding_window, softcap)
+        answer = _attend_group(group, query, key, value, scaling, window, softcap)
         if isinstance(group.place, slice):
             out[group.place] = answer
         else:
             place = group.place
             out[place.tokens.to(out.device)] = answer.index_select(0, place.scatter.to(out.device))
-    return out[None], None
+    return out[None]
 
 
 def _attend_group(

@@ -22,7 +22,11 @@ from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.scheduler import Scheduler
 from aspd_cli.engine.script import Script
 from aspd_cli.engine.selftest import self_test
+from aspd_cli.engine.shortcut import Shortcut
 from aspd_cli.errors import ModelError
+
+_LONG = 256
+"""Tokens of a step that takes so long that calling the model's modules does not count."""
 
 
 class Decoder:
@@ -61,6 +65,8 @@ class Decoder:
         """Ids that have both an embedding and a logit."""
         self.kernels = Kernels()
         """How linear layers are computed; `load` chooses."""
+        self.shortcut = Shortcut(model)
+        """How narrow steps come to do without the model's modules."""
         self.stock: torch.nn.Module | None = None
         """The model as transformers computes it, where `load` was asked to keep it."""
         self_test(model, self.layers, self.known_ids)
@@ -182,15 +188,23 @@ class Decoder:
         if not self.is_spread and len(last) < len(ids):
             keep = torch.tensor(list(last), device=self.device)
         fed = torch.tensor([list(ids), list(positions)], device=self.device)
-        with step(plan):
-            logits: Tensor = self.model(
-                fed[:1],
-                position_ids=fed[1:],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=keep,
-            ).logits[0]
-        return logits.to(self.device)[[at - first for at in last]] if self.is_spread else logits
+
+        def modules() -> Tensor:
+            with step(plan):
+                logits: Tensor = self.model(
+                    fed[:1],
+                    position_ids=fed[1:],
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=keep,
+                ).logits[0]
+            return logits
+
+        if self.is_spread:
+            return modules().to(self.device)[[at - first for at in last]]
+        if len(ids) > _LONG:
+            return modules()
+        return self.shortcut(fed, last, cache, plan, modules)
 
     def _grammar(self, options: GenerationOptions) -> Grammar:
         plain = options.mode == "plain"

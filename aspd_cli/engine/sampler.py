@@ -81,14 +81,15 @@ class Sampler:
         return self._bias[torch.tensor(rows, device=self.device)]
 
     def _row(self, choice: Choice) -> int:
-        if choice not in self._rows:
+        row = self._rows.get(choice)
+        if row is None:
             bias = torch.full((self.vocabulary,), float("-inf") if choice.only else 0.0)
             ids = [i for i in choice.only or choice.banned if i < self.vocabulary]
             bias[ids] = 0.0 if choice.only else float("-inf")
             bias[self._nameless] = float("-inf")
             self._bias = torch.cat([self._bias, bias[None].to(self.device)])
-            self._rows[choice] = len(self._rows)
-        return self._rows[choice]
+            row = self._rows[choice] = len(self._rows)
+        return row
 
     def _penalise(self, scores: Tensor, draws: Sequence[Draw]) -> Tensor:
         assert self._penalty is not None

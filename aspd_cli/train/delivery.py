@@ -168,7 +168,7 @@ def loaded_like(model: Any) -> dict[str, Any]:
     config = model.config
     like: dict[str, Any] = {
         "dtype": next(p.dtype for p in model.parameters() if p.is_floating_point()),
-        "attn_implementation": mask.implementation(config),
+        "attn_implementation": mask.implementation(config, device=model.device.type),
     }
     if quantization := getattr(config, "quantization_config", None):
         like["quantization_config"] = quantization

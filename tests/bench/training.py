@@ -24,6 +24,7 @@ from aspd_cli.core.layout import lay_out
 from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.core.tokens import Codec
 from aspd_cli.engine.loading import EMBEDDED
+from aspd_cli.train import mask
 from aspd_cli.train.collator import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
 from tests.bench.branched import document, row, timed
@@ -94,8 +95,10 @@ def branch_step(
     codec: Codec, changes: dict[str, int], rows: list[dict[str, Any]], folder: str
 ) -> Callable[[], None]:
     """One step of our trainer on `rows`, collating included."""
+    model = new_model(changes)
+    model.set_attn_implementation(mask.implementation(model.config))
     trainer = BranchTrainer(
-        model=new_model(changes),
+        model=model,
         args=arguments(folder, len(rows), remove_unused_columns=False),
         train_dataset=dataset(rows),
         processing_class=codec.tokenizer,

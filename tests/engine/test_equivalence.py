@@ -4,6 +4,7 @@ Shapes: T tokens, V vocabulary.
 """
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -38,14 +39,18 @@ def teacher_forced(model, layout):
         return model(ids, attention_mask=mask, position_ids=positions).logits[0]
 
 
+@pytest.mark.parametrize("steps", ["by modules", "as noted"])
 @pytest.mark.parametrize("positions", ["same-seq", "same-max"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_sampled_logits_equal_one_teacher_forced_pass(family, positions, tokenizer, monkeypatch):
+def test_sampled_logits_equal_one_teacher_forced_pass(
+    family, positions, steps, tokenizer, monkeypatch
+):
     if positions == "same-max" and family not in ("qwen2", "gemma3_text"):
         pytest.skip("the rule of positions does not depend on the family")
     model = tiny_model(family, len(tokenizer))
     stock = copy.deepcopy(model)
     decoder = Decoder(model, tokenizer, positions=positions)
+    decoder.shortcut.after = 0 if steps == "as noted" else sys.maxsize
     recorder = make_models_fork(monkeypatch)
     decoder.generate(PROMPTS[:4], temperature=1.0, seed=5, **NESTED)
     blocks = nested = 0
@@ -67,6 +72,7 @@ def test_sampled_logits_equal_one_teacher_forced_pass(family, positions, tokeniz
             blocks += len(path) == 1
     assert blocks >= 8, "the documents must hold blocks for this to show anything"
     assert nested
+    assert decoder.shortcut.is_taken == (steps == "as noted"), decoder.shortcut.refusal
 
 
 @pytest.mark.parametrize("family", FAMILIES)
