@@ -42,17 +42,18 @@ def test_slices_compute_what_one_call_computes(family, batch, monkeypatch):
     cut.set_attn_implementation(mask.implementation(cut.config))
     assert cut.config.get_text_config()._attn_implementation == sliced.NAME
     widths = []
-    stock = sliced.sdpa_attention_forward
+    stock = sliced.scaled_dot_product_attention
 
-    def counting(module, query, key, *args, **kwargs):
+    def counting(query, key, *args, **kwargs):
         widths.append((query.shape[2], key.shape[2]))
-        return stock(module, query, key, *args, **kwargs)
+        return stock(query, key, *args, **kwargs)
 
-    monkeypatch.setattr(sliced, "sdpa_attention_forward", counting)
+    monkeypatch.setattr(sliced, "scaled_dot_product_attention", counting)
     expected, want = loss_and_gradients(whole, batch)
     assert not widths
     found, got = loss_and_gradients(cut, batch)
-    assert set(widths) == {(512, 512), (512, 1024), (276, 1300)}
+    slices = {(sliced.SLICE, end) for end in range(sliced.SLICE, 1300, sliced.SLICE)}
+    assert set(widths) == slices | {(1300 % sliced.SLICE, 1300)}
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     assert got.keys() == want.keys()
     for name, gradient in want.items():
