@@ -8,28 +8,18 @@ Shapes: N tokens of the step, R rows (requests), Q queries of a row (padded), K 
 H heads, Hk key-value heads, G = H / Hk, D head size.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface
 
-from aspd_cli.engine.sight import Sight
+from aspd_cli.engine.plan import WIDE, RowGroup, current
 from aspd_cli.errors import ModelError
 
 NAME = "aspd"
 """The name under which the attention function is registered with transformers."""
-
-WIDE = 64
-"""A row with more tokens than this in a step gets an attention call of its own."""
-
 
 _FOREIGN = {
     "s_aux": "attention sinks",
@@ -40,108 +30,6 @@ _FOREIGN = {
     "block_indices": "sparse attention",
 }
 """Arguments of attention functions that change what is attended to, and that we do not compute."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowSpan:
-    """The tokens of one row in a step: packed at `start:stop`, cached from slot `slot` on."""
-
-    row: int
-    start: int
-    stop: int
-    slot: int
-    lanes: tuple[int, ...]
-    """Of each token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Padded:
-    """How packed tokens become rows of equally many queries, and back."""
-
-    gather: Tensor  # (R * Q) packed index of each query, padding included
-    scatter: Tensor  # (n) index into R * Q of each token of the group
-    tokens: Tensor  # (n) packed index of each token of the group
-
-
-@dataclass
-class RowGroup:
-    """Rows `first:last` of the cache whose attention is one call."""
-
-    first: int
-    last: int
-    allowed: NDArray[np.bool_] | None  # (R, Q, K); None: a fresh prompt, plainly causal
-    query_positions: NDArray[np.int64]  # (R, Q)
-    key_positions: NDArray[np.int64]  # (R, K)
-    place: "slice | Padded"
-    """Where the tokens stand in the step: a run of them when the group is one row."""
-    sight: Sight | None = None
-    """Where `allowed` comes from, when the group is one row and each of its lanes feeds a token."""
-    masks: dict[tuple[int | None, int, torch.device], Tensor] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> int:
-        """K: cached keys that any of these rows may see."""
-        return int(self.key_positions.shape[1])
-
-    def is_causal(self, window: int | None) -> bool:
-        """Whether plain causal attention is right: no lanes, and no window that cuts."""
-        return self.allowed is None and (window is None or window >= self.keys)
-
-    def sees_all(self, window: int | None) -> bool:
-        """Whether a single lane sees every key, as the main lane does: no mask is needed."""
-        return window is None and self.sight is not None and self.sight.is_full
-
-    def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
-        """(R, 1, fold * Q, K) additive mask; made once a step, kind of layer and device."""
-        made = (window, fold, like.device)
-        if made not in self.masks and self.sight and window is None:
-            self.masks[made] = self.sight.bias(fold, like)
-        if made not in self.masks:
-            queries, keys = self.query_positions.shape[1], self.keys
-            allowed = self.allowed
-            if allowed is None:
-                allowed = np.tri(queries, keys, dtype=bool)[None]
-            if window is not None:
-                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
-                allowed = allowed & (distance < window)
-            bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
-            blocked = torch.from_numpy(~allowed).to(like.device)
-            bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
-            folded = bias[:, None, None].expand(-1, 1, fold, queries, keys)
-            self.masks[made] = folded.reshape(-1, 1, fold * queries, keys)
-        return self.masks[made]
-
-
-@dataclass
-class StepPlan:
-    """Where the tokens of a step go in the cache, and what each of them sees."""
-
-    spans: list[RowSpan]
-    groups: list[RowGroup]
-    windows: set[int | None] = field(default_factory=set)
-    """Sliding windows that the model's layers have asked for."""
-
-    @cached_property
-    def index(self) -> tuple[Tensor, Tensor]:
-        """(N), (N): row of each token, and its slot there."""
-        widths = [span.stop - span.start for span in self.spans]
-        rows = np.repeat([span.row for span in self.spans], widths)
-        slots = [np.arange(w) + s.slot for s, w in zip(self.spans, widths, strict=True)]
-        return torch.from_numpy(rows), torch.from_numpy(np.concatenate(slots))
-
-
-_PLAN: ContextVar[StepPlan | None] = ContextVar("aspd_plan", default=None)
-"""The step under way. Not a keyword argument of the model, because some families drop those."""
-
-
-@contextmanager
-def step(plan: StepPlan) -> Iterator[None]:
-    """Calls of the model inside are the forward pass of this step."""
-    token = _PLAN.set(plan)
-    try:
-        yield
-    finally:
-        _PLAN.reset(token)
 
 
 def lane_attention(
@@ -161,7 +49,7 @@ def lane_attention(
     Raises:
         ModelError: the family passes something that this function does not compute.
     """
-    if _PLAN.get() is None:
+    if current() is None:
         raise ModelError(
             f"{type(module).__name__} belongs to an aspd decoder: load a second copy to call it"
         )
@@ -189,7 +77,7 @@ def attend(
     softcap: float | None,
 ) -> Tensor:
     """(1, N, H, D) what each token of the step under way attends to."""
-    plan = _PLAN.get()
+    plan = current()
     assert plan is not None
     plan.windows.add(window)
     if len(plan.groups) == 1 and isinstance(plan.groups[0].place, slice):

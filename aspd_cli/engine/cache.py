@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from aspd_cli.core.visibility import LaneTree
-from aspd_cli.engine.attention import WIDE, Padded, RowGroup, RowSpan, StepPlan
+from aspd_cli.engine.plan import WIDE, Padded, RowGroup, RowSpan, StepPlan
 from aspd_cli.engine.sight import Sight
 
 
@@ -219,9 +219,8 @@ class _LaneLayer(CacheLayerMixin):
             self.keys[span.row, :, slots] = key_states[0]
             self.values[span.row, :, slots] = value_states[0]
         else:
-            rows, slots_ = plan.index
-            self.keys[rows, :, slots_] = key_states[0].transpose(0, 1)
-            self.values[rows, :, slots_] = value_states[0].transpose(0, 1)
+            _scatter(self.keys, plan, key_states)
+            _scatter(self.values, plan, value_states)
         return self.keys, self.values
 
     def _grown(self, old: Tensor) -> Tensor:
@@ -237,3 +236,10 @@ class _LaneLayer(CacheLayerMixin):
 
     def get_max_length(self) -> int:
         return -1
+
+
+def _scatter(cached: Tensor, plan: StepPlan, states: Tensor) -> None:
+    """Writes (1, Hk, N, D) states to the places of a step in (R, Hk, capacity, D)."""
+    _, heads, capacity, size = cached.shape
+    places = plan.places(heads, capacity, cached.device)
+    cached.view(-1, size).index_copy_(0, places, states[0].transpose(0, 1).reshape(-1, size))

@@ -12,13 +12,13 @@ from aspd_cli.core.layout import Positions
 from aspd_cli.core.tokens import Codec, special_ids
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer
-from aspd_cli.engine.attention import StepPlan, step
 from aspd_cli.engine.cache import LaneCache
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.families import check_family, context_length
 from aspd_cli.engine.grammar import Grammar
 from aspd_cli.engine.linear import Kernels
 from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.plan import StepPlan, step
 from aspd_cli.engine.scheduler import Scheduler
 from aspd_cli.engine.script import Script
 from aspd_cli.engine.selftest import self_test

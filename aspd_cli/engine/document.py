@@ -34,6 +34,8 @@ def defuse(text: str) -> str:
     Text may not hold control tokens. The mark stands near the end so that a stream which has
     already shown the beginning of one need not take it back.
     """
+    if ">" not in text:
+        return text
     for token in CONTROL_TOKENS:
         text = text.replace(token, token[:-1] + _ZERO_WIDTH + token[-1])
     return text

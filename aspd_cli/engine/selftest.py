@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from aspd_cli.core.visibility import MAIN
-from aspd_cli.engine.attention import NAME, step
+from aspd_cli.engine.attention import NAME
 from aspd_cli.engine.cache import Feed, LaneCache
 from aspd_cli.engine.families import sliding_window
+from aspd_cli.engine.plan import step
 from aspd_cli.errors import ModelError
 
 _PREFIX, _BRANCH = 7, 5

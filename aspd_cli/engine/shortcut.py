@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aspd_cli.engine.attention import StepPlan, attend, step
+from aspd_cli.engine.attention import attend
 from aspd_cli.engine.cache import LaneCache
 from aspd_cli.engine.graph import Step, note
+from aspd_cli.engine.plan import StepPlan, step
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference of a logit, over the largest logit."""

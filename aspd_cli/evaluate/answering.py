@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aspd_cli.errors import DataError
+from aspd_cli.evaluate.asks import Ask
 from aspd_cli.evaluate.questions import Question
 from aspd_cli.evaluate.results import Answer
 from aspd_cli.evaluate.rounds import interleave
-from aspd_cli.evaluate.systems import Ask, Runner
+from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions

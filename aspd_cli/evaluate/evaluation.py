@@ -1,16 +1,16 @@
 """One run of `aspd eval`: systems opened, everything asked, tables made."""
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aspd_cli.errors import UsageError
+from aspd_cli.evaluate.asks import Ask
 from aspd_cli.evaluate.judged import Judged, prepare, run_benches
 from aspd_cli.evaluate.latency import latency
+from aspd_cli.evaluate.machine import machine
 from aspd_cli.evaluate.opening import STOCK, baseline, check_systems, make_runner, open_systems
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.quality import Asking, Quality, evaluate_tasks
@@ -19,7 +19,7 @@ from aspd_cli.evaluate.replay import random_decoder, replay_asks
 from aspd_cli.evaluate.results import Answer, Evaluation
 from aspd_cli.evaluate.rounds import interleave
 from aspd_cli.evaluate.speed import Prompted, speed_asks
-from aspd_cli.evaluate.systems import Ask, Runner
+from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -96,7 +96,7 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         lm_eval=quality.lm_eval,
         judged=judged.benches,
         settings=recipe.model_dump(),
-        machine=_machine(runners, began, time.perf_counter() - clock, processes),
+        machine=machine(runners, began, time.perf_counter() - clock, processes),
         notes=(*notes, *judged.notes),
     )
 
@@ -242,34 +242,3 @@ def _options(recipe: "Recipe") -> "GenerationOptions":
     from aspd_cli.engine.options import GenerationOptions
 
     return GenerationOptions(**recipe.generation.model_dump(exclude={"batch_size"}))
-
-
-def _machine(
-    runners: Sequence[Runner], began: float, seconds: float, processes: Processes
-) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import torch
-
-    device = runners[0].decoder.device
-    names = ("torch", "transformers", "lm_eval")
-    return {
-        "aspd": version("aspd"),
-        **{name: version(name) for name in names},
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processes": processes.number,
-        "began": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began)),
-        "seconds": round(seconds, 1),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line for line in lines if line.startswith("model name"))
-        return name.partition(":")[2].strip()
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -10,20 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from aspd_cli.core.metrics import bootstrap
 from aspd_cli.errors import AspdError, DataError
-from aspd_cli.evaluate.results import ALL, Answer, Score
+from aspd_cli.evaluate.asks import Ask
+from aspd_cli.evaluate.results import Answer, Score
 from aspd_cli.evaluate.rounds import interleave
-from aspd_cli.evaluate.systems import Ask, Runner
+from aspd_cli.evaluate.scores import category_of, metrics_by_answer, scores_of
+from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
     from aspd_cli.evaluate.catalogue import Tasks
     from aspd_cli.evaluate.harness import AspdLM
     from aspd_cli.evaluate.processes import Processes
-
-CATEGORIES = ("category", "family", "subject", "type", "topic", "domain", "level")
-"""Where a document says what it is about; the first that is there and a text counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +90,8 @@ def evaluate_tasks(
         results = _simple_evaluate(models[name], tasks, asking, _given(texts))
         if results is not None:
             samples = results.pop("samples", {})
-            scores += _scores(name, samples, results.get("group_subtasks", {}))
-            scored |= _by_answer(name, samples)
+            scores += scores_of(name, samples, results.get("group_subtasks", {}))
+            scored |= metrics_by_answer(name, samples)
             results["config"]["model"] = name
             lm_eval[name] = json.loads(json.dumps(results, default=str))
     answers = _in_order(processes.gather(answers), runners)
@@ -212,63 +210,3 @@ def _single(loaded: Mapping[str, Any]) -> list[Any]:
 
 def _limit(limit: float | None) -> float | int | None:
     return int(limit) if limit is not None and limit >= 1 else limit
-
-
-def category_of(document: Any, task: str) -> str:
-    """What a document says that it is about; the task's name where it says nothing."""
-    fields = document if isinstance(document, Mapping) else {}
-    found = (fields.get(name) for name in CATEGORIES)
-    return next((value for value in found if isinstance(value, str) and value), task)
-
-
-def _scores(
-    system: str,
-    samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    groups: Mapping[str, Sequence[str]],
-) -> list[Score]:
-    """Every metric of every task as a mean with its interval, in all and by category.
-
-    A group of tasks counts every document alike; its categories are those of its tasks.
-    """
-    whole = {group: parts for group, parts in groups.items() if set(parts) <= samples.keys()}
-    grouped = {task for parts in whole.values() for task in parts}
-    pools = {group: [s for task in parts for s in samples[task]] for group, parts in whole.items()}
-    pools |= {task: list(found) for task, found in samples.items() if task not in grouped}
-    scores = []
-    for task, pool in pools.items():
-        values: dict[tuple[str, str], list[float]] = {}
-        for sample in pool:
-            for metric, value in _numbers(sample).items():
-                for category in (ALL, category_of(sample["doc"], task)):
-                    values.setdefault((category, metric), []).append(value)
-        several = len({category for category, _ in values}) > 2
-        for (category, metric), each in values.items():
-            if category == ALL or several:
-                scores.append(Score(system, task, category, metric, len(each), bootstrap(each)))
-    return scores
-
-
-def _by_answer(
-    system: str, samples: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> dict[tuple[str, str, str, int], dict[str, float]]:
-    """(system, task, doc_id, repeat) -> the metrics of that answer.
-
-    Where a task draws several answers to a question, they are scored together: each gets the score.
-    """
-    found: dict[tuple[str, str, str, int], dict[str, float]] = {}
-    for task, each in samples.items():
-        for sample in each:
-            drawn = max(len(replies) for replies in sample["resps"])
-            for repeat in range(drawn):
-                place = (system, task, str(sample["doc_id"]), repeat)
-                found.setdefault(place, {}).update(_numbers(sample))
-    return found
-
-
-def _numbers(sample: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics of a sample that are numbers, by lm-eval's name with its filter."""
-    return {
-        f"{name},{sample['filter']}": float(sample[name])
-        for name in sample["metrics"]
-        if isinstance(sample[name], int | float)
-    }

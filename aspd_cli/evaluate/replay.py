@@ -15,7 +15,7 @@ from aspd_cli.core.chat import Prompt, encode_prompt, to_messages
 from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError
-from aspd_cli.evaluate.systems import Ask
+from aspd_cli.evaluate.asks import Ask
 from aspd_cli.recipe_yaml import read_yaml
 
 if TYPE_CHECKING:

@@ -4,8 +4,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from aspd_cli.evaluate.asks import Ask, Reply
+from aspd_cli.evaluate.memory import PeakMemory
 from aspd_cli.evaluate.results import Answer
-from aspd_cli.evaluate.systems import Ask, PeakMemory, Reply, Runner, warm_up
+from aspd_cli.evaluate.systems import Runner, warm_up
 
 AT_ONCE = 4
 """Prompts of a round, as a multiple of the concurrency above one."""

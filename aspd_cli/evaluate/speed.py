@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aspd_cli.core.chat import Prompt, to_messages
-from aspd_cli.evaluate.systems import Ask, Runner
+from aspd_cli.evaluate.asks import Ask
+from aspd_cli.evaluate.systems import Runner
 from aspd_cli.synth import FAMILIES, examples
 
 if TYPE_CHECKING:

@@ -9,11 +9,13 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from datasets import Dataset, load_dataset
+from datasets.utils import logging as reporting
 
 from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError
@@ -79,12 +81,8 @@ def place(source: str, row: int) -> str:
 def _read(source: str) -> Dataset:
     path = Path(source)
     try:
-        if path.is_file():
-            kind = "parquet" if _is_parquet(path) else "json"
-            return load_dataset(kind, data_files=source, split="train")
-        if path.exists() or not _may_be_hub_id(source):
-            raise DataError(f"there is no file {source}; give a JSONL file, a Hub id or `synth`")
-        return load_dataset(source, split="train")
+        with _unsaid():
+            return _loaded(source, path)
     except DataError:
         raise
     except Exception as error:  # datasets raises whatever its readers do
@@ -94,6 +92,26 @@ def _read(source: str) -> Dataset:
             raise DataError(f"{source} holds no record") from error
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"the training data {source} cannot be read: {reason}") from error
+
+
+def _loaded(source: str, path: Path) -> Dataset:
+    if path.is_file():
+        kind = "parquet" if _is_parquet(path) else "json"
+        return load_dataset(kind, data_files=source, split="train")
+    if path.exists() or not _may_be_hub_id(source):
+        raise DataError(f"there is no file {source}; give a JSONL file, a Hub id or `synth`")
+    return load_dataset(source, split="train")
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keeps datasets from logging an error that we raise as a sentence of our own."""
+    level = reporting.get_verbosity()
+    reporting.set_verbosity(reporting.CRITICAL)
+    try:
+        yield
+    finally:
+        reporting.set_verbosity(level)
 
 
 def _is_parquet(path: Path) -> bool:

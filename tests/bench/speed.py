@@ -108,7 +108,11 @@ def overhead(bench: Bench) -> None:
     def timed_step(self: Scheduler) -> Any:
         waiting = [len(p.ids) for r in self.active.values() for p in r.answer.pending]
         lanes = len(waiting)
-        kind = "prompt" if sum(waiting) > 60 else "fork" if lanes == 9 else f"{lanes} lanes"
+        kind = "one lane" if lanes == 1 else f"{lanes} lanes"
+        if lanes == 9:  # the eight branches and the block's own token: prefixes, or ends
+            kind = "merge" if sum(waiting) == 9 else "fork"
+        if lanes == 1 and sum(waiting) > 1:
+            kind = "prompt"
         began = clock()
         events = list(step(self))
         steps.append((kind, clock() - began))
@@ -134,7 +138,7 @@ def overhead(bench: Bench) -> None:
     kinds = defaultdict(list)
     for kind, seconds in steps:
         kinds[kind].append(seconds)
-    one = [s for kind, s in steps if kind == "1 lanes"]
+    one = kinds["one lane"]
     rows = [(kind, ms(taken), over(taken, one)) for kind, taken in kinds.items()]
     bench.table("Steps of the parallel answer", ("kind", "ms", "times one lane"), rows)
 

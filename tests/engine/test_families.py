@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, T5Config
 from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
 
-from aspd_cli.engine import attention, cache
+from aspd_cli.engine import cache, plan
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.families import context_length
 from aspd_cli.engine.selftest import self_test
@@ -148,7 +148,7 @@ def test_a_model_that_a_decoder_took_over_says_so_when_it_is_called(tokenizer):
     Decoder(model, tokenizer)
     with pytest.raises(ModelError, match="belongs to an aspd decoder"):
         model(torch.tensor([[1, 2, 3]]))
-    assert attention._PLAN.get() is None
+    assert plan.current() is None
 
 
 ROPES = {

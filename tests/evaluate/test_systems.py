@@ -10,9 +10,10 @@ from aspd_cli.core.markup import parse, plain
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import ModelError, UsageError
+from aspd_cli.evaluate.asks import Ask
 from aspd_cli.evaluate.opening import baseline, check_systems, make_runner
 from aspd_cli.evaluate.rounds import interleave
-from aspd_cli.evaluate.systems import Ask, Engine
+from aspd_cli.evaluate.systems import Engine
 from aspd_cli.recipe_sections import ModelSection
 
 PROMPTS = ("Hi", "Apples are red?", "Who was Ada, and who was Alan?")

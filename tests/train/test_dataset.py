@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,19 @@ def test_an_empty_completion_and_a_foreign_one_are_told(tmp_path: Path, codec: C
         ("", "d.jsonl"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+def test_what_cannot_be_read_is_told_with_its_place(
+    tmp_path: Path,
+    text: str,
+    words: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("datasets"), "propagate", True)
     path = tmp_path / "d.jsonl"
     path.write_text(text)
     with pytest.raises(DataError, match=words):
         records(DataSection(), str(path))
+    assert not caplog.records, "datasets says nothing of its own"
 
 
 def test_a_missing_file_is_told_apart_from_a_hub_id() -> None:

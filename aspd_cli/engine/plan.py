@@ -1,0 +1,136 @@
+"""Where the tokens of a step stand: in the step, in the lane cache, and who sees whom.
+
+A step is one packed sequence of N tokens of any lanes of any requests, so that linear layers
+waste nothing on padding. Only attention knows rows.
+
+Shapes: N tokens of the step, R rows (requests), Q queries of a row (padded), K cached keys,
+Hk key-value heads.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aspd_cli.engine.sight import Sight
+
+WIDE = 64
+"""A row with more tokens than this in a step gets an attention call of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpan:
+    """The tokens of one row in a step: packed at `start:stop`, cached from slot `slot` on."""
+
+    row: int
+    start: int
+    stop: int
+    slot: int
+    lanes: tuple[int, ...]
+    """Of each token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """How packed tokens become rows of equally many queries, and back."""
+
+    gather: Tensor  # (R * Q) packed index of each query, padding included
+    scatter: Tensor  # (n) index into R * Q of each token of the group
+    tokens: Tensor  # (n) packed index of each token of the group
+
+
+@dataclass
+class RowGroup:
+    """Rows `first:last` of the cache whose attention is one call."""
+
+    first: int
+    last: int
+    allowed: NDArray[np.bool_] | None  # (R, Q, K); None: a fresh prompt, plainly causal
+    query_positions: NDArray[np.int64]  # (R, Q)
+    key_positions: NDArray[np.int64]  # (R, K)
+    place: "slice | Padded"
+    """Where the tokens stand in the step: a run of them when the group is one row."""
+    sight: Sight | None = None
+    """Where `allowed` comes from, when the group is one row and each of its lanes feeds a token."""
+    masks: dict[tuple[int | None, int, torch.device], Tensor] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> int:
+        """K: cached keys that any of these rows may see."""
+        return int(self.key_positions.shape[1])
+
+    def is_causal(self, window: int | None) -> bool:
+        """Whether plain causal attention is right: no lanes, and no window that cuts."""
+        return self.allowed is None and (window is None or window >= self.keys)
+
+    def sees_all(self, window: int | None) -> bool:
+        """Whether a single lane sees every key, as the main lane does: no mask is needed."""
+        return window is None and self.sight is not None and self.sight.is_full
+
+    def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
+        """(R, 1, fold * Q, K) additive mask; made once a step, kind of layer and device."""
+        made = (window, fold, like.device)
+        if made not in self.masks and self.sight and window is None:
+            self.masks[made] = self.sight.bias(fold, like)
+        if made not in self.masks:
+            queries, keys = self.query_positions.shape[1], self.keys
+            allowed = self.allowed
+            if allowed is None:
+                allowed = np.tri(queries, keys, dtype=bool)[None]
+            if window is not None:
+                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
+                allowed = allowed & (distance < window)
+            bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
+            blocked = torch.from_numpy(~allowed).to(like.device)
+            bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
+            folded = bias[:, None, None].expand(-1, 1, fold, queries, keys)
+            self.masks[made] = folded.reshape(-1, 1, fold * queries, keys)
+        return self.masks[made]
+
+
+@dataclass
+class StepPlan:
+    """Where the tokens of a step go in the cache, and what each of them sees."""
+
+    spans: list[RowSpan]
+    groups: list[RowGroup]
+    windows: set[int | None] = field(default_factory=set)
+    """Sliding windows that the model's layers have asked for."""
+    _places: dict[tuple[int, int, torch.device], Tensor] = field(default_factory=dict)
+
+    def places(self, heads: int, capacity: int, device: torch.device) -> Tensor:
+        """(N * Hk) where each token's vector for each head goes in a cache seen as one list of
+        vectors; the same for all layers of a shape."""
+        made = (heads, capacity, device)
+        if made not in self._places:
+            widths = [span.stop - span.start for span in self.spans]
+            rows = np.repeat([span.row for span in self.spans], widths)
+            slots = [np.arange(w) + s.slot for s, w in zip(self.spans, widths, strict=True)]
+            vectors = rows[:, None] * heads + np.arange(heads)
+            found = vectors * capacity + np.concatenate(slots)[:, None]
+            self._places[made] = torch.from_numpy(found.reshape(-1)).to(device)
+        return self._places[made]
+
+
+_PLAN: ContextVar[StepPlan | None] = ContextVar("aspd_plan", default=None)
+"""The step under way. Not a keyword argument of the model, because some families drop those."""
+
+
+@contextmanager
+def step(plan: StepPlan) -> Iterator[None]:
+    """Calls of the model inside are the forward pass of this step."""
+    token = _PLAN.set(plan)
+    try:
+        yield
+    finally:
+        _PLAN.reset(token)
+
+
+def current() -> StepPlan | None:
+    """The step under way, if one is."""
+    return _PLAN.get()
