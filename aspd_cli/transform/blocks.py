@@ -6,17 +6,27 @@ from itertools import pairwise
 from aspd_cli.core.markup import Block, Branch, Document, plain
 
 
-def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block]:
+def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | str]:
     """Branches as one block, or as several of about equal width where there are too many.
+
+    The last branch ends as the one before it does. The blank line that it has beyond that stands
+    behind the list, not in its item, and follows as serial text: no branch can see that it is last.
 
     Args:
         branches: title and content of each; at least two.
         most: most branches of one block.
     """
+    *others, (title, text) = branches
+    length = len(text.rstrip())
+    ending = others[-1][1][len(others[-1][1].rstrip()) :]
+    end = length + len(ending) if text.startswith(ending, length) else len(text)
+    branches = [*others, (title, text[:end])]
     count = -(-len(branches) // most)
     cuts = [at * len(branches) // count for at in range(count + 1)]
     for low, high in pairwise(cuts):
         yield Block(tuple(Branch(title, Document((text,))) for title, text in branches[low:high]))
+    if text[end:]:
+        yield text[end:]
 
 
 def in_context(document: Document, given: str = "") -> Iterator[tuple[Block, str]]:

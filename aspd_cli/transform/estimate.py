@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from aspd_cli.core.markup import Block
+from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.core.tokens import Codec
 from aspd_cli.endpoint.tally import StageTally, dollars
 from aspd_cli.recipe_sections import EndpointSection, TransformSection
 from aspd_cli.transform import annotate, judge, rewrite
 from aspd_cli.transform.asking import PROPOSE
-from aspd_cli.transform.blocks import forks
 from aspd_cli.transform.outcome import outside_limits, question_of, serial
 from aspd_cli.transform.prompts import fill
 from aspd_cli.transform.records import Record, Rejected
@@ -137,8 +136,9 @@ def _likely_block(segments: tuple[str, ...]) -> Block | None:
         return None
     parts = min(MOST_PARTS, max(2, len(segments) // 2))
     cuts = [at * len(segments) // parts for at in range(parts + 1)]
-    branches = [
-        (f"part number {n}", "".join(segments[low:high]))
-        for n, (low, high) in enumerate(pairwise(cuts))
-    ]
-    return next(forks(branches, MOST_PARTS))
+    return Block(
+        tuple(
+            Branch(f"part number {n}", Document(("".join(segments[low:high]),)))
+            for n, (low, high) in enumerate(pairwise(cuts))
+        )
+    )

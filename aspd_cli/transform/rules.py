@@ -63,10 +63,11 @@ def _blocks(
             refusal = _refusal(lines, group, branches, before, prompt)
             if refusal is None:
                 start = len(before)
-                for block in forks(branches, max_branches):
-                    end = start + sum(len(plain(branch.content)) for branch in block.branches)
-                    yield block, start, end
-                    start = end
+                for part in forks(branches, max_branches):
+                    if isinstance(part, Block):  # else it is serial text again
+                        end = start + sum(len(plain(branch.content)) for branch in part.branches)
+                        yield part, start, end
+                        start = end
                 continue
             refusals.append(refusal)
             # What is nested in steps, or in the items of a list, belongs to them.

@@ -71,6 +71,21 @@ def test_nested_lists_stay_in_their_item_and_the_conclusion_stays_outside() -> N
     assert tail.startswith("In conclusion")
 
 
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_the_last_branch_ends_like_its_siblings(gap: str) -> None:
+    """No branch sees that it is the last: the blank line behind a list is serial text."""
+    items = [
+        f"- **{name}**: lives in {place} and has been there for years."
+        for name, place in (("Anna", "Rome"), ("Tim", "Oslo"), ("Ruth", "Lima"))
+    ]
+    answer = f"They live here:\n\n{gap.join(items)}\n\nThat is all."
+    document = propose(answer).document
+    [block] = document.blocks()
+    endings = {plain(branch.content).rpartition(".")[2] for branch in block.branches}
+    assert endings == {gap}
+    assert plain(document) == answer
+
+
 def test_a_section_that_concludes_is_no_branch() -> None:
     document = propose(answers.SECTIONS).document
     assert str(document.parts[-1]).startswith("## Conclusion")
