@@ -5,105 +5,105 @@ from typing import Annotated, Any
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set
+from aspd_cli.cli.options import (
+    MODEL,
+    AdapterName,
+    Debug,
+    Device,
+    Dtype,
+    Json,
+    ModelName,
+    Quiet,
+    RecipeFile,
+    Set,
+    option,
+)
 from aspd_cli.errors import UsageError
 
-MODEL, WHAT, HOW, JUDGE, OUTPUT = "Model", "What is measured", "How", "Judge", "Output"
-
-
-def _option(name: str, help: str, panel: str, *more: str, **rest: Any) -> Any:
-    return typer.Option(name, *more, help=help, rich_help_panel=panel, show_default=False, **rest)
+WHAT, HOW, JUDGE, OUTPUT = "What is measured", "How", "Judge", "Output"
 
 
 def evaluate(
     tasks: Annotated[
         str | None,
-        _option("--tasks", "Tasks of lm-eval, aspd_synth, or judged benches; with commas.", WHAT),
+        option("--tasks", "Tasks of lm-eval, aspd_synth, or judged benches; with commas.", WHAT),
     ] = None,
     data: Annotated[
         list[str] | None,
-        _option("--data", "TASK=FILE: a task's documents out of a local file; repeatable.", WHAT),
+        option("--data", "TASK=FILE: a task's documents out of a local file; repeatable.", WHAT),
     ] = None,
     latency: Annotated[
-        bool, _option("--latency", "Speed alone: generated questions, or --prompts.", WHAT)
+        bool, option("--latency", "Speed alone: generated questions, or --prompts.", WHAT)
     ] = False,
     prompts: Annotated[
-        str | None, _option("--prompts", "JSONL file of prompts for --latency.", WHAT)
+        str | None, option("--prompts", "JSONL file of prompts for --latency.", WHAT)
     ] = None,
     replay: Annotated[
         Path | None,
-        _option("--replay", "Lead the model through the answers of a transform output.", WHAT),
+        option("--replay", "Lead the model through the answers of a transform output.", WHAT),
     ] = None,
     compare: Annotated[
         str | None,
-        _option("--compare", "parallel, serial, plain, hf, seq=PATH; with commas [parallel].", HOW),
+        option("--compare", "parallel, serial, plain, hf, seq=PATH; with commas [parallel].", HOW),
     ] = None,
     concurrency: Annotated[
         str | None,
-        _option("--concurrency", "Prompts at once, like 1,4,16 [1].", HOW, "--batch_size"),
+        option("--concurrency", "Prompts at once, like 1,4,16 [1].", HOW, "--batch_size"),
     ] = None,
     repeats: Annotated[
-        int | None, _option("--repeats", "Timed runs of each answer [1].", HOW)
+        int | None, option("--repeats", "Timed runs of each answer [1].", HOW)
     ] = None,
     num_fewshot: Annotated[
-        int | None, _option("--num_fewshot", "Solved examples before each question.", HOW)
+        int | None, option("--num_fewshot", "Solved examples before each question.", HOW)
     ] = None,
     limit: Annotated[
-        float | None, _option("--limit", "Documents of each task; below 1 a share.", HOW)
+        float | None, option("--limit", "Documents of each task; below 1 a share.", HOW)
     ] = None,
     apply_chat_template: Annotated[
         bool | None,
-        _option(
+        option(
             "--apply_chat_template/--no-apply_chat_template",
             "Prompts as chat turns [where the model has a template].",
             HOW,
         ),
     ] = None,
     system: Annotated[
-        str | None, _option("--system", "System message.", HOW, "--system_instruction")
+        str | None, option("--system", "System message.", HOW, "--system_instruction")
     ] = None,
     gen_kwargs: Annotated[
-        str | None, _option("--gen_kwargs", "Like max_gen_toks=512,temperature=0.7.", HOW)
+        str | None, option("--gen_kwargs", "Like max_gen_toks=512,temperature=0.7.", HOW)
     ] = None,
     max_length: Annotated[
-        int | None, _option("--max_length", "--replay: longest document in tokens.", HOW)
+        int | None, option("--max_length", "--replay: longest document in tokens.", HOW)
     ] = None,
     judge: Annotated[
-        str | None, _option("--judge", "Model that judges the judged benches.", JUDGE)
+        str | None, option("--judge", "Model that judges the judged benches.", JUDGE)
     ] = None,
     judge_url: Annotated[
-        str | None, _option("--judge-url", "Its OpenAI-compatible endpoint [the API].", JUDGE)
+        str | None, option("--judge-url", "Its OpenAI-compatible endpoint [the API].", JUDGE)
     ] = None,
     judge_mode: Annotated[
-        str | None, _option("--judge-mode", "single, pairwise or both [both].", JUDGE)
+        str | None, option("--judge-mode", "single, pairwise or both [both].", JUDGE)
     ] = None,
     judge_samples: Annotated[
-        int | None, _option("--judge-samples", "Verdicts on each answer [1].", JUDGE)
+        int | None, option("--judge-samples", "Verdicts on each answer [1].", JUDGE)
     ] = None,
     confirm_run_unsafe_code: Annotated[
-        bool, _option("--confirm_run_unsafe_code", "Run tasks that execute answers.", HOW)
+        bool, option("--confirm_run_unsafe_code", "Run tasks that execute answers.", HOW)
     ] = False,
-    model: Annotated[
-        str | None, _option("--model", "Directory or Hub id; none: the embedded model.", MODEL)
-    ] = None,
-    adapter: Annotated[
-        str | None, _option("--adapter", "Directory or Hub id of a LoRA adapter.", MODEL)
-    ] = None,
+    model: ModelName = None,
+    adapter: AdapterName = None,
     random_weights: Annotated[
-        bool, _option("--random-weights", "--replay: --model may be a configuration alone.", MODEL)
+        bool, option("--random-weights", "--replay: --model may be a configuration alone.", MODEL)
     ] = False,
-    device: Annotated[
-        str | None, _option("--device", "As torch names it, like cuda:1.", MODEL)
-    ] = None,
-    dtype: Annotated[
-        str | None, _option("--dtype", "auto, float32, bfloat16 or float16.", MODEL)
-    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
     output_path: Annotated[
-        str | None, _option("--output_path", "Directory for results and samples.", OUTPUT)
+        str | None, option("--output_path", "Directory for results and samples.", OUTPUT)
     ] = None,
     log_samples: Annotated[
         bool | None,
-        _option("--log_samples/--no-log_samples", "Write every answer [yes].", OUTPUT),
+        option("--log_samples/--no-log_samples", "Write every answer [yes].", OUTPUT),
     ] = None,
     recipe: RecipeFile = None,
     set: Set = None,

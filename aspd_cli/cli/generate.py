@@ -2,18 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set
+from aspd_cli.cli.options import (
+    AdapterName,
+    Debug,
+    Device,
+    Dtype,
+    Json,
+    ModelName,
+    Quiet,
+    RecipeFile,
+    Set,
+    option,
+)
 from aspd_cli.errors import DataError, UsageError
 
-MODEL, DECODING, OUTPUT = "Model", "Decoding", "Input and output"
-
-
-def _option(name: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel, show_default=False, **more)
+DECODING, OUTPUT = "Decoding", "Input and output"
 
 
 def generate(
@@ -22,67 +29,59 @@ def generate(
         typer.Argument(help="The question; - reads it from standard input.", show_default=False),
     ] = None,
     input: Annotated[
-        Path | None, _option("--input", "JSONL file of prompts, with --output.", OUTPUT)
+        Path | None, option("--input", "JSONL file of prompts, with --output.", OUTPUT)
     ] = None,
     output: Annotated[
-        Path | None, _option("--output", "JSONL file of answers; resumed when it exists.", OUTPUT)
+        Path | None, option("--output", "JSONL file of answers; resumed when it exists.", OUTPUT)
     ] = None,
     parallel: Annotated[
-        bool, _option("--parallel", "All branches at once (the default).", DECODING)
+        bool, option("--parallel", "All branches at once (the default).", DECODING)
     ] = False,
-    serial: Annotated[bool, _option("--serial", "One branch after another.", DECODING)] = False,
-    plain: Annotated[bool, _option("--plain", "No branches at all.", DECODING)] = False,
-    model: Annotated[
-        str | None, _option("--model", "Directory or Hub id; none: the embedded model.", MODEL)
-    ] = None,
-    adapter: Annotated[
-        str | None, _option("--adapter", "Directory or Hub id of a LoRA adapter.", MODEL)
-    ] = None,
-    device: Annotated[
-        str | None, _option("--device", "As torch names it, like cuda:1.", MODEL)
-    ] = None,
-    dtype: Annotated[
-        str | None, _option("--dtype", "auto, float32, bfloat16 or float16.", MODEL)
-    ] = None,
-    system: Annotated[str | None, _option("--system", "System message.", DECODING)] = None,
+    serial: Annotated[bool, option("--serial", "One branch after another.", DECODING)] = False,
+    plain: Annotated[bool, option("--plain", "No branches at all.", DECODING)] = False,
+    model: ModelName = None,
+    adapter: AdapterName = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    system: Annotated[str | None, option("--system", "System message.", DECODING)] = None,
     max_new_tokens: Annotated[
-        int | None, _option("--max-new-tokens", "Longest answer in tokens [512].", DECODING)
+        int | None, option("--max-new-tokens", "Longest answer in tokens [512].", DECODING)
     ] = None,
     max_branch_tokens: Annotated[
-        int | None, _option("--max-branch-tokens", "Longest branch in tokens.", DECODING)
+        int | None, option("--max-branch-tokens", "Longest branch in tokens.", DECODING)
     ] = None,
     temperature: Annotated[
-        float | None, _option("--temperature", "0 takes the likeliest token [0].", DECODING)
+        float | None, option("--temperature", "0 takes the likeliest token [0].", DECODING)
     ] = None,
     top_k: Annotated[
-        int | None, _option("--top-k", "Draw from the k likeliest tokens.", DECODING)
+        int | None, option("--top-k", "Draw from the k likeliest tokens.", DECODING)
     ] = None,
     top_p: Annotated[
-        float | None, _option("--top-p", "Draw from the likeliest with this sum.", DECODING)
+        float | None, option("--top-p", "Draw from the likeliest with this sum.", DECODING)
     ] = None,
     min_p: Annotated[
-        float | None, _option("--min-p", "Least share of the likeliest's chance.", DECODING)
+        float | None, option("--min-p", "Least share of the likeliest's chance.", DECODING)
     ] = None,
     repetition_penalty: Annotated[
-        float | None, _option("--repetition-penalty", "Above 1 repeats less.", DECODING)
+        float | None, option("--repetition-penalty", "Above 1 repeats less.", DECODING)
     ] = None,
     stop: Annotated[
-        list[str] | None, _option("--stop", "End before this string; repeatable.", DECODING)
+        list[str] | None, option("--stop", "End before this string; repeatable.", DECODING)
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "Seed of the draws [0].", DECODING)] = None,
+    seed: Annotated[int | None, option("--seed", "Seed of the draws [0].", DECODING)] = None,
     batch_size: Annotated[
-        int | None, _option("--batch-size", "Prompts decoded at once [8].", DECODING)
+        int | None, option("--batch-size", "Prompts decoded at once [8].", DECODING)
     ] = None,
     recipe: RecipeFile = None,
     set: Set = None,
     markup: Annotated[
-        bool, _option("--markup", "Print the answer with its control tokens.", OUTPUT)
+        bool, option("--markup", "Print the answer with its control tokens.", OUTPUT)
     ] = False,
     no_stream: Annotated[
-        bool, _option("--no-stream", "Print the answer when it is finished.", OUTPUT)
+        bool, option("--no-stream", "Print the answer when it is finished.", OUTPUT)
     ] = False,
     stats: Annotated[
-        bool, _option("--stats", "Measure, also against serial decoding.", OUTPUT)
+        bool, option("--stats", "Measure, also against serial decoding.", OUTPUT)
     ] = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -182,14 +182,15 @@ class Decoder:
         plan: StepPlan,
     ) -> Tensor:
         """One step: N packed tokens through the model; (n, V) logits at the indices `last`."""
-        # A model on several devices keeps its states where no index of ours is: a slice needs none.
         first = min(last, default=0)
-        keep: int | Tensor = len(ids) - first
-        if not self.is_spread and len(last) < len(ids):
-            keep = torch.tensor(list(last), device=self.device)
         fed = torch.tensor([list(ids), list(positions)], device=self.device)
 
         def modules() -> Tensor:
+            # A model on several devices keeps its states where no index of ours is: a slice needs
+            # none.
+            keep: int | Tensor = len(ids) - first
+            if not self.is_spread and len(last) < len(ids):
+                keep = torch.tensor(list(last), device=self.device)
             with step(plan):
                 logits: Tensor = self.model(
                     fed[:1],
