@@ -1,7 +1,7 @@
 """An answer while it is decoded: the rules of forking, merging, closing and budgets."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aspd_cli.core.layout import Positions, branch_prefix, position_after
 from aspd_cli.core.tokens import Codec
@@ -13,8 +13,7 @@ from aspd_cli.engine.lane import Lane, OpenBlock, TextStream
 from aspd_cli.engine.options import GenerationOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Tokens that a lane feeds in the next step."""
 
     lane: Lane

@@ -80,17 +80,13 @@ def attend(
     plan = current()
     assert plan is not None
     plan.windows.add(window)
-    if len(plan.groups) == 1 and isinstance(plan.groups[0].place, slice):
-        [group] = plan.groups
-        return _attend_group(group, query, key, value, scaling, window, softcap)[None]
+    parts = [_attend_group(g, query, key, value, scaling, window, softcap) for g in plan.groups]
+    if len(parts) == 1:
+        return parts[0][None]
     out = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # (N, H, D)
-    for group in plan.groups:
-        answer = _attend_group(group, query, key, value, scaling, window, softcap)
-        if isinstance(group.place, slice):
-            out[group.place] = answer
-        else:
-            place = group.place
-            out[place.tokens.to(out.device)] = answer.index_select(0, place.scatter.to(out.device))
+    for group, part in zip(plan.groups, parts, strict=True):
+        place = group.place
+        out[place if isinstance(place, slice) else place.tokens.to(out.device)] = part
     return out[None]
 
 
@@ -103,7 +99,7 @@ def _attend_group(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
-    """(R * Q, H, D) what the queries of a group's rows attend to."""
+    """(n, H, D) what the tokens of a group attend to."""
     heads, kv_heads = query.shape[1], key.shape[1]
     keys = key[group.first : group.last, :, : group.keys]  # (R, Hk, K, D), a view
     values = value[group.first : group.last, :, : group.keys]
@@ -130,7 +126,10 @@ def _attend_group(
         else:
             answer = _attend(folded, keys, values, group.mask(window, fold, q), scaling, softcap)
         answer = answer.reshape(rows, heads, queries, -1)
-    return answer.transpose(1, 2).flatten(0, 1)
+    answer = answer.transpose(1, 2).flatten(0, 1)  # (R * Q, H, D)
+    return (
+        answer if isinstance(place, slice) else answer.index_select(0, place.scatter.to(q.device))
+    )
 
 
 def _repeat(states: Tensor, heads: int) -> Tensor:

@@ -6,10 +6,9 @@ copies nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +20,12 @@ from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.plan import WIDE, Padded, RowGroup, RowSpan, StepPlan
 from aspd_cli.engine.sight import Sight
 
+_CALL = 2000
+"""What a call of attention costs beyond its work, in pairs of a query and a key (measured on a CPU
+with 8 heads; many more rows in a call hide it)."""
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+
+class Feed(NamedTuple):
     """Tokens that one lane of one request feeds in a step, on consecutive positions."""
 
     row: int
@@ -93,14 +95,27 @@ class LaneCache(Cache):
     def _groups(self, spans: list[RowSpan]) -> list[RowGroup]:
         if len(spans) == 1:
             return [self._row_group(spans[0])]
-        wide = [span for span in spans if span.stop - span.start > WIDE]
-        narrow = [span for span in spans if span.stop - span.start <= WIDE]
-        groups = [self._row_group(span) for span in wide]
+        wide = self._wide(spans)
+        narrow = [span for span in spans if span.row not in wide]
+        groups = [self._row_group(span) for span in spans if span.row in wide]
         if len(narrow) == 1:
             groups.append(self._row_group(narrow[0]))
         elif narrow:
             groups.append(self._padded_group(narrow))
         return groups
+
+    def _wide(self, spans: list[RowSpan]) -> set[int]:
+        """The rows that get a call of their own, so that the others are padded less."""
+        by_width = sorted((span.stop - span.start, span.row) for span in spans)[::-1]
+        widths = [*(width for width, _ in by_width), 0]
+        keys, rows = max(self.used[span.row] for span in spans), len(spans)
+
+        def cost(own: int) -> int:
+            return own * _CALL + (sum(widths[:own]) + (rows - own) * widths[own]) * keys
+
+        least = sum(width > WIDE for width in widths)
+        own = min(range(least, rows + 1), key=cost) if widths[0] > 1 else 0
+        return {row for _, row in by_width[:own]}
 
     def _row_group(self, span: RowSpan) -> RowGroup:
         keys, size = self.used[span.row], span.stop - span.start
@@ -173,10 +188,10 @@ class LaneCache(Cache):
         if needed <= self.capacity:
             return
         capacity = -(-(needed + needed // 16) // 32) * 32
-        grow = ((0, 0), (0, capacity - self.capacity))
-        self.tokens, self.lanes, self.positions = (
-            np.pad(tags, grow) for tags in (self.tokens, self.lanes, self.positions)
-        )
+        for name in ("tokens", "lanes", "positions"):
+            grown = np.zeros((self.rows, capacity), dtype=np.int64)
+            grown[:, : self.capacity] = getattr(self, name)
+            setattr(self, name, grown)
         self.capacity = capacity
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

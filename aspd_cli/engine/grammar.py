@@ -6,6 +6,7 @@ allowed. Few distinct ones exist, so the sampler turns each into a row of biases
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from aspd_cli.core.tokens import ControlIds
 
@@ -20,8 +21,7 @@ class Stage(Enum):
     """After `<|/title|>`: another title, or `<|para|>`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What may be sampled: `only` these ids, or, when `only` is empty, all but `banned`."""
 
     banned: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +24,7 @@ WIDE = 64
 """A row with more tokens than this in a step gets an attention call of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowSpan:
+class RowSpan(NamedTuple):
     """The tokens of one row in a step: packed at `start:stop`, cached from slot `slot` on."""
 
     row: int

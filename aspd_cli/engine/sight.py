@@ -82,9 +82,8 @@ class Sight:
             self._biases[made] = _Bias(table, keys=0)
         bias = self._biases[made]
         start = max(bias.keys - width, 0)  # the columns of the last step were none before its own
-        blocked = torch.from_numpy(~self._table[:, start : self.keys]).to(like.device)
-        columns = torch.zeros(blocked.shape, dtype=like.dtype, device=like.device)
-        columns.masked_fill_(blocked, torch.finfo(like.dtype).min)
+        least = torch.finfo(like.dtype).min
+        columns = torch.from_numpy(np.where(self._table[:, start : self.keys], 0.0, least))
         bias.table[:, :, start : self.keys] = columns
         bias.keys = self.keys
         return bias.table.view(1, 1, fold * width, capacity)[..., : self.keys]

@@ -124,12 +124,11 @@ class Steps:
 
 def eight_branches(decoder: Decoder) -> TokenTree:
     """Eight branches of 64 tokens each."""
-    words = [
-        decoder.codec.encode(word) for word in "one two three four five six seven eight".split()
-    ]
-    text = [100 + i % 300 for i in range(64)]
-    branches = tuple(TokenBranch(tuple(word), (tuple(text),)) for word in words)
-    return (TokenBlock(tuple(map(tuple, words)), branches),)
+    encode = decoder.codec.encode
+    titles = [tuple(encode(word)) for word in "one two three four five six seven eight".split()]
+    text = encode("The quick brown fox jumps over the lazy dog. " * 64)[:64]
+    branches = tuple(TokenBranch(title, (tuple(text),)) for title in titles)
+    return (TokenBlock(tuple(titles), branches),)
 
 
 def answer(decoder: Decoder, ids: Sequence[int], tree: TokenTree, mode: str) -> Output:
