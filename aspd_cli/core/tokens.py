@@ -59,9 +59,10 @@ class Codec:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._special = special_ids(tokenizer)
+        self.special = special_ids(tokenizer)
+        """Ids that stand for no text."""
         self._texts: dict[int, str] = {}
-        special = tokenizer.convert_ids_to_tokens(sorted(self._special))
+        special = tokenizer.convert_ids_to_tokens(sorted(self.special))
         self._literals = _any_of({*CONTROL_TOKENS, *special})
         eos = tokenizer.eos_token
         self._head = [tokenizer.eos_token_id] if eos else _encode(tokenizer, "|")
@@ -109,7 +110,7 @@ class Codec:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids that follow other tokens; special tokens are left out."""
-        kept = [i for i in ids if i not in self._special]
+        kept = [i for i in ids if i not in self.special]
         text = self._continuation(kept) if kept else ""
         return self._decode_bytes(kept) if REPLACEMENT in text and self._bytes else text
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from aspd_cli.engine.plan import WIDE, RowGroup, current
+from aspd_cli.engine.plan import WIDE, Group, current
 from aspd_cli.errors import ModelError
 
 NAME = "aspd"
@@ -91,7 +91,7 @@ def attend(
 
 
 def _attend_group(
-    group: RowGroup,
+    group: Group,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -105,7 +105,9 @@ def _attend_group(
     values = value[group.first : group.last, :, : group.keys]
     rows, place = group.last - group.first, group.place
     if isinstance(place, slice):
-        q = query[:, :, place]  # (1, H, Q, D)
+        q = query[:, :, place]  # (1, H, R * Q, D)
+        if rows > 1:
+            q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
     else:
         q = query[0].index_select(1, place.gather.to(query.device))  # (H, R * Q, D)
         q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from aspd_cli.core.visibility import LaneTree
-from aspd_cli.engine.plan import WIDE, Padded, RowGroup, RowSpan, StepPlan
+from aspd_cli.engine.plan import WIDE, Padded, Plan, RowGroup, RowSpan, StepPlan, current
 from aspd_cli.engine.sight import Sight
 
 _CALL = 2000
@@ -52,7 +52,6 @@ class LaneCache(Cache):
         """Steps planned since the cache was made."""
         self.writes = 0
         """Entries written since the cache was made: with no token computed twice, tokens fed."""
-        self.plan: StepPlan | None = None
 
     def open_row(self, row: int) -> LaneTree:
         """Empties a row for a new request and gives its tree of lanes."""
@@ -80,7 +79,8 @@ class LaneCache(Cache):
                 lanes.extend([feed.lane] * size)
                 positions.extend(range(feed.position, feed.position + size))
             slot, size = self.used[row], len(ids)
-            self._reserve(slot + size)
+            if (needed := slot + size) >= self.capacity:
+                self.reserve(needed + needed // 16)  # more than it takes, so that copies amortise
             self.tokens[row, slot : slot + size] = ids
             self.lanes[row, slot : slot + size] = lanes
             self.positions[row, slot : slot + size] = positions
@@ -89,8 +89,7 @@ class LaneCache(Cache):
             start += size
         self.forwards += 1
         self.writes += start
-        self.plan = StepPlan(spans, self._groups(spans))
-        return self.plan
+        return StepPlan(spans, self._groups(spans))
 
     def _groups(self, spans: list[RowSpan]) -> list[RowGroup]:
         if len(spans) == 1:
@@ -183,16 +182,22 @@ class LaneCache(Cache):
         allowed: NDArray[np.bool_] = sees[lanes[slots]][:, known]
         return allowed & (np.arange(keys) <= slots[:, None])
 
-    def _reserve(self, needed: int) -> None:
-        """Room for `needed` entries a row, and a sixteenth more, so that copies amortise."""
-        if needed <= self.capacity:
+    def reserve(self, entries: int) -> None:
+        """Room for so many entries a row, and one slot that never holds one (`engine.fixed`)."""
+        if entries < self.capacity:
             return
-        capacity = -(-(needed + needed // 16) // 32) * 32
+        capacity = -(-(entries + 1) // 32) * 32
         for name in ("tokens", "lanes", "positions"):
             grown = np.zeros((self.rows, capacity), dtype=np.int64)
             grown[:, : self.capacity] = getattr(self, name)
             setattr(self, name, grown)
         self.capacity = capacity
+
+    def fit(self) -> None:
+        """Grows keys and values of all layers to what has been reserved."""
+        for layer in self.layers:
+            assert isinstance(layer, _LaneLayer)
+            layer.fit()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Entries of the fullest row; transformers asks when it is given no positions."""
@@ -224,10 +229,9 @@ class _LaneLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
         assert self.values is not None
-        assert self.cache.plan is not None
-        if self.keys.shape[2] < self.cache.capacity:
-            self.keys, self.values = self._grown(self.keys), self._grown(self.values)
-        plan = self.cache.plan
+        plan = current()
+        assert plan is not None
+        self.fit()
         if len(plan.spans) == 1:
             span = plan.spans[0]
             slots = slice(span.slot, span.slot + span.stop - span.start)
@@ -237,6 +241,12 @@ class _LaneLayer(CacheLayerMixin):
             _scatter(self.keys, plan, key_states)
             _scatter(self.values, plan, value_states)
         return self.keys, self.values
+
+    def fit(self) -> None:
+        """Grows to what the cache holds by now."""
+        if self.keys is not None and self.keys.shape[2] < self.cache.capacity:
+            assert self.values is not None
+            self.keys, self.values = self._grown(self.keys), self._grown(self.values)
 
     def _grown(self, old: Tensor) -> Tensor:
         new = self._empty(old)
@@ -253,7 +263,7 @@ class _LaneLayer(CacheLayerMixin):
         return -1
 
 
-def _scatter(cached: Tensor, plan: StepPlan, states: Tensor) -> None:
+def _scatter(cached: Tensor, plan: Plan, states: Tensor) -> None:
     """Writes (1, Hk, N, D) states to the places of a step in (R, Hk, capacity, D)."""
     _, heads, capacity, size = cached.shape
     places = plan.places(heads, capacity, cached.device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aspd_cli.core.chat import Prompt, encode_prompt, end_of_turn
 from aspd_cli.core.layout import Positions
-from aspd_cli.core.tokens import Codec, special_ids
+from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer
 from aspd_cli.engine.cache import LaneCache
@@ -65,8 +65,9 @@ class Decoder:
         """Ids that have both an embedding and a logit."""
         self.kernels = Kernels()
         """How linear layers are computed; `load` chooses."""
-        self.shortcut = Shortcut(model)
+        self.shortcut = Shortcut(model, fixed=self.device.type == "cuda")
         """How narrow steps come to do without the model's modules."""
+        self._idle: LaneCache | None = None
         self.stock: torch.nn.Module | None = None
         """The model as transformers computes it, where `load` was asked to keep it."""
         self_test(model, self.layers, self.known_ids)
@@ -87,7 +88,7 @@ class Decoder:
     @cached_property
     def exempt(self) -> frozenset[int]:
         """Ids that the repetition penalty leaves alone: they are structure, not text."""
-        return special_ids(self.codec.tokenizer) | frozenset(self.ends)
+        return self.codec.special | frozenset(self.ends)
 
     def generate(
         self, prompts: Prompt | Sequence[Prompt], *, batch_size: int = 8, **options: Any
@@ -207,13 +208,25 @@ class Decoder:
             return modules()
         return self.shortcut(fed, last, cache, plan, modules)
 
+    def take_cache(self, rows: int) -> LaneCache:
+        """A cache for a run; the last one, where steps of fixed shapes were recorded on it."""
+        cache, self._idle = self._idle, None
+        if cache is None or cache.rows != rows:
+            return LaneCache(self.layers, rows, self.device)
+        return cache
+
+    def give_back(self, cache: LaneCache) -> None:
+        """Ends a run on a cache."""
+        if self.shortcut.fixed:
+            self._idle = cache
+
     def _grammar(self, options: GenerationOptions) -> Grammar:
         plain = options.mode == "plain"
         depth = 0 if plain else (options.max_depth or self.max_depth)
         return Grammar(
             control=None if plain and not self.has_control else self.codec.control,
             ends=self.ends,
-            specials=tuple(sorted(special_ids(self.codec.tokenizer))),
+            specials=tuple(sorted(self.codec.special)),
             max_depth=depth,
             max_branches=options.max_branches,
             max_title_tokens=options.max_title_tokens,

@@ -7,11 +7,11 @@ Shapes: N tokens of the step, R rows (requests), Q queries of a row (padded), K 
 Hk key-value heads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +44,34 @@ class Padded:
     tokens: Tensor  # (n) packed index of each token of the group
 
 
+class Group(Protocol):
+    """What attention asks of rows whose attention is one call; `RowGroup` says what it means."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def keys(self) -> int: ...
+    @property
+    def place(self) -> "slice | Padded": ...
+    def is_causal(self, window: int | None) -> bool: ...
+    def sees_all(self, window: int | None) -> bool: ...
+    def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor: ...
+
+
+class Plan(Protocol):
+    """What attention and cache ask of a step; `StepPlan` says what it means."""
+
+    @property
+    def spans(self) -> Sequence[RowSpan]: ...
+    @property
+    def groups(self) -> Sequence[Group]: ...
+    @property
+    def windows(self) -> set[int | None]: ...
+    def places(self, heads: int, capacity: int, device: torch.device) -> Tensor: ...
+
+
 @dataclass
 class RowGroup:
     """Rows `first:last` of the cache whose attention is one call."""
@@ -54,7 +82,7 @@ class RowGroup:
     query_positions: NDArray[np.int64]  # (R, Q)
     key_positions: NDArray[np.int64]  # (R, K)
     place: "slice | Padded"
-    """Where the tokens stand in the step: a run of them when the group is one row."""
+    """Where the tokens stand in the step: a run of them where no row is padded."""
     sight: Sight | None = None
     """Where `allowed` comes from, when the group is one row and each of its lanes feeds a token."""
     masks: dict[tuple[int | None, int, torch.device], Tensor] = field(default_factory=dict)
@@ -78,19 +106,26 @@ class RowGroup:
         if made not in self.masks and self.sight and window is None:
             self.masks[made] = self.sight.bias(fold, like)
         if made not in self.masks:
-            queries, keys = self.query_positions.shape[1], self.keys
-            allowed = self.allowed
-            if allowed is None:
-                allowed = np.tri(queries, keys, dtype=bool)[None]
-            if window is not None:
-                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
-                allowed = allowed & (distance < window)
-            bias = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
-            blocked = torch.from_numpy(~allowed).to(like.device)
-            bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
-            folded = bias[:, None, None].expand(-1, 1, fold, queries, keys)
-            self.masks[made] = folded.reshape(-1, 1, fold * queries, keys)
+            blocked = torch.from_numpy(~self.seen(window)).to(like.device)
+            self.masks[made] = folded_bias(blocked, fold, like)
         return self.masks[made]
+
+    def seen(self, window: int | None) -> NDArray[np.bool_]:
+        """(R, Q, K) which keys each query sees."""
+        allowed = self.allowed
+        if allowed is None:
+            allowed = np.tri(self.query_positions.shape[1], self.keys, dtype=bool)[None]
+        if window is not None:
+            distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
+            allowed = allowed & (distance < window)
+        return allowed
+
+
+def folded_bias(blocked: Tensor, fold: int, like: Tensor) -> Tensor:
+    """(R, Q, K) -> (R, 1, fold * Q, K): an additive mask of the type of `like`."""
+    bias = torch.zeros(blocked.shape, dtype=like.dtype, device=like.device)
+    bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
+    return bias[:, None].repeat(1, 1, fold, 1)
 
 
 @dataclass
@@ -117,12 +152,12 @@ class StepPlan:
         return self._places[made]
 
 
-_PLAN: ContextVar[StepPlan | None] = ContextVar("aspd_plan", default=None)
+_PLAN: ContextVar[Plan | None] = ContextVar("aspd_plan", default=None)
 """The step under way. Not a keyword argument of the model, because some families drop those."""
 
 
 @contextmanager
-def step(plan: StepPlan) -> Iterator[None]:
+def step(plan: Plan) -> Iterator[None]:
     """Calls of the model inside are the forward pass of this step."""
     token = _PLAN.set(plan)
     try:
@@ -131,6 +166,6 @@ def step(plan: StepPlan) -> Iterator[None]:
         _PLAN.reset(token)
 
 
-def current() -> StepPlan | None:
+def current() -> Plan | None:
     """The step under way, if one is."""
     return _PLAN.get()

@@ -14,7 +14,7 @@ from aspd_cli.core.layout import lay_out
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.engine.answer import Answer, Pending
-from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.engine.cache import Feed
 from aspd_cli.engine.document import to_document, truncate
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.lane import Lane
@@ -24,6 +24,9 @@ from aspd_cli.engine.script import Script
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.options import GenerationOptions
+
+_ROOM, _MOST_ROOM = 512, 4096
+"""Slots of a row that are reserved at once for steps of fixed shapes, and how many at most."""
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +56,7 @@ class Scheduler:
 
     def __init__(self, decoder: "Decoder", options: "GenerationOptions", rows: int) -> None:
         self.decoder, self.options = decoder, options
-        self.cache = LaneCache(decoder.layers, rows, decoder.device)
+        self.cache = decoder.take_cache(rows)
         self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
         self.queue: deque[Request] = deque()
         self.active: dict[int, Request] = {}
@@ -67,9 +70,12 @@ class Scheduler:
 
     def run(self) -> Iterator[tuple[int, Event]]:
         """(index of the request, event) until the queue is empty."""
-        while self.queue or self.active:
-            self._admit()
-            yield from self._step()
+        try:
+            while self.queue or self.active:
+                self._admit()
+                yield from self._step()
+        finally:
+            self.decoder.give_back(self.cache)
 
     def _admit(self) -> None:
         for row in range(self.cache.rows):
@@ -80,6 +86,12 @@ class Scheduler:
             lanes = self.cache.open_row(row)
             request.answer = self.decoder.open_answer(request.prompt_ids, self.options, lanes)
             self.active[row] = request
+            if self.decoder.shortcut.fixed:
+                self._reserve(len(request.prompt_ids) + request.answer.budget)
+
+    def _reserve(self, entries: int) -> None:
+        """Room for a whole answer: what was recorded on a cache is lost when the cache grows."""
+        self.cache.reserve(min(-(-entries // _ROOM) * _ROOM, _MOST_ROOM) - 1)
 
     def _step(self) -> Iterator[tuple[int, Event]]:
         """One forward pass for every runnable lane of every request, and what comes of it."""

@@ -7,7 +7,7 @@ from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.attention import NAME
 from aspd_cli.engine.cache import Feed, LaneCache
 from aspd_cli.engine.families import sliding_window
-from aspd_cli.engine.plan import step
+from aspd_cli.engine.plan import StepPlan, step
 from aspd_cli.errors import ModelError
 
 _PREFIX, _BRANCH = 7, 5
@@ -61,14 +61,14 @@ def _compare(
         model.set_attn_implementation(NAME)  # type: ignore[operator]
         cache = LaneCache(layers, 1, device)
         tree = cache.open_row(0)
-        cache.prepare([Feed(0, MAIN, prefix, 0)])
-        _forward(model, prefix, range(_PREFIX), cache)
+        plan = cache.prepare([Feed(0, MAIN, prefix, 0)])
+        _forward(model, prefix, range(_PREFIX), cache, plan)
         first, second = tree.fork(MAIN, 2)
-        cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
-        found = _forward(model, one + two, [*range(_PREFIX, _PREFIX + _BRANCH)] * 2, cache)
+        plan = cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
+        positions = [*range(_PREFIX, _PREFIX + _BRANCH)] * 2
+        found = _forward(model, one + two, positions, cache, plan)
     spread = expected.std().clamp(min=1e-6)
-    assert cache.plan is not None
-    return float((found - expected).abs().mean() / spread), cache.plan.windows
+    return float((found - expected).abs().mean() / spread), plan.windows
 
 
 def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tensor:
@@ -79,11 +79,14 @@ def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tens
 
 
 def _forward(
-    model: torch.nn.Module, ids: list[int], positions: "range | list[int]", cache: LaneCache
+    model: torch.nn.Module,
+    ids: list[int],
+    positions: "range | list[int]",
+    cache: LaneCache,
+    plan: StepPlan,
 ) -> Tensor:
     device = cache.device
-    assert cache.plan is not None
-    with step(cache.plan):
+    with step(plan):
         logits = model(
             torch.tensor([ids], device=device),
             position_ids=torch.tensor([list(positions)], device=device),

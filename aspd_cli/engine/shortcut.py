@@ -15,8 +15,9 @@ from torch import Tensor
 
 from aspd_cli.engine.attention import attend
 from aspd_cli.engine.cache import LaneCache
+from aspd_cli.engine.fixed import FixedSteps
 from aspd_cli.engine.graph import Step, note
-from aspd_cli.engine.plan import StepPlan, step
+from aspd_cli.engine.plan import Plan, StepPlan, step
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference of a logit, over the largest logit."""
@@ -28,16 +29,19 @@ class Shortcut:
     Args:
         model: with the engine's attention.
         after: steps that are run by the modules first.
+        fixed: whether steps are laid out in fixed shapes then, as a GPU wants them.
     """
 
-    def __init__(self, model: Any, after: int = 200) -> None:
+    def __init__(self, model: Any, after: int = 200, fixed: bool = False) -> None:
         self.model, self.after = model, after
+        self.fixed = FixedSteps(self._noted) if fixed else None
         self.steps = 0
         """Steps so far, either way."""
         self.refusal: str | None = None
         """Why the modules run all steps, when they do."""
         self._step: Step | None = None
         self._cache: LaneCache | None = None
+        self._windows: frozenset[int | None] = frozenset()
 
     @property
     def is_taken(self) -> bool:
@@ -47,7 +51,9 @@ class Shortcut:
     def __str__(self) -> str:
         if self.refusal is not None:
             return f"steps: by the model's modules, because they cannot be noted ({self.refusal})"
-        return "steps: as noted" if self.is_taken else "steps: by the model's modules"
+        if not self.is_taken:
+            return "steps: by the model's modules"
+        return "steps: as noted, in fixed shapes" if self.fixed else "steps: as noted"
 
     def __call__(
         self,
@@ -84,8 +90,15 @@ class Shortcut:
         return expected
 
     def _run(self, fed: Tensor, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> Tensor:
+        if self.fixed:
+            self._windows |= plan.windows  # all of them, once the modules have run a step
+            logits = self.fixed(fed, last, cache, plan, self._windows)
+            if logits is not None:
+                return logits
+        return self._noted(fed, torch.tensor(last, device=fed.device), cache, plan)
+
+    def _noted(self, fed: Tensor, keep: Tensor, cache: LaneCache, plan: Plan) -> Tensor:
         assert self._step is not None
-        keep = torch.tensor(last, device=fed.device)
         self._cache = cache
         try:
             with step(plan):

@@ -8,7 +8,7 @@ import aspd_cli
 from aspd_cli.core.layout import TokenBlock, TokenTree, lay_out, tokenize
 from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR, Document
 from aspd_cli.core.metrics import Structure, structure
-from aspd_cli.core.tokens import Codec, ControlIds, special_ids
+from aspd_cli.core.tokens import Codec, ControlIds
 from aspd_cli.transform.tokenizer import read_tokenizer
 from aspd_cli.transform.words import words_of
 
@@ -41,7 +41,7 @@ class FastCodec(Codec):
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer)
-        special = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
+        special = tokenizer.convert_ids_to_tokens(sorted(self.special))
         literals = {*CONTROL_TOKENS, *special}
         self._words = words_of(tokenizer.backend_tokenizer, literals) if self._bare else None
 

@@ -4,9 +4,11 @@
     python -m tests.bench.speed --table width --shape tiny
     python -m tests.bench.speed --table replay --documents transformed.jsonl --shape 0.5b
     python -m tests.bench.speed --clock processor        # on a busy machine, with one thread
+    python -m tests.bench.speed --shape 7b               # on a GPU: Qwen2.5-7B's shape, bfloat16
 
 Systems take turns, many short rounds; a cell is the median, in brackets the least. `tiny` is the
-embedded model, `0.5b` has the shape of Qwen2.5-0.5B and random weights; float32 on the CPU.
+embedded model, `0.5b` has the shape of Qwen2.5-0.5B and random weights; float32 on the CPU. `7b`
+is for a GPU and asked for by name.
 `--table training` and `--table transform` run the benchmarks of those names beside this one.
 """
 
@@ -32,6 +34,7 @@ from aspd_cli.evaluate.replay import replay_asks
 from aspd_cli.synth import FAMILIES, examples
 from tests.bench.turns import (
     CLOCKS,
+    RANDOM,
     Bench,
     Call,
     Steps,
@@ -213,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     beside = ("training", "transform")
     parser.add_argument("--table", action="append", choices=(*TABLES, *beside), help="repeatable")
-    parser.add_argument("--shape", choices=("tiny", "0.5b"), help="only this one")
+    parser.add_argument("--shape", choices=("tiny", *RANDOM), help="only this one")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--documents", type=Path)

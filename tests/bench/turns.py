@@ -29,6 +29,13 @@ HALF_B = """
  "num_key_value_heads": 2, "intermediate_size": 4864, "vocab_size": 151936,
  "tie_word_embeddings": true, "max_position_embeddings": 32768}
 """
+SEVEN_B = """
+{"model_type": "qwen2", "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28,
+ "num_key_value_heads": 4, "intermediate_size": 18944, "vocab_size": 152064,
+ "tie_word_embeddings": false, "max_position_embeddings": 32768}
+"""
+RANDOM = {"0.5b": (HALF_B, "cpu", "float32"), "7b": (SEVEN_B, "cuda", "bfloat16")}
+"""Shapes with random weights: configuration, device, type."""
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 AHEAD = 8
 """Steps of some lanes after which they start again from their context."""
@@ -47,9 +54,9 @@ class Bench:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "config.json"
-                file.write_text(HALF_B)
-                self.decoder, _ = random_decoder(str(file), None, "cpu", "float32", keep_stock=True)
-
+                config, *where = RANDOM[shape]
+                file.write_text(config)
+                self.decoder, _ = random_decoder(str(file), None, *where, keep_stock=True)
         self.decoder.shortcut.after = 0  # as when it has been at work for a while
 
     def time(self, calls: Mapping[Any, Call], rounds: int | None = None) -> dict[Any, list[float]]:
@@ -144,7 +151,7 @@ def answer(decoder: Decoder, ids: Sequence[int], tree: TokenTree, mode: str) -> 
 def generated(decoder: Decoder, ids: Sequence[int], tokens: int) -> None:
     """The same number of tokens from transformers."""
     stock: Any = decoder.stock
-    batch = torch.tensor([list(ids)])
+    batch = torch.tensor([list(ids)], device=decoder.device)
     out = stock.generate(
         batch,
         attention_mask=torch.ones_like(batch),

@@ -12,6 +12,7 @@ import torch
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.visibility import pad_sees
 from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.shortcut import Shortcut
 from aspd_cli.train.mask import masks
 from tests import make
 from tests.engine.families import FAMILIES, lane_paths, make_models_fork, tiny_model
@@ -39,7 +40,7 @@ def teacher_forced(model, layout):
         return model(ids, attention_mask=mask, position_ids=positions).logits[0]
 
 
-@pytest.mark.parametrize("steps", ["by modules", "as noted"])
+@pytest.mark.parametrize("steps", ["by modules", "as noted", "in fixed shapes"])
 @pytest.mark.parametrize("positions", ["same-seq", "same-max"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampled_logits_equal_one_teacher_forced_pass(
@@ -50,7 +51,8 @@ def test_sampled_logits_equal_one_teacher_forced_pass(
     model = tiny_model(family, len(tokenizer))
     stock = copy.deepcopy(model)
     decoder = Decoder(model, tokenizer, positions=positions)
-    decoder.shortcut.after = 0 if steps == "as noted" else sys.maxsize
+    after = sys.maxsize if steps == "by modules" else 0
+    decoder.shortcut = Shortcut(model, after=after, fixed=steps == "in fixed shapes")
     recorder = make_models_fork(monkeypatch)
     decoder.generate(PROMPTS[:4], temperature=1.0, seed=5, **NESTED)
     blocks = nested = 0
@@ -72,7 +74,7 @@ def test_sampled_logits_equal_one_teacher_forced_pass(
             blocks += len(path) == 1
     assert blocks >= 8, "the documents must hold blocks for this to show anything"
     assert nested
-    assert decoder.shortcut.is_taken == (steps == "as noted"), decoder.shortcut.refusal
+    assert decoder.shortcut.is_taken == (steps != "by modules"), decoder.shortcut.refusal
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,0 +1,167 @@
+"""Steps of fixed shapes, which a CUDA graph can repeat.
+
+On a GPU a narrow step takes as long as launching its kernels takes. A CUDA graph launches them at
+once, but repeats what it recorded: the same shapes at the same addresses. So a step is laid out as
+a grid of R rows and Q queries, Q a power of two; its attention looks at all slots of the cache
+under a mask; and tokens that only fill the grid write to the cache's last slot, which nobody sees.
+
+Shapes: R rows of the cache, Q queries of a row, N = R * Q, C slots of a row, n tokens of a step,
+V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aspd_cli.engine.cache import LaneCache
+from aspd_cli.engine.plan import Plan, RowSpan, StepPlan, folded_bias
+
+_MOST = 256
+"""Most tokens of a grid; a step of more is bound by its work, not by launches."""
+
+Run = Callable[[Tensor, Tensor, LaneCache, Plan], Tensor]
+"""((2, N) ids and positions, (N) which sample, cache, plan) -> (N, V) logits"""
+
+
+class FixedSteps:
+    """Runs steps on grids, one for each shape that has come up."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._grids: WeakKeyDictionary[LaneCache, dict[int, _Grid]] = WeakKeyDictionary()
+
+    def __call__(
+        self,
+        fed: Tensor,
+        last: Sequence[int],
+        cache: LaneCache,
+        plan: StepPlan,
+        windows: frozenset[int | None],
+    ) -> Tensor | None:
+        """(len(last), V) logits of a step; None when it has no grid.
+
+        Args:
+            fed: (2, n) ids and positions.
+            last: which tokens sample.
+            windows: sliding windows of the model's layers; None stands for layers without one.
+        """
+        width = max(span.stop - span.start for span in plan.spans)
+        queries = 1 << (width - 1).bit_length()
+        if cache.rows * queries > _MOST:
+            return None
+        grids = self._grids.setdefault(cache, {})
+        if queries not in grids or grids[queries].capacity < cache.capacity:
+            cache.fit()
+            grids[queries] = _Grid(cache, queries, windows)
+        return grids[queries](fed, last, cache, plan, self._run)
+
+
+class _FixedGroup:
+    """All rows of a grid; a `Group` whose mask is a buffer on the device."""
+
+    def __init__(self, rows: int, queries: int, keys: int, blocked: dict[int | None, Tensor]):
+        self.first, self.last, self.keys = 0, rows, keys
+        self.place = slice(0, rows * queries)
+        self._blocked = blocked
+        self._masks: dict[tuple[int | None, int], Tensor] = {}
+
+    def is_causal(self, window: int | None) -> bool:
+        return False
+
+    def sees_all(self, window: int | None) -> bool:
+        return False
+
+    def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
+        """(R, 1, fold * Q, C), as of `RowGroup`."""
+        if (window, fold) not in self._masks:
+            self._masks[window, fold] = folded_bias(self._blocked[window], fold, like)
+        return self._masks[window, fold]
+
+
+class _FixedPlan:
+    """A grid under way; a `Plan` whose places in the cache are a buffer on the device."""
+
+    def __init__(self, slots: Tensor, group: _FixedGroup) -> None:
+        self.spans: list[RowSpan] = []
+        self.groups = [group]
+        self.windows: set[int | None] = set()
+        self._slots = slots  # (R, Q)
+        self._places: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def places(self, heads: int, capacity: int, device: torch.device) -> Tensor:
+        made = (heads, capacity, device)
+        if made not in self._places:
+            rows = torch.arange(len(self._slots), device=device)[:, None, None] * heads
+            vectors = rows + torch.arange(heads, device=device)  # (R, 1, Hk)
+            self._places[made] = (vectors * capacity + self._slots[..., None]).reshape(-1)
+        return self._places[made]
+
+
+class _Grid:
+    """A step of one shape: where its inputs lie, and, on a GPU, what was recorded."""
+
+    def __init__(self, cache: LaneCache, queries: int, windows: frozenset[int | None]) -> None:
+        rows, slots, device = cache.rows, cache.capacity, cache.device
+        self.rows, self.queries, self.capacity = rows, queries, slots
+        self.fed = torch.zeros(2, rows * queries, dtype=torch.long, device=device)
+        self.slots = torch.zeros(rows, queries, dtype=torch.long, device=device)
+        self.keep = torch.arange(rows * queries, device=device)
+        self.blocked = {
+            window: torch.zeros(rows, queries, slots, dtype=torch.bool, device=device)
+            for window in windows
+        }
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._logits = self.fed  # (N, V) once recorded
+
+    def __call__(
+        self, fed: Tensor, last: Sequence[int], cache: LaneCache, plan: StepPlan, run: Run
+    ) -> Tensor:
+        """(len(last), V) logits."""
+        where = self._fill(fed, plan)
+        return self._step(cache, run)[torch.from_numpy(where[list(last)]).to(fed.device)]
+
+    def _fill(self, fed: Tensor, plan: StepPlan) -> NDArray[np.int64]:
+        """Copies a step to the buffers; (n) where each of its tokens stands in the grid."""
+        where = np.zeros(fed.shape[1], dtype=np.int64)
+        slots = np.full((self.rows, self.queries), self.capacity - 1)
+        for span in plan.spans:
+            size = span.stop - span.start
+            where[span.start : span.stop] = span.row * self.queries + np.arange(size)
+            slots[span.row, :size] = span.slot + np.arange(size)
+        self.fed[:, torch.from_numpy(where).to(fed.device)] = fed
+        self.slots.copy_(torch.from_numpy(slots))
+        for window, buffer in self.blocked.items():
+            allowed = np.zeros(buffer.shape, dtype=bool)
+            # A group of several rows has rows between its own that belong to others: those last.
+            for group in sorted(plan.groups, key=lambda group: group.first - group.last):
+                seen = group.seen(window)
+                _, queries, keys = seen.shape
+                allowed[group.first : group.last, :queries, :keys] = seen
+            allowed[~allowed.any(-1), 0] = True  # what sees nothing is NaN in some kernels
+            buffer.copy_(torch.from_numpy(~allowed))
+        return where
+
+    def _step(self, cache: LaneCache, run: Run) -> Tensor:
+        """(N, V) logits of what the buffers hold."""
+        if cache.device.type != "cuda":
+            return self._run(cache, run)
+        if self._graph is None:
+            # First once as it is: libraries set themselves up, which must not be recorded.
+            aside = torch.cuda.Stream(cache.device)  # type: ignore[no-untyped-call]
+            aside.wait_stream(torch.cuda.current_stream(cache.device))
+            with torch.cuda.stream(aside):
+                self._run(cache, run)
+            torch.cuda.current_stream(cache.device).wait_stream(aside)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._logits = self._run(cache, run)
+        self._graph.replay()
+        return self._logits
+
+    def _run(self, cache: LaneCache, run: Run) -> Tensor:
+        group = _FixedGroup(self.rows, self.queries, self.capacity, self.blocked)
+        return run(self.fed, self.keep, cache, _FixedPlan(self.slots, group))

@@ -1,0 +1,132 @@
+"""Steps of fixed shapes: the same answers, whatever fills the grid. A GPU takes them by itself.
+
+That every family's logits stay what they were is shown in test_equivalence.
+"""
+
+import pytest
+
+from aspd_cli.engine import fixed, scheduler
+from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.shortcut import Shortcut
+from tests import make
+from tests.engine.families import make_models_fork, tiny_model
+
+PROMPTS = ["Compare the two fruits.", "Hi", "Who was Ada?", "What is it?", "end"]
+OPTIONS = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tokens": 300}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make.tokenizer("qwen", "chatml")
+
+
+@pytest.fixture
+def decoder(tokenizer):
+    """Its layers differ: one has a sliding window."""
+    return Decoder(tiny_model("qwen2-window", len(tokenizer), seed=1), tokenizer)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    return make_models_fork(monkeypatch)
+
+
+@pytest.fixture
+def grids(monkeypatch):
+    """(rows, queries, slots) of every grid, in the order in which they were made."""
+    made = []
+    init = fixed._Grid.__init__
+
+    def recording(self, cache, queries, windows):
+        made.append((cache.rows, queries, cache.capacity))
+        init(self, cache, queries, windows)
+
+    monkeypatch.setattr(fixed._Grid, "__init__", recording)
+    return made
+
+
+def ids(decoder, **options):
+    outputs = decoder.generate(PROMPTS, temperature=1.0, seed=4, **OPTIONS, **options)
+    return [output.token_ids for output in outputs]
+
+
+def fix(decoder):
+    decoder.shortcut = Shortcut(decoder.model, after=0, fixed=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_answers_are_the_same(batch_size, decoder, recorder, grids):
+    expected = ids(decoder, batch_size=batch_size)
+    fix(decoder)
+    called = []
+    decoder.model.register_forward_hook(lambda *args: called.append(1))
+    assert ids(decoder, batch_size=batch_size) == expected
+    assert decoder.shortcut.is_taken
+    steps = decoder.shortcut.steps
+    assert len(called) <= 4 + steps.bit_length(), "to note them and to compare; the rest are fixed"
+    assert {rows for rows, _, _ in grids} == {batch_size}
+    assert {queries for _, queries, _ in grids} >= {1, 2, 4}
+    assert len(grids) == len(set(grids)), "each shape is made once"
+    assert len(grids) < steps / 10
+
+
+def test_a_cache_that_grows_gets_new_grids(decoder, recorder, grids, monkeypatch):
+    expected = ids(decoder, batch_size=2)
+    monkeypatch.setattr(scheduler, "_ROOM", 32)
+    monkeypatch.setattr(scheduler, "_MOST_ROOM", 64)
+    fix(decoder)
+    assert ids(decoder, batch_size=2) == expected
+    assert len({slots for _, _, slots in grids}) >= 2
+
+
+def test_what_fills_a_grid_writes_to_a_slot_of_its_own(decoder, recorder):
+    fix(decoder)
+    decoder.generate(PROMPTS[:3], batch_size=3, **OPTIONS)
+    [cache] = recorder.caches
+    assert max(cache.used) < cache.capacity
+    for states in (states for layer in cache.layers for states in (layer.keys, layer.values)):
+        assert states[:, :, -1].any(), "filling was written"
+        for row, used in enumerate(cache.used):
+            assert not states[row, :, used:-1].any(), "and nowhere else"
+
+
+def test_one_run_after_another_shares_a_cache_and_what_was_recorded_on_it(decoder, recorder, grids):
+    fix(decoder)
+    first, made = ids(decoder, batch_size=1), len(grids)
+    assert ids(decoder, batch_size=1) == first
+    assert len(recorder.caches) == 1
+    assert len(grids) == made
+
+
+def test_two_streams_at_once_do_not_share_a_cache(decoder, recorder):
+    expected = [decoder.generate(prompt, **OPTIONS)[0].token_ids for prompt in PROMPTS[:2]]
+    fix(decoder)
+    streams = [decoder.stream(prompt, **OPTIONS) for prompt in PROMPTS[:2]]
+    last = [None, None]
+    going = [0, 1]
+    while going:
+        for index in list(going):
+            event = next(streams[index], None)
+            if event is None:
+                going.remove(index)
+            else:
+                last[index] = event
+    assert [done.output.token_ids for done in last] == expected
+
+
+def test_a_step_of_many_tokens_is_not_fixed(decoder, recorder, grids):
+    fix(decoder)
+    prompt = "Compare the two fruits. " * 40
+    decoder.generate([prompt, "Hi"], max_new_tokens=8, mode="plain")
+    assert max(rows * queries for rows, queries, _ in grids) <= 256
+
+
+def test_a_window_that_nobody_named_is_refused_not_ignored(decoder, recorder, monkeypatch):
+    expected = ids(decoder)
+    fix(decoder)
+    call = fixed.FixedSteps.__call__
+    monkeypatch.setattr(
+        fixed.FixedSteps, "__call__", lambda self, *args: call(self, *args[:-1], frozenset({None}))
+    )
+    assert ids(decoder) == expected
+    assert decoder.shortcut.refusal
