@@ -15,9 +15,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from aspd_cli.core.visibility import batch_mask
 from aspd_cli.errors import ModelError
-from aspd_cli.train import sliced
+from aspd_cli.train import tiled
 
-_ATTENTION = ("sdpa", "eager", "flex_attention", sliced.NAME)
+_ATTENTION = ("sdpa", "eager", "flex_attention", tiled.NAME)
 
 
 def implementation(config: PreTrainedConfig, wanted: str = "auto", device: str = "cpu") -> str:
@@ -39,7 +39,7 @@ def implementation(config: PreTrainedConfig, wanted: str = "auto", device: str =
         )
     if wanted == "auto":
         wanted = "eager" if soft_capped else "sdpa"
-    return sliced.NAME if wanted == "sdpa" and device == "cpu" else wanted
+    return tiled.NAME if wanted == "sdpa" and device == "cpu" else wanted
 
 
 def install(model: PreTrainedModel) -> RemovableHandle:
@@ -89,7 +89,7 @@ def masks(
         if config._attn_implementation == "flex_attention":
             return _block_mask(lanes, sees, positions, width)
         allowed = batch_mask(lanes, sees, positions, width)
-        if config._attn_implementation in ("sdpa", sliced.NAME):
+        if config._attn_implementation in ("sdpa", tiled.NAME):
             return allowed
         return torch.zeros_like(allowed, dtype=dtype).masked_fill_(
             ~allowed, torch.finfo(dtype).min

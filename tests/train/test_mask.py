@@ -13,7 +13,7 @@ from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import batch_mask
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.errors import ModelError, TrainingError
-from aspd_cli.train import mask, sliced
+from aspd_cli.train import mask, tiled
 from aspd_cli.train.collator import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
 from tests import make
@@ -48,7 +48,7 @@ def logits(model: Any, rows: list[dict[str, Any]]) -> Tensor:
 
 def with_hook(model: Any, family: str) -> Any:
     model.set_attn_implementation(mask.implementation(model.config))
-    assert model.config._attn_implementation == ("eager" if family == "gemma2" else sliced.NAME)
+    assert model.config._attn_implementation == ("eager" if family == "gemma2" else tiled.NAME)
     mask.install(model)
     return model
 
