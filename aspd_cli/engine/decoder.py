@@ -80,10 +80,13 @@ class Decoder:
         return tuple(dict.fromkeys([end_of_turn(self.codec)[-1], *listed]))
 
     @cached_property
-    def nameless(self) -> list[int]:
+    def nameless(self) -> Tensor:
         """Ids with a logit but without a token, as in vocabularies padded to a round number."""
         named = set(self.codec.tokenizer.get_vocab().values())
-        return [i for i in range(self.vocabulary) if i not in named or i >= self.known_ids]
+        return torch.tensor(
+            [i for i in range(self.vocabulary) if i not in named or i >= self.known_ids],
+            dtype=torch.long,
+        )
 
     @cached_property
     def exempt(self) -> frozenset[int]:

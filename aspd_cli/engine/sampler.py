@@ -41,11 +41,11 @@ class Sampler:
         options: GenerationOptions,
         vocabulary: int,
         device: torch.device,
-        nameless: Sequence[int] = (),
+        nameless: Sequence[int] | Tensor = (),
     ) -> None:
         """`nameless`: ids that are never sampled, because the tokenizer has no token for them."""
         self.options, self.vocabulary, self.device = options, vocabulary, device
-        self._nameless = list(nameless)
+        self._nameless = torch.as_tensor(nameless, dtype=torch.long)
         self._rows: dict[Choice, int] = {}
         self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
         self._warpers = _warpers(options)
