@@ -16,6 +16,12 @@ from aspd_cli.train.samples import Sampler, borrowed
 from aspd_cli.train.start import load_model, lora_config
 from aspd_cli.train.trainer import BranchTrainer
 
+_WHOLE = (
+    "{} cannot shard a model whose adapter trains rows of its vocabulary: start it with torchrun, "
+    "which holds the whole model on every GPU, or train all weights (lora: null)"
+)
+"""PEFT computes these rows from the whole table, outside of the modules that would gather it."""
+
 
 def assemble(
     recipe: Recipe, made: Preparation, args: SFTConfig, run: Path, tell: Listener
@@ -25,6 +31,8 @@ def assemble(
     Raises:
         ModelError: the model cannot be loaded, trained with these settings or decoded.
     """
+    if recipe.lora is not None and is_deepspeed_zero3_enabled():
+        raise ModelError(_WHOLE.format("DeepSpeed ZeRO-3"))
     tokenizer, codec = made.vocabulary.tokenizer, made.vocabulary.codec
     model = load_model(recipe, made.config, made.vocabulary)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -42,11 +50,8 @@ def assemble(
         )
     except ValueError as error:  # TRL, PEFT and accelerate on what they cannot combine
         raise ModelError(f"this cannot be trained so: {str(error).splitlines()[0]}") from error
-    if trainer.is_fsdp_enabled and recipe.lora is not None:  # PEFT's rows are no sharded tensors
-        raise ModelError(
-            "FSDP cannot shard a model whose adapter trains rows of its vocabulary: start it with "
-            "torchrun, which holds the whole model on every GPU, or train all weights (lora: null)"
-        )
+    if recipe.lora is not None and trainer.is_fsdp_enabled:
+        raise ModelError(_WHOLE.format("FSDP"))
     if not next(model.parameters()).is_meta and not is_deepspeed_zero3_enabled():
         with borrowed(model, tokenizer, recipe.model.positions, 1):
             pass  # its self-test says now what would be said after hours of training

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe import Recipe
@@ -140,8 +140,8 @@ def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, 
     Args:
         size: of the vocabulary; a `new` model has as many rows, another at least as many.
     """
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    with torch.device("meta"):  # the class itself: from_config would spread it under ZeRO-3
+        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     if new or size > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(size, mean_resizing=False)
     head = model.get_output_embeddings()

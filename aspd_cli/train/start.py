@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -117,7 +116,7 @@ def load_model(recipe: Recipe, config: PreTrainedConfig, vocabulary: Vocabulary)
         )
     except Exception as error:  # whatever a damaged file makes of the libraries that read it
         raise ModelError(f"the model {path} cannot be loaded: {reason(error)}") from error
-    rows = len(cast(Tensor, model.get_input_embeddings().weight))
+    rows = cast(int, model.get_input_embeddings().num_embeddings)  # ZeRO-3 leaves the weight empty
     if vocabulary.size > rows:  # never downward: many vocabularies are padded
         model.resize_token_embeddings(vocabulary.size, mean_resizing=False)
     if vocabulary.added:

@@ -1,7 +1,8 @@
 """Several processes train what one process trains, replicated (DDP) or sharded (FSDP).
 
 Two real processes on gloo. FSDP runs with the settings of the shipped configuration file, see
-`tests/train/gloo.py`; DeepSpeed needs a GPU, so its file is only read, by accelerate's own reader.
+`tests/train/gloo.py`; DeepSpeed is launched with its own, where it is installed (on a CPU:
+`DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed`).
 """
 
 import json
@@ -161,6 +162,47 @@ def test_an_adapter_with_trained_rows_is_not_sharded(
     done = torchrun("train", lora, *where, program=SHARDED, **sharding)
     assert done.returncode != 0
     assert "start it with torchrun" in done.stderr
+
+
+def zero3(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """`aspd ARGS` in two processes that share the weights by DeepSpeed ZeRO-3."""
+    pytest.importorskip("deepspeed")
+    config = ("--config_file", CONFIGS / "zero3.yaml", "--num_processes", 2)
+    words = (*config, "--mixed_precision", "no", "-m", "aspd_cli", *args)
+    return subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *map(str, words)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), **os.environ, "DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.mark.slow
+def test_zero3_trains_what_one_process_does_and_goes_on(
+    recipe: Path, cli: Cli, tmp_path: Path
+) -> None:
+    two, one = tmp_path / "two", tmp_path / "one"
+    where = ("--set", f"training.output_dir={two}")
+    done = zero3("train", recipe, *where)
+    assert done.returncode == 0, done.stderr
+    alone(cli, recipe, one)
+    assert log(two) == pytest.approx(log(one), abs=1e-5)
+    assert difference(one, two, "model.safetensors") <= 1e-5
+    shutil.rmtree(two / f"checkpoint-{STEPS}")
+    (two / "model.safetensors").unlink()
+    again = zero3("train", recipe, "--resume", *where)
+    assert again.returncode == 0, again.stderr
+    assert f"going on from {two / 'checkpoint-4'}" in again.stderr
+    assert difference(one, two, "model.safetensors") <= 1e-5
+
+
+@pytest.mark.slow
+def test_zero3_refuses_an_adapter_with_trained_rows(lora: Path, tmp_path: Path) -> None:
+    done = zero3("train", lora, "--set", f"training.output_dir={tmp_path / 'run'}")
+    assert done.returncode != 0
+    assert "DeepSpeed ZeRO-3 cannot shard" in done.stderr
 
 
 def test_the_configurations_are_what_accelerate_reads() -> None:
