@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from aspd_cli.engine.plan import WIDE, Group, current
+from aspd_cli.engine.plan import WIDE, Group, Padded, current
 from aspd_cli.errors import ModelError
 
 NAME = "aspd"
 """The name under which the attention function is registered with transformers."""
+
+_SMALL = 2**14
+"""Scores of a head up to which plain products of several rows are faster on a CPU than sdpa."""
 
 _FOREIGN = {
     "s_aux": "attention sinks",
@@ -86,7 +89,7 @@ def attend(
     out = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # (N, H, D)
     for group, part in zip(plan.groups, parts, strict=True):
         place = group.place
-        out[place if isinstance(place, slice) else place.tokens.to(out.device)] = part
+        out[place if isinstance(place, slice) else place.tokens] = part
     return out[None]
 
 
@@ -100,18 +103,22 @@ def _attend_group(
     softcap: float | None,
 ) -> Tensor:
     """(n, H, D) what the tokens of a group attend to."""
-    heads, kv_heads = query.shape[1], key.shape[1]
+    _, heads, _, size = query.shape
+    kv_heads, rows, place = key.shape[1], group.last - group.first, group.place
+    fold = heads // kv_heads
     keys = key[group.first : group.last, :, : group.keys]  # (R, Hk, K, D), a view
     values = value[group.first : group.last, :, : group.keys]
-    rows, place = group.last - group.first, group.place
-    if isinstance(place, slice):
-        q = query[:, :, place]  # (1, H, R * Q, D)
-        if rows > 1:
-            q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
-    else:
-        q = query[0].index_select(1, place.gather.to(query.device))  # (H, R * Q, D)
-        q = q.view(heads, rows, -1, q.shape[-1]).transpose(0, 1)  # (R, H, Q, D)
-    queries, size = q.shape[2:]
+    if isinstance(place, Padded):
+        there, back = place.ways(heads, kv_heads, query.device)
+        listed = query.transpose(1, 2).reshape(-1, size)  # (N * H, D)
+        folded = listed.index_select(0, there).view(rows, kv_heads, -1, size)
+        answer = _attend(folded, keys, values, group.mask(window, fold, query), scaling, softcap)
+        listed = answer.reshape(-1, answer.shape[-1])
+        return listed.index_select(0, back).view(-1, heads, answer.shape[-1])
+    q = query[:, :, place]  # (1, H, R * Q, D)
+    if rows > 1:
+        q = q.view(heads, rows, -1, size).transpose(0, 1)  # (R, H, Q, D)
+    queries = q.shape[2]
     if softcap is None and group.is_causal(window):
         keys, values = _repeat(keys, heads), _repeat(values, heads)
         answer = _sdpa(q, keys, values, None, scaling, is_causal=True)
@@ -121,17 +128,13 @@ def _attend_group(
         answer = _attend(q, keys, values, mask, scaling, softcap)
     else:
         # Few queries: folding the query groups into the query axis spares the copy of K and V.
-        fold = heads // kv_heads
         folded = q.reshape(rows, kv_heads, fold * queries, size)
         if softcap is None and group.sees_all(window):
             answer = _sdpa(folded, keys, values, None, scaling)  # (R, Hk, G * Q, D)
         else:
             answer = _attend(folded, keys, values, group.mask(window, fold, q), scaling, softcap)
         answer = answer.reshape(rows, heads, queries, -1)
-    answer = answer.transpose(1, 2).flatten(0, 1)  # (R * Q, H, D)
-    return (
-        answer if isinstance(place, slice) else answer.index_select(0, place.scatter.to(q.device))
-    )
+    return answer.transpose(1, 2).flatten(0, 1)
 
 
 def _repeat(states: Tensor, heads: int) -> Tensor:
@@ -161,11 +164,17 @@ def _attend(
     scaling: float | None,
     softcap: float | None,
 ) -> Tensor:
-    if softcap is None:
+    rows, _, queries, size = query.shape
+    by_products = rows > 1 and queries * key.shape[2] <= _SMALL and query.device.type == "cpu"
+    if softcap is None and not by_products:
         return _sdpa(query, key, value, mask, scaling)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = softcap * torch.tanh(query @ key.transpose(-1, -2) * scale / softcap)
-    return torch.softmax(scores + mask, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    scale = size**-0.5 if scaling is None else scaling
+    scores = query @ key.transpose(-1, -2)  # (R, Hk, G * Q, K)
+    if softcap is None:
+        scores = torch.add(mask, scores, alpha=scale)
+    else:
+        scores = softcap * torch.tanh(scores * scale / softcap) + mask
+    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
 
 
 AttentionInterface.register(NAME, lane_attention)

@@ -24,6 +24,9 @@ _CALL = 2000
 """What a call of attention costs beyond its work, in pairs of a query and a key (measured on a CPU
 with 8 heads; many more rows in a call hide it)."""
 
+_AHEAD = 48
+"""Least slots of a row that are reserved beyond those needed."""
+
 
 class Feed(NamedTuple):
     """Tokens that one lane of one request feeds in a step, on consecutive positions."""
@@ -80,7 +83,8 @@ class LaneCache(Cache):
                 positions.extend(range(feed.position, feed.position + size))
             slot, size = self.used[row], len(ids)
             if (needed := slot + size) >= self.capacity:
-                self.reserve(needed + needed // 16)  # more than it takes, so that copies amortise
+                # More than it takes, so that copies amortise.
+                self.reserve(needed + max(needed // 16, _AHEAD))
             self.tokens[row, slot : slot + size] = ids
             self.lanes[row, slot : slot + size] = lanes
             self.positions[row, slot : slot + size] = positions
@@ -157,11 +161,7 @@ class LaneCache(Cache):
             allowed,
             query_positions,
             self.positions[first:last, :keys],
-            Padded(
-                gather=torch.from_numpy(gather.reshape(-1)).to(self.device),
-                scatter=torch.from_numpy(np.concatenate(scatter)).to(self.device),
-                tokens=torch.from_numpy(np.concatenate(tokens)).to(self.device),
-            ),
+            Padded(gather, np.concatenate(scatter), np.concatenate(tokens)),
         )
 
     def _sight(self, span: RowSpan) -> Sight | None:

@@ -23,14 +23,14 @@ class LaneLayer(CacheLayerMixin):
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.keys = self._empty(key_states)
-        self.values = self._empty(value_states)
+        # Zeros, not garbage: a masked key still meets the softmax, and 0 * NaN is NaN.
+        self.keys = self._empty(key_states).zero_()
+        self.values = self._empty(value_states).zero_()
         self.is_initialized = True
 
     def _empty(self, like: Tensor) -> Tensor:
         shape = (self.cache.rows, like.shape[1], self.cache.capacity, like.shape[3])
-        # Zeros, not garbage: a masked key still meets the softmax, and 0 * NaN is NaN.
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -62,6 +62,7 @@ class LaneLayer(CacheLayerMixin):
     def _grown(self, old: Tensor) -> Tensor:
         new = self._empty(old)
         new[:, :, : old.shape[2]] = old
+        new[:, :, old.shape[2] :] = 0
         return new
 
     def get_seq_length(self) -> int:

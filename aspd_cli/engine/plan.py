@@ -37,11 +37,29 @@ class RowSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Padded:
-    """How packed tokens become rows of equally many queries, and back."""
+    """How packed tokens become rows of equally many queries, and back.
 
-    gather: Tensor  # (R * Q) packed index of each query, padding included
-    scatter: Tensor  # (n) index into R * Q of each token of the group
-    tokens: Tensor  # (n) packed index of each token of the group
+    Both ways are one look-up in a list of vectors, a vector a token and head; G query heads share a
+    key-value head, and stand side by side with the queries of their row.
+    """
+
+    gather: NDArray[np.int64]  # (R, Q) packed index of each query, padding included
+    scatter: NDArray[np.int64]  # (n) index into R * Q of each token of the group
+    tokens: NDArray[np.int64]  # (n) packed index of each token of the group
+    made: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def ways(self, heads: int, kv_heads: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(R * Hk * G * Q) of (N, H) packed queries, (n * H) of (R, Hk, G, Q) answers."""
+        key = (heads, kv_heads, device)
+        if key not in self.made:
+            queries = self.gather.shape[1]
+            head = np.arange(heads).reshape(1, kv_heads, -1, 1)
+            there = self.gather[:, None, None] * heads + head
+            row, query = np.divmod(self.scatter[:, None], queries)
+            back = (row * heads + np.arange(heads)) * queries + query
+            ways = (torch.from_numpy(way.reshape(-1)).to(device) for way in (there, back))
+            self.made[key] = (next(ways), next(ways))
+        return self.made[key]
 
 
 class Group(Protocol):
