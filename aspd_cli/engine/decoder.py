@@ -65,7 +65,8 @@ class Decoder:
         """Ids that have both an embedding and a logit."""
         self.kernels = Kernels()
         """How linear layers are computed; `load` chooses."""
-        self.shortcut = Shortcut(model, fixed=self.device.type == "cuda")
+        on_one_gpu = self.device.type == "cuda" and not self.is_spread
+        self.shortcut = Shortcut(model, fixed=on_one_gpu)
         """How narrow steps come to do without the model's modules."""
         self._idle: LaneCache | None = None
         self.stock: torch.nn.Module | None = None
