@@ -1,6 +1,6 @@
 """The whole way, on data that nobody annotated: raw answers, transform, train, generate; one table.
 
-    OMP_WAIT_POLICY=passive python -m tests.bench.pipeline     # ten minutes on two cores
+    OMP_WAIT_POLICY=passive python -m tests.bench.pipeline     # 13 minutes on two cores
     python -m tests.bench.pipeline --records 300 --steps 4 --prompts 12    # whether it runs at all
 
 Raw answers are those of `synth`, written as a chat model writes them: Markdown lists with bold
@@ -58,7 +58,7 @@ class Raw:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=7040, help="raw answers to train on")
+    parser.add_argument("--records", type=int, default=13440, help="raw answers to train on")
     parser.add_argument("--steps", type=int, help="default: one pass over the records")
     parser.add_argument("--prompts", type=int, default=200, help="held-out prompts")
     parser.add_argument("--latency-prompts", type=int, default=24)
