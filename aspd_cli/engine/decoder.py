@@ -19,7 +19,7 @@ from aspd_cli.engine.grammar import Grammar
 from aspd_cli.engine.linear import Kernels
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.plan import StepPlan, step
-from aspd_cli.engine.scheduler import Scheduler
+from aspd_cli.engine.scheduler import MOST_ROOM, Scheduler
 from aspd_cli.engine.script import Script
 from aspd_cli.engine.selftest import self_test
 from aspd_cli.engine.shortcut import Shortcut
@@ -220,8 +220,8 @@ class Decoder:
         return cache
 
     def give_back(self, cache: LaneCache) -> None:
-        """Ends a run on a cache."""
-        if self.shortcut.fixed:
+        """Ends a run on a cache. A very long one is not kept: each later step would read it all."""
+        if self.shortcut.fixed and cache.capacity <= MOST_ROOM:
             self._idle = cache
 
     def _grammar(self, options: GenerationOptions) -> Grammar:

@@ -21,7 +21,8 @@ from aspd_cli.engine.cache import LaneCache
 from aspd_cli.engine.plan import Plan, RowSpan, StepPlan, folded_bias
 
 _MOST = 256
-"""Most tokens of a grid; a step of more is bound by its work, not by launches."""
+"""Most tokens of a grid; a step of more is bound by its work, not by launches. Each of them gets
+logits, whether it samples or not."""
 
 Run = Callable[[Tensor, Tensor, LaneCache, Plan], Tensor]
 """((2, N) ids and positions, (N) which sample, cache, plan) -> (N, V) logits"""
@@ -150,17 +151,26 @@ class _Grid:
         if cache.device.type != "cuda":
             return self._run(cache, run)
         if self._graph is None:
-            # First once as it is: libraries set themselves up, which must not be recorded.
-            aside = torch.cuda.Stream(cache.device)  # type: ignore[no-untyped-call]
-            aside.wait_stream(torch.cuda.current_stream(cache.device))
-            with torch.cuda.stream(aside):
-                self._run(cache, run)
-            torch.cuda.current_stream(cache.device).wait_stream(aside)
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._logits = self._run(cache, run)
+            with torch.cuda.device(cache.device):
+                self._graph = self._record(cache, run)
         self._graph.replay()
         return self._logits
+
+    def _record(self, cache: LaneCache, run: Run) -> torch.cuda.CUDAGraph:
+        """The graph of a step; it leaves its result in `_logits`."""
+        here, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        # First once as it is: libraries set themselves up, which must not be recorded.
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            self._run(cache, run)
+        here.wait_stream(aside)
+        # Other threads may use the device meanwhile; and a recording that fails would not leave
+        # its stream by itself.
+        recording = torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local")
+        with torch.cuda.stream(here), recording:
+            self._logits = self._run(cache, run)
+        return graph
 
     def _run(self, cache: LaneCache, run: Run) -> Tensor:
         group = _FixedGroup(self.rows, self.queries, self.capacity, self.blocked)

@@ -4,6 +4,7 @@ Shapes: R rows, Hk key-value heads, N tokens of a step, D head size.
 """
 
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ class LaneLayer(CacheLayerMixin):
 
     def __init__(self, cache: "LaneCache") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.cache = cache
+        # Weakly, so that keys and values go with their cache, and at once.
+        self.cache: LaneCache = proxy(cache)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         # Zeros, not garbage: a masked key still meets the softmax, and 0 * NaN is NaN.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.options import GenerationOptions
 
-_ROOM, _MOST_ROOM = 512, 4096
+_ROOM, MOST_ROOM = 512, 4096
 """Slots of a row that are reserved at once for steps of fixed shapes, and how many at most."""
 
 
@@ -91,7 +91,7 @@ class Scheduler:
 
     def _reserve(self, entries: int) -> None:
         """Room for a whole answer: what was recorded on a cache is lost when the cache grows."""
-        self.cache.reserve(min(-(-entries // _ROOM) * _ROOM, _MOST_ROOM) - 1)
+        self.cache.reserve(min(-(-entries // _ROOM) * _ROOM, MOST_ROOM) - 1)
 
     def _step(self) -> Iterator[tuple[int, Event]]:
         """One forward pass for every runnable lane of every request, and what comes of it."""

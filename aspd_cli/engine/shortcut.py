@@ -72,7 +72,7 @@ class Shortcut:
         """
         self.steps += 1
         run = self.steps - self.after
-        if run <= 0 or self.refusal is not None:
+        if run <= 0 or self.refusal is not None or not last:
             return modules()
         try:
             if self._step is None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe import Recipe
@@ -140,8 +141,11 @@ def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, 
     Args:
         size: of the vocabulary; a `new` model has as many rows, another at least as many.
     """
-    with torch.device("meta"):  # the class itself: from_config would spread it under ZeRO-3
-        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    with torch.device("meta"):
+        if is_deepspeed_zero3_enabled():  # from_config would spread it over processes
+            model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+        else:
+            model = AutoModelForCausalLM.from_config(config)
     if new or size > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(size, mean_resizing=False)
     head = model.get_output_embeddings()

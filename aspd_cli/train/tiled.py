@@ -10,7 +10,8 @@ part follows from that of the whole, as in ring attention (arXiv 2310.01889).
 
 A CUDA device has flex_attention for this.
 
-Shapes: B documents, H heads, T tokens, D head size, Q queries and K keys of a part.
+Shapes: B documents, H heads, Hk key-value heads, T tokens, D head size, Q queries and K keys of a
+part.
 """
 
 from dataclasses import dataclass
@@ -55,34 +56,44 @@ def tiled_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The registered attention function. Returns (B, T, H, D)."""
-    tokens = query.shape[2]
-    if attention_mask is None or dropout or tokens <= PART or key.shape[2] != tokens:
+    if attention_mask is None or dropout or not _fits(query, key, value, attention_mask):
         out, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
         return out, None
-    if attention_mask not in _PARTS:
-        _PARTS[attention_mask] = parts(attention_mask, query.dtype)
+    if torch.is_autocast_enabled("cpu"):  # which sdpa heeds by itself
+        kind = torch.get_autocast_dtype("cpu")
+        query, key, value = query.to(kind), key.to(kind), value.to(kind)
+    known = _PARTS.setdefault(attention_mask, {})
+    if query.dtype not in known:
+        known[query.dtype] = parts(attention_mask, query.dtype)
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    tiled: Any = _Tiled.apply(query, key, value, _PARTS[attention_mask], scaling)
+    tiled: Any = _Tiled.apply(query, key, value, known[query.dtype], scaling)
     return tiled.transpose(1, 2).contiguous(), None
 
 
 _PARTS: Any = WeakTensorKeyDictionary()
-"""(B, 1, T, T) mask -> its parts: the layers of a model share both."""
+"""(B, 1, T, T) mask -> type -> its parts: the layers of a model share both."""
+
+
+def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> bool:
+    """Whether torch's kernel for CPUs takes these, and there is enough to cut."""
+    long = query.shape[2] == key.shape[2] > PART
+    alike = query.shape[-1] == value.shape[-1] and mask.dtype == torch.bool
+    return long and alike and query.device.type == "cpu"
 
 
 def parts(allowed: Tensor, dtype: torch.dtype) -> list[Part]:
     """The calls that compute attention under a mask, those of a tile one after the other.
 
     Args:
-        allowed: (B, 1, T, T) which keys each query sees, none of them after itself. A query that
-            sees itself alone is taken for padding: what it gets is not defined.
-        dtype: of the scores.
+        allowed: (B, 1, T, T) which keys each query sees, none of them after itself. A token that
+            sees itself alone and that no other sees is padding: what it gets is not defined.
+        dtype: of queries, keys and values.
     """
     found, tokens = [], allowed.shape[-1]
-    padding = allowed.sum(-1, keepdim=True) == 1  # (B, 1, T, 1)
+    padding = ((allowed.sum(-1) == 1) & (allowed.sum(-2) == 1))[..., None]  # (B, 1, T, 1)
     for first in range(0, tokens, TILE):
         last = min(first + TILE, tokens)
         seen = allowed[:, 0, first:last, :first] | padding[:, 0, first:last]

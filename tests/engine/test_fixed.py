@@ -3,6 +3,9 @@
 That every family's logits stay what they were is shown in test_equivalence.
 """
 
+import gc
+import weakref
+
 import pytest
 
 from aspd_cli.engine import fixed, scheduler
@@ -73,7 +76,7 @@ def test_answers_are_the_same(batch_size, decoder, recorder, grids):
 def test_a_cache_that_grows_gets_new_grids(decoder, recorder, grids, monkeypatch):
     expected = ids(decoder, batch_size=2)
     monkeypatch.setattr(scheduler, "_ROOM", 32)
-    monkeypatch.setattr(scheduler, "_MOST_ROOM", 64)
+    monkeypatch.setattr(scheduler, "MOST_ROOM", 64)
     fix(decoder)
     assert ids(decoder, batch_size=2) == expected
     assert len({slots for _, _, slots in grids}) >= 2
@@ -96,6 +99,28 @@ def test_one_run_after_another_shares_a_cache_and_what_was_recorded_on_it(decode
     assert ids(decoder, batch_size=1) == first
     assert len(recorder.caches) == 1
     assert len(grids) == made
+
+
+def test_a_cache_goes_at_once_when_another_takes_its_place(decoder, recorder):
+    """With it what was recorded on it, which holds memory of the device."""
+    fix(decoder)
+    decoder.generate(PROMPTS[:1], max_new_tokens=8)
+    recorder.caches.clear()
+    gone = weakref.ref(decoder._idle)
+    gc.disable()
+    try:
+        decoder.generate(PROMPTS[:2], max_new_tokens=8)
+        assert gone() is None
+        assert len(decoder.shortcut.fixed._grids) == 1
+    finally:
+        gc.enable()
+
+
+def test_a_very_long_cache_is_not_kept(decoder, recorder, monkeypatch):
+    monkeypatch.setattr("aspd_cli.engine.decoder.MOST_ROOM", 64)
+    fix(decoder)
+    ids(decoder, batch_size=1)
+    assert decoder._idle is None
 
 
 def test_two_streams_at_once_do_not_share_a_cache(decoder, recorder):
