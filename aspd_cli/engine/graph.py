@@ -23,7 +23,8 @@ from aspd_cli.engine.fusing import simplify
 from aspd_cli.engine.linear import PackedLinear
 
 _SIZES = (5, 7)
-"""Tokens of the two steps that are noted."""
+"""Tokens of the two steps that are noted, all but one of which sample: enough that no prepacked
+layer fills them up."""
 
 _PLACE = "aspd_place"
 """The attention function while noting."""
@@ -132,7 +133,7 @@ def _noted(model: Any, cache: _NotingCache, size: int) -> fx.GraphModule:
 
     device = next(model.parameters()).device
     fed = torch.arange(2 * size, device=device).view(2, 1, size)
-    keep = torch.arange(size // 2, device=device)
+    keep = torch.arange(size - 1, device=device)
     with torch.inference_mode():
         noted: fx.GraphModule = make_fx(step, pre_dispatch=True)(fed[0], fed[1], keep)
     return noted

@@ -74,7 +74,8 @@ class Bench:
         return seconds
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        table = Table(title=f"{title} ({self.shape}, {self.decoder.kernels})", title_justify="left")
+        how = f"{self.decoder.kernels}, {self.decoder.shortcut}"
+        table = Table(title=f"{title} ({self.shape}, {how})", title_justify="left")
         for name in columns:
             table.add_column(name, justify="left" if name == columns[0] else "right")
         for row in rows:

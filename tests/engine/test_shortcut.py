@@ -10,7 +10,7 @@ import torch
 
 from aspd_cli.engine import fusing, graph, shortcut
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.linear import pack_linears
+from aspd_cli.engine.linear import PackedLinear, pack_linears
 from aspd_cli.engine.loading import load
 from tests import make
 from tests.engine.families import FAMILIES, make_models_fork, tiny_model
@@ -33,13 +33,18 @@ def texts(decoder):
     return [output.token_ids for output in decoder.generate(PROMPTS, **OPTIONS)]
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [None, 1, 4])
 def test_answers_are_the_same_either_way(decoder, packed, monkeypatch):
+    """`packed`: fewest tokens that prepacked layers are fed; loading chooses 1 or 4."""
     make_models_fork(monkeypatch)
     if packed:
         monkeypatch.setattr("aspd_cli.engine.linear._SIZE", 0)
         monkeypatch.setattr("aspd_cli.engine.linear._MARGIN", 1e9)
         decoder.kernels = pack_linears(decoder.model)
+        layers = [m for m in decoder.model.modules() if isinstance(m, PackedLinear)]
+        assert len(layers) == decoder.kernels.total
+        for layer in layers:
+            layer.least = packed
     expected = texts(decoder)
     assert not decoder.shortcut.is_taken
     decoder.shortcut = shortcut.Shortcut(decoder.model, after=3)
