@@ -68,6 +68,9 @@ def measures(output: Output) -> str:
     return " | ".join(parts)
 
 
+WARM_UP_TOKENS = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Seconds of the same answer, decoded in parallel and branch after branch."""
@@ -90,7 +93,12 @@ class Comparison:
 
 
 def compare(decoder: "Decoder", prompt: str, arguments: dict[str, Any]) -> Comparison:
-    """Decodes a prompt twice more, both times unobserved: drawing an answer costs time too."""
+    """Decodes a prompt twice more, both times unobserved: drawing an answer costs time too.
+
+    First a little of it, so that neither pays for what is done once.
+    """
+    decoder.shortcut.hasten()
+    decoder.generate([prompt], **{**arguments, "max_new_tokens": WARM_UP_TOKENS})
     parallel, serial = (
         decoder.generate([prompt], **{**arguments, "mode": mode})[0].stats.time_s
         for mode in ("parallel", "serial")

@@ -11,16 +11,10 @@ import pytest
 from aspd_cli.engine import fixed, scheduler
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.shortcut import Shortcut
-from tests import make
 from tests.engine.families import make_models_fork, tiny_model
 
 PROMPTS = ["Compare the two fruits.", "Hi", "Who was Ada?", "What is it?", "end"]
 OPTIONS = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tokens": 300}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return make.tokenizer("qwen", "chatml")
 
 
 @pytest.fixture

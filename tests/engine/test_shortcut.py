@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 
+from aspd_cli.cli.decoding import compare
 from aspd_cli.engine import fusing, graph, shortcut
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.linear import PackedLinear, pack_linears
@@ -17,11 +18,6 @@ from tests.engine.families import FAMILIES, make_models_fork, tiny_model
 
 PROMPTS = ["Compare the two fruits.", "Hi", "Who was Ada?", "What is it?"]
 OPTIONS = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tokens": 700}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return make.tokenizer("qwen", "chatml")
 
 
 @pytest.fixture
@@ -65,6 +61,19 @@ def test_the_embedded_model_comes_to_it_by_itself():
     [found] = decoder.generate(prompt, mode="plain", max_new_tokens=24)
     assert found.token_ids == expected.token_ids
     assert decoder.shortcut.is_taken, decoder.shortcut.refusal
+
+
+def test_a_comparison_does_not_time_the_start(decoder, monkeypatch):
+    make_models_fork(monkeypatch)
+    noted, timed = [], []
+    note, generate = shortcut.note, Decoder.generate
+    monkeypatch.setattr(shortcut, "note", lambda *args: (noted.append(len(timed)), note(*args))[1])
+    monkeypatch.setattr(
+        Decoder, "generate", lambda self, *a, **k: (timed.append(1), generate(self, *a, **k))[1]
+    )
+    compare(decoder, PROMPTS[0], OPTIONS)
+    assert noted == [1], "in the first of three, which is not timed"
+    assert len(timed) == 3
 
 
 def operations(family):
