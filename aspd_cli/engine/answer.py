@@ -57,7 +57,9 @@ class Answer:
         """Whether a branch was closed by its budget."""
         self.stopped = False
         """Whether a stop string was met: nothing after it in document order is wanted."""
-        self._choices: dict[tuple[str, int, bool], Choice] = {}
+        # A fork must be affordable: two titles of a token, two branches of one, their markup.
+        self._cheapest = 2 * 3 + 1 + 2 * (4 + len(codec.separator)) + 1
+        self._choices: dict[tuple[int, bool | None], Choice] = {}
 
     @property
     def remaining(self) -> int:
@@ -80,19 +82,18 @@ class Answer:
         if lane.stage is Stage.BETWEEN:
             return self.grammar.between(len(lane.titles), len(set(self._title_texts(lane))))
         if lane.stage is Stage.TITLE:
-            key = ("title", len(lane.titles[-1]), False)
+            number, may_fork = len(lane.titles[-1]), None
         else:
-            # A fork must be affordable: two titles of a token, two branches of one, their markup.
-            cheapest = 2 * 3 + 1 + 2 * (4 + len(self.codec.separator)) + 1
-            key = ("text", lane.depth, self.remaining >= cheapest)
-        if key not in self._choices:
-            stage, number, may_fork = key
-            title = stage == "title"
+            number, may_fork = len(lane.path), self.remaining >= self._cheapest
+        choice = self._choices.get((number, may_fork))
+        if choice is None:
             grammar = self.grammar
-            self._choices[key] = (
-                grammar.title(number) if title else grammar.text(number, may_fork=may_fork)
+            choice = self._choices[number, may_fork] = (
+                grammar.title(number)
+                if may_fork is None
+                else grammar.text(number, may_fork=may_fork)
             )
-        return self._choices[key]
+        return choice
 
     def accept(self, lane: Lane, token: int) -> Iterator[Event]:
         """Takes a sampled token."""

@@ -83,13 +83,16 @@ def attend(
     plan = current()
     assert plan is not None
     plan.windows.add(window)
-    parts = [_attend_group(g, query, key, value, scaling, window, softcap) for g in plan.groups]
-    if len(parts) == 1:
-        return parts[0][None]
-    out = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # (N, H, D)
-    for group, part in zip(plan.groups, parts, strict=True):
-        place = group.place
-        out[place if isinstance(place, slice) else place.tokens] = part
+    first, *others = plan.groups
+    out = _attend_group(first, query, key, value, scaling, window, softcap)
+    if not others:
+        return out[None]
+    if isinstance(first.place, slice):  # otherwise it has room for all tokens
+        part, out = out, query.new_empty(query.shape[2], query.shape[1], value.shape[-1])
+        out[first.place] = part
+    for group in others:
+        assert isinstance(group.place, slice)
+        out[group.place] = _attend_group(group, query, key, value, scaling, window, softcap)
     return out[None]
 
 
@@ -102,7 +105,8 @@ def _attend_group(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
-    """(n, H, D) what the tokens of a group attend to."""
+    """(n, H, D) what the tokens of a group attend to; of rows that are padded (N, H, D), with room
+    for the tokens of other groups."""
     _, heads, _, size = query.shape
     kv_heads, rows, place = key.shape[1], group.last - group.first, group.place
     fold = heads // kv_heads
@@ -112,7 +116,7 @@ def _attend_group(
         there, back = place.ways(heads, kv_heads, query.device)
         listed = query.transpose(1, 2).reshape(-1, size)  # (N * H, D)
         folded = listed.index_select(0, there).view(rows, kv_heads, -1, size)
-        answer = _attend(folded, keys, values, group.mask(window, fold, query), scaling, softcap)
+        answer = _attend(folded, keys, values, group, window, fold, scaling, softcap)
         listed = answer.reshape(-1, answer.shape[-1])
         return listed.index_select(0, back).view(-1, heads, answer.shape[-1])
     q = query[:, :, place]  # (1, H, R * Q, D)
@@ -123,16 +127,15 @@ def _attend_group(
         keys, values = _repeat(keys, heads), _repeat(values, heads)
         answer = _sdpa(q, keys, values, None, scaling, is_causal=True)
     elif queries > WIDE:
-        mask = group.mask(window, 1, q)
         keys, values = _repeat(keys, heads), _repeat(values, heads)
-        answer = _attend(q, keys, values, mask, scaling, softcap)
+        answer = _attend(q, keys, values, group, window, 1, scaling, softcap)
     else:
         # Few queries: folding the query groups into the query axis spares the copy of K and V.
         folded = q.reshape(rows, kv_heads, fold * queries, size)
         if softcap is None and group.sees_all(window):
             answer = _sdpa(folded, keys, values, None, scaling)  # (R, Hk, G * Q, D)
         else:
-            answer = _attend(folded, keys, values, group.mask(window, fold, q), scaling, softcap)
+            answer = _attend(folded, keys, values, group, window, fold, scaling, softcap)
         answer = answer.reshape(rows, heads, queries, -1)
     return answer.transpose(1, 2).flatten(0, 1)
 
@@ -157,24 +160,29 @@ def _sdpa(
 
 
 def _attend(
-    query: Tensor,
-    key: Tensor,
+    query: Tensor,  # (R, heads, F * Q, D), F query groups that stand side by side
+    key: Tensor,  # (R, heads, K, D)
     value: Tensor,
-    mask: Tensor,
+    group: Group,
+    window: int | None,
+    fold: int,
     scaling: float | None,
     softcap: float | None,
 ) -> Tensor:
-    rows, _, queries, size = query.shape
+    rows, heads, queries, size = query.shape
     by_products = rows > 1 and queries * key.shape[2] <= _SMALL and query.device.type == "cpu"
     if softcap is None and not by_products:
-        return _sdpa(query, key, value, mask, scaling)
+        return _sdpa(query, key, value, group.mask(window, fold, query), scaling)
+    mask = group.mask(window, 1, query)[:, :, None]  # (R, 1, 1, Q, K)
     scale = size**-0.5 if scaling is None else scaling
-    scores = query @ key.transpose(-1, -2)  # (R, Hk, G * Q, K)
+    scores = query @ key.transpose(-1, -2)
+    scores = scores.view(rows, heads, fold, queries // fold, -1)
     if softcap is None:
         scores = torch.add(mask, scores, alpha=scale)
     else:
         scores = softcap * torch.tanh(scores * scale / softcap) + mask
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return weights.view(rows, heads, queries, -1) @ value
 
 
 AttentionInterface.register(NAME, lane_attention)

@@ -17,14 +17,14 @@ from transformers.cache_utils import Cache
 
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.layer import LaneLayer
-from aspd_cli.engine.plan import WIDE, Padded, RowGroup, RowSpan, StepPlan
-from aspd_cli.engine.sight import Sight
+from aspd_cli.engine.plan import WIDE, Padded, RowGroup, RowSpan, StepPlan, runs
+from aspd_cli.engine.sight import Sights, additive
 
-_CALL = 2000
-"""What a call of attention costs beyond its work, in pairs of a query and a key (measured on a CPU
-with 8 heads; many more rows in a call hide it)."""
+_CALL, _PADDED = 3000, 9000
+"""What a call of attention costs beyond its work, for one row and for several, in pairs of a query
+and a key (measured on a CPU with 8 heads)."""
 
-_AHEAD = 48
+_AHEAD = 128
 """Least slots of a row that are reserved beyond those needed."""
 
 
@@ -47,10 +47,9 @@ class LaneCache(Cache):
         self.capacity = 0
         self.used = [0] * rows
         self.trees: list[LaneTree] = [LaneTree() for _ in range(rows)]
-        self.sights = [Sight() for _ in range(rows)]
-        self.tokens = np.zeros((rows, 0), dtype=np.int64)
-        self.lanes = np.zeros((rows, 0), dtype=np.int64)
-        self.positions = np.zeros((rows, 0), dtype=np.int64)
+        self.sights = Sights(rows)
+        self._tags = np.zeros((3, rows, 0), dtype=np.int64)
+        self.tokens, self.lanes, self.positions = self._tags  # (R, capacity) each, views
         self.forwards = 0
         """Steps planned since the cache was made."""
         self.writes = 0
@@ -60,7 +59,7 @@ class LaneCache(Cache):
         """Empties a row for a new request and gives its tree of lanes."""
         self.used[row] = 0
         self.trees[row] = LaneTree()
-        self.sights[row] = Sight()
+        self.sights.forget(row)
         return self.trees[row]
 
     def prepare(self, feeds: Sequence[Feed]) -> StepPlan:
@@ -71,107 +70,107 @@ class LaneCache(Cache):
                 sees another (a token sees only slots up to its own).
         """
         spans: list[RowSpan] = []
+        tags: tuple[list[int], list[int], list[int]] = ([], [], [])
+        ids, lanes, positions = tags
         start = 0
         for row, fed in groupby(feeds, key=attrgetter("row")):
-            ids: list[int] = []
-            lanes: list[int] = []
-            positions: list[int] = []
-            for feed in fed:
-                size = len(feed.ids)
-                ids.extend(feed.ids)
-                lanes.extend([feed.lane] * size)
-                positions.extend(range(feed.position, feed.position + size))
-            slot, size = self.used[row], len(ids)
-            if (needed := slot + size) >= self.capacity:
+            for _, lane, written, position in fed:
+                ids.extend(written)
+                lanes.extend([lane] * len(written))
+                positions.extend(range(position, position + len(written)))
+            stop, slot = len(ids), self.used[row]
+            spans.append(RowSpan(row, start, stop, slot, tuple(lanes[start:])))
+            self.used[row] = needed = slot + stop - start
+            if needed >= self.capacity:
                 # More than it takes, so that copies amortise.
                 self.reserve(needed + max(needed // 16, _AHEAD))
-            self.tokens[row, slot : slot + size] = ids
-            self.lanes[row, slot : slot + size] = lanes
-            self.positions[row, slot : slot + size] = positions
-            self.used[row] += size
-            spans.append(RowSpan(row, start, start + size, slot, tuple(lanes)))
-            start += size
+            start = stop
+        tagged = np.array(tags)
+        for row, start, stop, slot, _ in spans:
+            self._tags[:, row, slot : slot + stop - start] = tagged[:, start:stop]
         self.forwards += 1
-        self.writes += start
-        return StepPlan(spans, self._groups(spans))
+        self.writes += len(ids)
+        return StepPlan(tagged[::2], spans, self._groups(spans, tagged[2]))
 
-    def _groups(self, spans: list[RowSpan]) -> list[RowGroup]:
+    def _groups(self, spans: list[RowSpan], positions: NDArray[np.int64]) -> list[RowGroup]:
         if len(spans) == 1:
             return [self._row_group(spans[0])]
-        wide = self._wide(spans)
-        narrow = [span for span in spans if span.row not in wide]
-        groups = [self._row_group(span) for span in spans if span.row in wide]
-        if len(narrow) == 1:
-            groups.append(self._row_group(narrow[0]))
-        elif narrow:
-            groups.append(self._padded_group(narrow))
-        return groups
+        apart = self._apart(spans)
+        groups = [self._row_group(span) for span in apart]
+        together = [span for span in spans if span not in apart] if apart else spans
+        return [self._padded_group(together, positions), *groups] if together else groups
 
-    def _wide(self, spans: list[RowSpan]) -> set[int]:
-        """The rows that get a call of their own, so that the others are padded less."""
-        by_width = sorted((span.stop - span.start, span.row) for span in spans)[::-1]
-        widths = [*(width for width, _ in by_width), 0]
-        keys, rows = max(self.used[span.row] for span in spans), len(spans)
+    def _apart(self, spans: list[RowSpan]) -> list[RowSpan]:
+        """The spans that get a call of their own, the widest, so that the others are padded less.
 
-        def cost(own: int) -> int:
-            return own * _CALL + (sum(widths[:own]) + (rows - own) * widths[own]) * keys
-
+        The call of the others takes in what rows of other requests lie between theirs.
+        """
+        by_width = sorted(spans, key=lambda span: span.start - span.stop)
+        widths = [span.stop - span.start for span in by_width]
+        keys = max(self.used[span.row] for span in spans)
         least = sum(width > WIDE for width in widths)
-        own = min(range(least, rows + 1), key=cost) if widths[0] > 1 else 0
-        return {row for _, row in by_width[:own]}
+        first, last = spans[-1].row, spans[0].row
+        pairs = sum(widths)
+        best, own = len(spans) * _CALL + pairs * keys, len(spans)
+        for number in range(len(spans) - 1, least - 1, -1):
+            width, row = widths[number], by_width[number].row
+            first, last, pairs = min(first, row), max(last, row), pairs - width
+            cost = number * _CALL + _PADDED + (pairs + (last - first + 1) * width) * keys
+            if cost <= best and number < len(spans) - 1:
+                best, own = cost, number
+        return by_width[:own]
 
     def _row_group(self, span: RowSpan) -> RowGroup:
-        keys, size = self.used[span.row], span.stop - span.start
-        fresh = span.slot == 0 and len(self.trees[span.row]) == 1
-        positions = self.positions[span.row : span.row + 1, :keys]
-        sight = None if fresh else self._sight(span)
+        row, keys, size = span.row, self.used[span.row], span.stop - span.start
+        bias, advances = None, False
+        if span.slot or len(self.trees[row]) > 1:
+            advances = self._advance(span)
+            bias = (
+                self.sights.masks(row, row + 1, size, keys)
+                if advances
+                else additive(self._allowed(span, keys))[None]
+            )
+        positions = self.positions[row : row + 1, :keys]
         return RowGroup(
-            span.row,
-            span.row + 1,
-            None if fresh else (sight.allowed if sight else self._allowed(span, keys))[None],
+            row,
+            row + 1,
+            bias,
             query_positions=positions[:, keys - size :],
             key_positions=positions,
             place=slice(span.start, span.stop),
-            sight=sight,
+            is_full=advances and self.sights.sees_all(row),
         )
 
-    def _padded_group(self, spans: list[RowSpan]) -> RowGroup:
+    def _padded_group(self, spans: list[RowSpan], positions: NDArray[np.int64]) -> RowGroup:
         first, last = spans[0].row, spans[-1].row + 1
-        queries = max(span.stop - span.start for span in spans)
+        widths = [span.stop - span.start for span in spans]
+        rows, queries = last - first, max(widths)
         keys = max(self.used[span.row] for span in spans)
-        allowed = np.zeros((last - first, queries, keys), dtype=bool)
-        allowed[:, :, 0] = True  # a padding row that sees nothing is NaN in some kernels
-        query_positions = np.zeros((last - first, queries), dtype=np.int64)
-        gather = np.zeros((last - first, queries), dtype=np.int64)
-        scatter, tokens = [], []
         for span in spans:
-            row, size = span.row - first, span.stop - span.start
-            sight = self._sight(span)
-            if sight:
-                allowed[row, :size, : sight.keys] = sight.allowed
-            else:
-                allowed[row, :size] = self._allowed(span, keys)
-            query_positions[row, :size] = self.positions[span.row, span.slot : span.slot + size]
-            gather[row, :size] = np.arange(span.start, span.stop)
-            scatter.append(np.arange(size) + row * queries)
-            tokens.append(np.arange(span.start, span.stop))
+            if not self._advance(span):
+                self.sights.put(span.row, self._allowed(span, keys))
+        tokens = runs([span.start for span in spans], widths)
+        places = runs([(span.row - first) * queries for span in spans], widths)
+        gather = np.zeros((rows, queries), dtype=np.int64)
+        scatter = np.zeros(len(positions), dtype=np.int64)
+        gather.flat[places], scatter[tokens] = tokens, places
         return RowGroup(
             first,
             last,
-            allowed,
-            query_positions,
+            self.sights.masks(first, last, queries, keys),
+            positions[gather],
             self.positions[first:last, :keys],
-            Padded(gather, np.concatenate(scatter), np.concatenate(tokens)),
+            Padded(gather, scatter),
         )
 
-    def _sight(self, span: RowSpan) -> Sight | None:
-        """What the lanes of a span see, when each feeds one token; None when one feeds several."""
-        if len(set(span.lanes)) < len(span.lanes):
-            return None
-        keys, sight = self.used[span.row], self.sights[span.row]
-        sees = self.trees[span.row].sees
-        sight.advance(span.lanes, sees, keys, afresh=lambda: self._allowed(span, keys))
-        return sight
+    def _advance(self, span: RowSpan) -> bool:
+        """Keeps up what the lanes of a span see, where each of them feeds one token."""
+        row, lanes = span.row, span.lanes
+        if len(set(lanes)) < len(lanes):
+            return False
+        keys, tree = self.used[row], self.trees[row]
+        self.sights.advance(row, lanes, tree, keys, afresh=lambda: self._allowed(span, keys))
+        return True
 
     def _allowed(self, span: RowSpan, keys: int) -> NDArray[np.bool_]:
         """(Q, K) which of a row's first `keys` entries its new tokens see."""
@@ -187,11 +186,10 @@ class LaneCache(Cache):
         if entries < self.capacity:
             return
         capacity = -(-(entries + 1) // 32) * 32
-        for name in ("tokens", "lanes", "positions"):
-            grown = np.zeros((self.rows, capacity), dtype=np.int64)
-            grown[:, : self.capacity] = getattr(self, name)
-            setattr(self, name, grown)
-        self.capacity = capacity
+        grown = np.zeros((3, self.rows, capacity), dtype=np.int64)
+        grown[:, :, : self.capacity] = self._tags
+        self._tags, self.capacity = grown, capacity
+        self.tokens, self.lanes, self.positions = grown
 
     def fit(self) -> None:
         """Grows keys and values of all layers to what has been reserved."""

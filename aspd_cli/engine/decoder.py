@@ -130,7 +130,6 @@ class Decoder:
         for _, event in self._events([prompt], 1, options):
             yield event
 
-    @torch.inference_mode()
     def _events(
         self, prompts: Sequence[Prompt], batch_size: int, options: dict[str, Any]
     ) -> Iterator[tuple[int, Event]]:
@@ -138,7 +137,6 @@ class Decoder:
         encoded = [self.encode(prompt, chosen) for prompt in prompts]
         yield from self.run(encoded, chosen, batch_size=batch_size)
 
-    @torch.inference_mode()
     def run(
         self,
         encoded: Sequence[Sequence[int]],
@@ -178,23 +176,16 @@ class Decoder:
         grammar = self._grammar(options)
         return Answer(prompt_ids, options, grammar, self.codec, lanes, self.positions, budget)
 
-    def forward(
-        self,
-        ids: Sequence[int],
-        positions: Sequence[int],
-        last: Sequence[int],
-        cache: LaneCache,
-        plan: StepPlan,
-    ) -> Tensor:
-        """One step: N packed tokens through the model; (n, V) logits at the indices `last`."""
-        first = min(last, default=0)
-        fed = torch.tensor([list(ids), list(positions)], device=self.device)
+    def forward(self, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> Tensor:
+        """One step: its N packed tokens through the model; (n, V) logits at the indices `last`."""
+        size, first = plan.fed.shape[1], min(last, default=0)
+        fed = torch.from_numpy(plan.fed).to(self.device)
 
         def modules() -> Tensor:
             # A model on several devices keeps its states where no index of ours is: a slice needs
             # none.
-            keep: int | Tensor = len(ids) - first
-            if not self.is_spread and len(last) < len(ids):
+            keep: int | Tensor = size - first
+            if not self.is_spread and len(last) < size:
                 keep = torch.tensor(list(last), device=self.device)
             with step(plan):
                 logits: Tensor = self.model(
@@ -208,7 +199,7 @@ class Decoder:
 
         if self.is_spread:
             return modules().to(self.device)[[at - first for at in last]]
-        if len(ids) > _LONG:
+        if size > _LONG:
             return modules()
         return self.shortcut(fed, last, cache, plan, modules)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aspd_cli.engine.cache import LaneCache
-from aspd_cli.engine.plan import Plan, RowSpan, StepPlan, folded_bias
+from aspd_cli.engine.plan import Plan, RowSpan, StepPlan
 
 _MOST = 256
 """Most tokens of a grid; a step of more is bound by its work, not by launches. Each of them gets
@@ -79,7 +79,10 @@ class _FixedGroup:
     def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
         """(R, 1, fold * Q, C), as of `RowGroup`."""
         if (window, fold) not in self._masks:
-            self._masks[window, fold] = folded_bias(self._blocked[window], fold, like)
+            blocked = self._blocked[window]
+            bias = torch.zeros(blocked.shape, dtype=like.dtype, device=like.device)
+            bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
+            self._masks[window, fold] = bias[:, None].repeat(1, 1, fold, 1)
         return self._masks[window, fold]
 
 

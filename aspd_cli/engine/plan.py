@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aspd_cli.engine.sight import Sight
+from aspd_cli.engine.sight import additive
 
 WIDE = 64
 """A row with more tokens than this in a step gets an attention call of its own."""
@@ -44,12 +45,11 @@ class Padded:
     """
 
     gather: NDArray[np.int64]  # (R, Q) packed index of each query, padding included
-    scatter: NDArray[np.int64]  # (n) index into R * Q of each token of the group
-    tokens: NDArray[np.int64]  # (n) packed index of each token of the group
+    scatter: NDArray[np.int64]  # (N) index into R * Q of each token; any, for those of other groups
     made: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def ways(self, heads: int, kv_heads: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(R * Hk * G * Q) of (N, H) packed queries, (n * H) of (R, Hk, G, Q) answers."""
+        """(R * Hk * G * Q) of (N, H) packed queries, (N * H) of (R, Hk, G, Q) answers."""
         key = (heads, kv_heads, device)
         if key not in self.made:
             queries = self.gather.shape[1]
@@ -96,13 +96,14 @@ class RowGroup:
 
     first: int
     last: int
-    allowed: NDArray[np.bool_] | None  # (R, Q, K); None: a fresh prompt, plainly causal
+    bias: NDArray[np.float32] | None
+    """(R, Q, K) zero where a query sees a key; None: a fresh prompt, plainly causal."""
     query_positions: NDArray[np.int64]  # (R, Q)
     key_positions: NDArray[np.int64]  # (R, K)
     place: "slice | Padded"
     """Where the tokens stand in the step: a run of them where no row is padded."""
-    sight: Sight | None = None
-    """Where `allowed` comes from, when the group is one row and each of its lanes feeds a token."""
+    is_full: bool = False
+    """Whether each query sees every key, as those of the main lane alone do."""
     masks: dict[tuple[int | None, int, torch.device], Tensor] = field(default_factory=dict)
 
     @property
@@ -112,44 +113,45 @@ class RowGroup:
 
     def is_causal(self, window: int | None) -> bool:
         """Whether plain causal attention is right: no lanes, and no window that cuts."""
-        return self.allowed is None and (window is None or window >= self.keys)
+        return self.bias is None and (window is None or window >= self.keys)
 
     def sees_all(self, window: int | None) -> bool:
-        """Whether a single lane sees every key, as the main lane does: no mask is needed."""
-        return window is None and self.sight is not None and self.sight.is_full
+        """Whether no mask is needed."""
+        return self.is_full and window is None
 
     def mask(self, window: int | None, fold: int, like: Tensor) -> Tensor:
         """(R, 1, fold * Q, K) additive mask; made once a step, kind of layer and device."""
         made = (window, fold, like.device)
-        if made not in self.masks and self.sight and window is None:
-            self.masks[made] = self.sight.bias(fold, like)
         if made not in self.masks:
-            blocked = torch.from_numpy(~self.seen(window)).to(like.device)
-            self.masks[made] = folded_bias(blocked, fold, like)
+            plain = window is None and self.bias is not None
+            bias = self.bias if plain else additive(self.seen(window))
+            mask = torch.from_numpy(bias).to(like)[:, None]
+            self.masks[made] = mask if fold == 1 else mask.repeat(1, 1, fold, 1)
         return self.masks[made]
 
     def seen(self, window: int | None) -> NDArray[np.bool_]:
         """(R, Q, K) which keys each query sees."""
-        allowed = self.allowed
-        if allowed is None:
+        if self.bias is None:
             allowed = np.tri(self.query_positions.shape[1], self.keys, dtype=bool)[None]
+        else:
+            allowed = self.bias == 0
         if window is not None:
             distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
             allowed = allowed & (distance < window)
         return allowed
 
 
-def folded_bias(blocked: Tensor, fold: int, like: Tensor) -> Tensor:
-    """(R, Q, K) -> (R, 1, fold * Q, K): an additive mask of the type of `like`."""
-    bias = torch.zeros(blocked.shape, dtype=like.dtype, device=like.device)
-    bias.masked_fill_(blocked, torch.finfo(like.dtype).min)
-    return bias[:, None].repeat(1, 1, fold, 1)
+def runs(firsts: Sequence[int], widths: Sequence[int]) -> NDArray[np.int64]:
+    """first, first + 1, ... for each width, one run behind the other."""
+    numbered = (range(first, first + w) for first, w in zip(firsts, widths, strict=True))
+    return np.fromiter(chain.from_iterable(numbered), dtype=np.int64)
 
 
 @dataclass
 class StepPlan:
     """Where the tokens of a step go in the cache, and what each of them sees."""
 
+    fed: NDArray[np.int64]  # (2, N) ids and positions
     spans: list[RowSpan]
     groups: list[RowGroup]
     windows: set[int | None] = field(default_factory=set)
@@ -161,11 +163,9 @@ class StepPlan:
         vectors; the same for all layers of a shape."""
         made = (heads, capacity, device)
         if made not in self._places:
+            firsts = [span.row * heads * capacity + span.slot for span in self.spans]
             widths = [span.stop - span.start for span in self.spans]
-            rows = np.repeat([span.row for span in self.spans], widths)
-            slots = [np.arange(w) + s.slot for s, w in zip(self.spans, widths, strict=True)]
-            vectors = rows[:, None] * heads + np.arange(heads)
-            found = vectors * capacity + np.concatenate(slots)[:, None]
+            found = runs(firsts, widths)[:, None] + np.arange(heads) * capacity
             self._places[made] = torch.from_numpy(found.reshape(-1)).to(device)
         return self._places[made]
 

@@ -48,6 +48,7 @@ class Sampler:
         self._nameless = torch.as_tensor(nameless, dtype=torch.long)
         self._rows: dict[Choice, int] = {}
         self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
+        self._banned = np.zeros((0, vocabulary), dtype=bool)  # the same
         self._warpers = _warpers(options)
         self._penalty = (
             RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
@@ -57,10 +58,16 @@ class Sampler:
 
     def __call__(self, logits: Tensor, draws: Sequence[Draw]) -> list[int]:
         """The tokens of n lanes. `logits` is (n, V), any float type."""
-        scores = logits.float() + self._biases([self._row(draw.choice) for draw in draws])
+        scores, rows = logits.float(), [self._row(draw.choice) for draw in draws]
+        greedy = self.options.temperature == 0
+        if greedy and self._penalty is None:
+            best = _argmax(scores)
+            if not self._banned[rows, best].any():  # nearly always: no need to mask all logits
+                return best
+        scores = scores + self._biases(rows)
         if self._penalty is not None:
             scores = self._penalise(scores, draws)
-        if self.options.temperature == 0:
+        if greedy:
             return _argmax(scores)
         no_ids = torch.empty(len(draws), 0, dtype=torch.long, device=self.device)
         warped: Tensor = self._warpers(no_ids, scores)  # type: ignore[arg-type]
@@ -86,6 +93,7 @@ class Sampler:
             bias[ids] = 0.0 if choice.only else float("-inf")
             bias[self._nameless] = float("-inf")
             self._bias = torch.cat([self._bias, bias[None].to(self.device)])
+            self._banned = np.concatenate([self._banned, bias[None].numpy() < 0])
             row = self._rows[choice] = len(self._rows)
         return row
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from aspd_cli.core.layout import lay_out
@@ -101,8 +102,8 @@ class Scheduler:
             request = self.active[row]
             assert request.answer is not None
             work.append((request, request.answer.drain()))
-        logits = self._forward(work)
-        sampled = iter(self._sample(work, logits))
+        with torch.inference_mode():
+            sampled = iter(self._sample(work, self._forward(work)))
         now = time.perf_counter()
         for request, pending in work:
             answer = request.answer
@@ -128,26 +129,23 @@ class Scheduler:
     def _forward(self, work: list[tuple[Request, list[Pending]]]) -> Tensor:
         """(n, V) logits of every lane that samples, in the order of the work."""
         feeds, last, at = [], [], 0
-        ids: list[int] = []
-        positions: list[int] = []
         for request, pending in work:
             for each in pending:
                 feeds.append(Feed(request.row, each.lane.id, each.ids, each.position))
-                ids.extend(each.ids)
-                positions.extend(range(each.position, each.position + len(each.ids)))
                 at += len(each.ids)
                 if each.samples:
                     last.append(at - 1)
-        return self.decoder.forward(ids, positions, last, self.cache, self.cache.prepare(feeds))
+        return self.decoder.forward(last, self.cache, self.cache.prepare(feeds))
 
     def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
         draws, writers = [], []
+        draw, look_back = self.options.temperature > 0, self.options.repetition_penalty != 1.0
         for request, pending in work:
             assert request.answer is not None
             for each in pending:
                 if each.samples:
-                    rng = self._rng(request, each.lane)
-                    history = self._history(request, each.lane)
+                    rng = self._rng(request, each.lane) if draw else None
+                    history = self._history(request, each.lane) if look_back else ()
                     draws.append(Draw(request.answer.choice(each.lane), rng, history))
                     writers.append((request.script, each.lane.path))
         sampled = self.sampler(logits, draws)
@@ -156,17 +154,13 @@ class Scheduler:
             for token, (script, path) in zip(sampled, writers, strict=True)
         ]
 
-    def _rng(self, request: Request, lane: Lane) -> np.random.Generator | None:
-        if self.options.temperature == 0:
-            return None
+    def _rng(self, request: Request, lane: Lane) -> np.random.Generator:
         if lane.id not in request.rngs:
             request.rngs[lane.id] = generator(self.options.seed, request.identity, lane.path)
         return request.rngs[lane.id]
 
     def _history(self, request: Request, lane: Lane) -> list[int]:
         """What the repetition penalty of a lane looks at: the text it sees."""
-        if self.options.repetition_penalty == 1.0:
-            return []
         cache, tree = self.cache, self.cache.trees[request.row]
         used = cache.used[request.row]
         seen = tree.sees[lane.id][cache.lanes[request.row, :used]]

@@ -62,11 +62,10 @@ def _compare(
         cache = LaneCache(layers, 1, device)
         tree = cache.open_row(0)
         plan = cache.prepare([Feed(0, MAIN, prefix, 0)])
-        _forward(model, prefix, range(_PREFIX), cache, plan)
+        _forward(model, cache, plan)
         first, second = tree.fork(MAIN, 2)
         plan = cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
-        positions = [*range(_PREFIX, _PREFIX + _BRANCH)] * 2
-        found = _forward(model, one + two, positions, cache, plan)
+        found = _forward(model, cache, plan)
     spread = expected.std().clamp(min=1e-6)
     return float((found - expected).abs().mean() / spread), plan.windows
 
@@ -78,19 +77,8 @@ def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tens
     return logits[0, _PREFIX:].float()  # type: ignore[no-any-return]
 
 
-def _forward(
-    model: torch.nn.Module,
-    ids: list[int],
-    positions: "range | list[int]",
-    cache: LaneCache,
-    plan: StepPlan,
-) -> Tensor:
-    device = cache.device
+def _forward(model: torch.nn.Module, cache: LaneCache, plan: StepPlan) -> Tensor:
+    fed = torch.from_numpy(plan.fed).to(cache.device)
     with step(plan):
-        logits = model(
-            torch.tensor([ids], device=device),
-            position_ids=torch.tensor([list(positions)], device=device),
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
+        logits = model(fed[:1], position_ids=fed[1:], past_key_values=cache, use_cache=True).logits
     return logits[0].float()  # type: ignore[no-any-return]

@@ -1,89 +1,104 @@
-"""What the lanes of one row see, kept from step to step.
+"""What the lanes of each row see, kept from step to step in the table that attention reads.
 
 While the same lanes advance, a token each a step, nothing that they saw before changes: a step adds
 the columns of its own tokens. Only a fork, a close, a merge or a new request starts afresh.
 
-Shapes: Q lanes that advance, K cached keys, F folded query groups.
+Shapes: R rows, Q lanes of a row that advance, K cached keys.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from aspd_cli.core.visibility import LaneTree
+
+_HIDDEN = np.float32(-1e30)
+"""What a mask adds to the score of a key that is not seen: finite, so that even a query which sees
+nothing has a softmax."""
 
 _ROOM = 256
-"""Columns beyond those needed, so that few steps must start afresh for want of room."""
+"""Columns beyond those needed, so that the table seldom grows."""
+
+
+def additive(allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mask that is added to scores: zero where a key is seen."""
+    return np.where(allowed, np.float32(0), _HIDDEN)
 
 
 @dataclass(slots=True)
-class _Bias:
-    """The additive mask of one kind, and how far it has been written."""
+class _Known:
+    """What the table holds of a row."""
 
-    table: Tensor  # (F, Q, capacity)
+    lanes: tuple[int, ...]
     keys: int
+    is_full: bool
+    pairs: NDArray[np.float32]  # (Q, Q) who sees whom, in general
+    newest: NDArray[np.float32]  # (Q, Q) the same, of tokens of one step: none before its own
 
 
-class Sight:
-    """The mask of one row's lanes; grows by columns."""
+class Sights:
+    """The masks of all rows of a cache: (R, Q, K), zero where a query sees a key."""
 
-    def __init__(self) -> None:
-        self.keys = 0
-        """K: columns that are known."""
-        self.is_full = False
-        """Whether every lane sees every key."""
-        self._lanes: tuple[int, ...] = ()
-        self._pairs = np.zeros((0, 0), dtype=bool)  # (Q, Q) who sees whom, in general
-        self._newest = self._pairs  # (Q, Q) the same, of tokens of one step: none before its own
-        self._table = np.zeros((0, 0), dtype=bool)  # (Q, capacity)
-        self._biases: dict[tuple[int, torch.dtype, torch.device], _Bias] = {}
+    def __init__(self, rows: int) -> None:
+        self._table = np.zeros((rows, 0, 0), dtype=np.float32)
+        self._known: dict[int, _Known] = {}
 
-    @property
-    def allowed(self) -> NDArray[np.bool_]:
-        """(Q, K) which keys each lane's new token sees; a view that the next step changes."""
-        return self._table[:, : self.keys]
+    def masks(self, first: int, last: int, queries: int, keys: int) -> NDArray[np.float32]:
+        """(R, Q, K) of rows `first:last`; a view that the next step changes. What lies beyond a
+        row's own queries means nothing, its own keys are the only ones seen."""
+        return self._table[first:last, :queries, :keys]
+
+    def sees_all(self, row: int) -> bool:
+        """Whether a row's only lane sees every key."""
+        return self._known[row].is_full
+
+    def forget(self, row: int) -> None:
+        """The row is another request's."""
+        self._known.pop(row, None)
 
     def advance(
         self,
+        row: int,
         lanes: tuple[int, ...],
-        sees: NDArray[np.bool_],
+        tree: LaneTree,
         keys: int,
         afresh: Callable[[], NDArray[np.bool_]],
     ) -> None:
         """Each of `lanes` has got one more token; `keys` counts them in.
 
         Args:
-            sees: (L, L) whether tokens of two lanes may see each other.
             afresh: the whole (Q, K), for when lanes have changed.
         """
-        width = len(lanes)
-        goes_on = lanes == self._lanes and keys == self.keys + width
-        if goes_on and keys <= self._table.shape[1]:
-            self._table[:, self.keys - width : self.keys] = self._pairs
-            self._table[:, self.keys : keys] = self._newest
-            self.keys = keys
+        known, width = self._known.get(row), len(lanes)
+        goes_on = known is not None and lanes == known.lanes and keys == known.keys + width
+        if known is not None and goes_on and keys <= self._table.shape[2]:
+            mask = self._table[row, :width]
+            mask[:, known.keys - width : known.keys] = known.pairs
+            mask[:, known.keys : keys] = known.newest
+            known.keys = keys
             return
-        self._lanes, self.keys = lanes, keys
-        self._pairs = sees[np.ix_(lanes, lanes)]
-        self._newest = np.tril(self._pairs)
-        self._table = np.zeros((width, keys + _ROOM), dtype=bool)
-        self._table[:, :keys] = afresh()
-        self.is_full = width == 1 and bool(self.allowed.all())
-        self._biases.clear()
+        index = np.array(lanes)
+        pairs = tree.sees[index[:, None], index]
+        newest = pairs & (np.arange(width) <= np.arange(width)[:, None])
+        allowed = afresh()
+        self.put(row, allowed)
+        is_full = width == 1 and bool(allowed.all())
+        self._known[row] = _Known(lanes, keys, is_full, additive(pairs), additive(newest))
 
-    def bias(self, fold: int, like: Tensor) -> Tensor:
-        """(1, 1, F * Q, K) additive mask of the type and on the device of `like`; a view."""
-        made = (fold, like.dtype, like.device)
-        width, capacity = self._table.shape
-        if made not in self._biases:
-            table = torch.empty(fold, width, capacity, dtype=like.dtype, device=like.device)
-            self._biases[made] = _Bias(table, keys=0)
-        bias = self._biases[made]
-        start = max(bias.keys - width, 0)  # the columns of the last step were none before its own
-        least = torch.finfo(like.dtype).min
-        columns = torch.from_numpy(np.where(self._table[:, start : self.keys], 0.0, least))
-        bias.table[:, :, start : self.keys] = columns
-        bias.keys = self.keys
-        return bias.table.view(1, 1, fold * width, capacity)[..., : self.keys]
+    def put(self, row: int, allowed: NDArray[np.bool_]) -> None:
+        """What the tokens of one step see, (Q, K), whatever lanes they are of."""
+        width, keys = allowed.shape
+        self._fit(width, keys)
+        self._table[row, :width] = _HIDDEN
+        self._table[row, :width, :keys] = additive(allowed)
+        self.forget(row)
+
+    def _fit(self, width: int, keys: int) -> None:
+        rows, queries, capacity = self._table.shape
+        if width > queries or keys > capacity:
+            wider, longer = max(width, queries), keys + _ROOM if keys > capacity else capacity
+            grown = np.full((rows, wider, longer), _HIDDEN)
+            grown[:, :queries, :capacity] = self._table
+            self._table = grown

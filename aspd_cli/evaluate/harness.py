@@ -167,10 +167,8 @@ class AspdLM(HFLM):
             cache.open_row(row)
         tokens = inps.tolist()
         plan = cache.prepare([Feed(row, MAIN, tokens[row], 0) for row in range(rows)])
-        ids = [token for row in tokens for token in row]
-        positions = list(range(length)) * rows
         with torch.inference_mode():
-            logits = decoder.forward(ids, positions, range(len(ids)), cache, plan)
+            logits = decoder.forward(range(rows * length), cache, plan)
         return logits.view(rows, length, -1)
 
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> list[Any]:

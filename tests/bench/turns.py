@@ -112,7 +112,7 @@ class Steps:
         tree = self.cache.open_row(0)
         ids = [100 + i % 500 for i in range(self.context)]
         plan = self.cache.prepare([Feed(0, MAIN, ids, 0)])
-        decoder.forward(ids, range(self.context), [self.context - 1], self.cache, plan)
+        decoder.forward([self.context - 1], self.cache, plan)
         self.lanes = [MAIN] if self.count == 1 else list(tree.fork(MAIN, self.count))
 
     def renew(self) -> None:
@@ -123,9 +123,7 @@ class Steps:
 
     def __call__(self) -> None:
         feeds = [Feed(0, lane, [200 + lane], self.position) for lane in self.lanes]
-        plan, width = self.cache.prepare(feeds), len(feeds)
-        ids = [token for feed in feeds for token in feed.ids]
-        logits = self.decoder.forward(ids, [self.position] * width, range(width), self.cache, plan)
+        logits = self.decoder.forward(range(len(feeds)), self.cache, self.cache.prepare(feeds))
         self.sampler(logits, self.draws)
         self.position += 1
 

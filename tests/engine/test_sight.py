@@ -26,12 +26,13 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
     """Lanes fork, pause, end and go on; rows are taken again; masks are asked for or not."""
     monkeypatch.setattr(sight, "_ROOM", room)
     draw, like = random.Random(seed), torch.zeros(1)
-    cache = LaneCache(1, 2, torch.device("cpu"))
-    alive, grown = {}, 0
+    rows, shared = 5, 0
+    cache = LaneCache(1, rows, torch.device("cpu"))
+    alive, before, grown = {}, {}, 0
     for _ in range(120):
         feeds = []
-        for row in range(2):
-            if row not in alive or draw.random() < 0.01:
+        for row in range(rows):
+            if row not in alive or draw.random() < 0.03:
                 cache.open_row(row)
                 alive[row] = [MAIN]
                 feeds.append(Feed(row, MAIN, [1] * draw.randint(1, 5), 0))
@@ -46,27 +47,36 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
                 alive[row].remove(draw.choice(alive[row]))
             size = 2 if draw.random() < 0.05 else 1
             feeds += [Feed(row, lane, [1] * size, 9) for lane in alive[row]]
-        if draw.random() < 0.5:  # one row alone: the sight of the other waits
+        if draw.random() < 0.3:  # one row alone: the others wait
             feeds = [feed for feed in feeds if feed.row == feeds[0].row]
         plan = cache.prepare(feeds)
         for span in plan.spans:
             group = next(g for g in plan.groups if g.first <= span.row < g.last)
             right = expected(cache, span.row, span)
-            if group.allowed is None:
+            if group.bias is None:
                 assert np.array_equal(right, np.tri(*right.shape, dtype=bool))
                 continue
             size, keys = right.shape
-            found = group.allowed[span.row - group.first, :size]
+            found = group.seen(None)[span.row - group.first, :size]
             assert np.array_equal(found[:, :keys], right)
             assert not found[:, keys:].any()
-            if group.sight:
-                grown += 1
-                assert group.sees_all(None) == (size == 1 and right.all())
-                if draw.random() < 0.7:
-                    mask = group.mask(None, 3, like)
-                    assert mask.shape == (1, 1, 3 * size, keys)
-                    assert np.array_equal((mask == 0)[0, 0].numpy(), np.tile(right, (3, 1)))
-    assert grown > 40
+            lanes = set(span.lanes)
+            grown += len(lanes) == size > 1 and lanes == before.get(span.row)
+            before[span.row] = lanes
+            alone = group.last - group.first == 1
+            shared += not alone
+            if group.sees_all(None):
+                assert alone
+                assert right.all()
+            if draw.random() < 0.7:
+                mask = group.mask(None, 3, like)
+                queries = size if alone else group.place.gather.shape[1]
+                assert mask.shape == (group.last - group.first, 1, 3 * queries, group.keys)
+                mask = (mask == 0)[span.row - group.first, 0].view(3, queries, -1)
+                for found in mask.numpy():
+                    assert np.array_equal(found[:size, :keys], right)
+    assert grown > 20
+    assert shared > 100
 
 
 def test_a_step_of_the_same_lanes_does_not_start_afresh(monkeypatch):
