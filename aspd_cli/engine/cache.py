@@ -116,6 +116,7 @@ class LaneCache(Cache):
             width, row = widths[number], by_width[number].row
             first, last, pairs = min(first, row), max(last, row), pairs - width
             cost = number * _CALL + _PADDED + (pairs + (last - first + 1) * width) * keys
+            # One that is left alone gets a call of its own as well.
             if cost <= best and number < len(spans) - 1:
                 best, own = cost, number
         return by_width[:own]

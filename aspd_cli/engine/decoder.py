@@ -176,6 +176,7 @@ class Decoder:
         grammar = self._grammar(options)
         return Answer(prompt_ids, options, grammar, self.codec, lanes, self.positions, budget)
 
+    @torch.inference_mode()
     def forward(self, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> Tensor:
         """One step: its N packed tokens through the model; (n, V) logits at the indices `last`."""
         size, first = plan.fed.shape[1], min(last, default=0)

@@ -27,6 +27,9 @@ class Choice(NamedTuple):
     banned: tuple[int, ...] = ()
     only: tuple[int, ...] = ()
 
+    def allows(self, token: int) -> bool:
+        return token in self.only if self.only else token not in self.banned
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:

@@ -46,9 +46,9 @@ class Sampler:
         """`nameless`: ids that are never sampled, because the tokenizer has no token for them."""
         self.options, self.vocabulary, self.device = options, vocabulary, device
         self._nameless = torch.as_tensor(nameless, dtype=torch.long)
+        self._never = frozenset(self._nameless.tolist())
         self._rows: dict[Choice, int] = {}
         self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
-        self._banned = np.zeros((0, vocabulary), dtype=bool)  # the same
         self._warpers = _warpers(options)
         self._penalty = (
             RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
@@ -58,13 +58,12 @@ class Sampler:
 
     def __call__(self, logits: Tensor, draws: Sequence[Draw]) -> list[int]:
         """The tokens of n lanes. `logits` is (n, V), any float type."""
-        scores, rows = logits.float(), [self._row(draw.choice) for draw in draws]
-        greedy = self.options.temperature == 0
+        scores, greedy = logits.float(), self.options.temperature == 0
         if greedy and self._penalty is None:
             best = _argmax(scores)
-            if not self._banned[rows, best].any():  # nearly always: no need to mask all logits
+            if self._allows(draws, best):  # nearly always, so the others need no mask
                 return best
-        scores = scores + self._biases(rows)
+        scores = scores + self._biases([self._row(draw.choice) for draw in draws])
         if self._penalty is not None:
             scores = self._penalise(scores, draws)
         if greedy:
@@ -78,6 +77,10 @@ class Sampler:
         )
         race = torch.from_numpy(-np.log(noise)).to(self.device)
         return _argmax(warped.double() + race)
+
+    def _allows(self, draws: Sequence[Draw], tokens: Sequence[int]) -> bool:
+        pairs = zip(draws, tokens, strict=True)
+        return all(d.choice.allows(token) and token not in self._never for d, token in pairs)
 
     def _biases(self, rows: list[int]) -> Tensor:
         """(n, V) or, where all lanes may sample the same, (V)."""
@@ -93,7 +96,6 @@ class Sampler:
             bias[ids] = 0.0 if choice.only else float("-inf")
             bias[self._nameless] = float("-inf")
             self._bias = torch.cat([self._bias, bias[None].to(self.device)])
-            self._banned = np.concatenate([self._banned, bias[None].numpy() < 0])
             row = self._rows[choice] = len(self._rows)
         return row
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from aspd_cli.core.layout import lay_out
@@ -102,8 +101,7 @@ class Scheduler:
             request = self.active[row]
             assert request.answer is not None
             work.append((request, request.answer.drain()))
-        with torch.inference_mode():
-            sampled = iter(self._sample(work, self._forward(work)))
+        sampled = iter(self._sample(work, self._forward(work)))
         now = time.perf_counter()
         for request, pending in work:
             answer = request.answer

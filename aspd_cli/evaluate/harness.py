@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -167,8 +166,7 @@ class AspdLM(HFLM):
             cache.open_row(row)
         tokens = inps.tolist()
         plan = cache.prepare([Feed(row, MAIN, tokens[row], 0) for row in range(rows)])
-        with torch.inference_mode():
-            logits = decoder.forward(range(rows * length), cache, plan)
+        logits = decoder.forward(range(rows * length), cache, plan)
         return logits.view(rows, length, -1)
 
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> list[Any]:

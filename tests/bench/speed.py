@@ -228,9 +228,8 @@ def main() -> None:
         names = [n for n in chosen if n in TABLES and (args.shape or shape in TABLES[n][1])]
         if names:
             bench = Bench(shape, args)
-            with torch.inference_mode():
-                for name in names:
-                    TABLES[name][0](bench)
+            for name in names:
+                TABLES[name][0](bench)
     for name in set(chosen) & set(beside):
         sys.argv = [name]
         runpy.run_module(f"tests.bench.{name}", run_name="__main__")
