@@ -28,8 +28,8 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
     draw, like = random.Random(seed), torch.zeros(1)
     rows, shared = 5, 0
     cache = LaneCache(1, rows, torch.device("cpu"))
-    alive, before, grown = {}, {}, 0
-    for _ in range(120):
+    alive, grown = {}, 0
+    for _ in range(400):
         feeds = []
         for row in range(rows):
             if row not in alive or draw.random() < 0.03:
@@ -51,7 +51,9 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
             feeds = [feed for feed in feeds if feed.row == feeds[0].row]
         plan = cache.prepare(feeds)
         for span in plan.spans:
-            group = next(g for g in plan.groups if g.first <= span.row < g.last)
+            # Those that share a call may have a row between theirs that has one of its own.
+            near = [g for g in plan.groups if g.first <= span.row < g.last]
+            group = min(near, key=lambda g: g.last - g.first)
             right = expected(cache, span.row, span)
             if group.bias is None:
                 assert np.array_equal(right, np.tri(*right.shape, dtype=bool))
@@ -60,14 +62,13 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
             found = group.seen(None)[span.row - group.first, :size]
             assert np.array_equal(found[:, :keys], right)
             assert not found[:, keys:].any()
-            lanes = set(span.lanes)
-            grown += len(lanes) == size > 1 and lanes == before.get(span.row)
-            before[span.row] = lanes
             alone = group.last - group.first == 1
             shared += not alone
-            if group.sees_all(None):
-                assert alone
-                assert right.all()
+            if alone and len(set(span.lanes)) == size:  # a token of each lane
+                grown += 1
+                assert group.sees_all(None) == (size == 1 and right.all())
+            else:
+                assert not group.sees_all(None)
             if draw.random() < 0.7:
                 mask = group.mask(None, 3, like)
                 queries = size if alone else group.place.gather.shape[1]
@@ -75,7 +76,7 @@ def test_masks_of_any_course_of_lanes_are_those_of_the_definition(seed, room, mo
                 mask = (mask == 0)[span.row - group.first, 0].view(3, queries, -1)
                 for found in mask.numpy():
                     assert np.array_equal(found[:size, :keys], right)
-    assert grown > 20
+    assert grown > 40
     assert shared > 100
 
 
