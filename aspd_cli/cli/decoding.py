@@ -97,7 +97,6 @@ def compare(decoder: "Decoder", prompt: str, arguments: dict[str, Any]) -> Compa
 
     First a little of it, so that neither pays for what is done once.
     """
-    decoder.shortcut.hasten()
     decoder.generate([prompt], **{**arguments, "max_new_tokens": WARM_UP_TOKENS})
     parallel, serial = (
         decoder.generate([prompt], **{**arguments, "mode": mode})[0].stats.time_s

@@ -34,5 +34,4 @@ def answer_prompt(recipe: Recipe, prompt: str, *, form: Form, stats: bool, quiet
         write_line(sys.stdout, output.markup if form == "markup" else output.text)
     if stats or (console.is_terminal and not quiet):
         line = measures(output) + (f" | {against.sentence()}" if against else "")
-        line += f" | {decoder.kernels} | {decoder.shortcut}" if stats else ""
         Console(stderr=True, soft_wrap=True, highlight=False).print(line, style="dim", markup=False)

@@ -6,12 +6,14 @@ four times as much. oneDNN does better with a weight held in its own order ("pre
 of some ten microseconds a call. So weights of a certain size are prepacked when a model is loaded,
 unless measuring shows that this machine is the exception.
 
+Layers that a forward pass feeds the same tensor (q, k and v; gate and up) share one product.
+
 Shapes: N tokens, I inputs, O outputs.
 """
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,22 +42,33 @@ _ROUNDS, _SECONDS = 12, 0.02
 _TOLERANCE = 1e-5
 """Largest difference to the stock product, over the largest output."""
 
-Shape = tuple[int, int]
-"""(O, I) of a weight."""
+Unit = tuple[nn.Linear, ...]
+"""Layers that can share a product; mostly one."""
+Shape = tuple[int, ...]
+"""I and each layer's O."""
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weight oneDNN holds in its own order. Inference only."""
+    """Linear layers on the same input as one product, with a weight in oneDNN's order. Inference
+    only.
 
-    def __init__(self, stock: nn.Linear, least: int = 1) -> None:
+    Args:
+        stock: one layer, or several whose outputs are wanted side by side.
+        least: fewer tokens than this are filled up with zeros, where the kernel is slow for fewer.
+    """
+
+    def __init__(self, *stock: nn.Linear, least: int = 1) -> None:
         super().__init__()
-        self.in_features, self.out_features = stock.in_features, stock.out_features
-        self.bias = stock.bias
-        weight = stock.weight.detach()
+        self.in_features = stock[0].in_features
+        self.sizes = [layer.out_features for layer in stock]
+        self.out_features = sum(self.sizes)
+        self.least = least
+        biases = [layer.bias for layer in stock]
+        self.bias = biases[0] if len(stock) == 1 else _joined_bias(stock)
+        weights = [layer.weight.detach() for layer in stock]
+        weight = weights[0] if len(stock) == 1 else torch.cat(weights)
         # The hint is a number of tokens: an order made for one token is slow for all others.
         self.packed = torch.ops.mkldnn._reorder_linear_weight.default(weight, max(_WIDTHS))
-        self.least = least
-        """Fewer tokens than this are filled up with zeros, where the kernel is slow for fewer."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)"""
@@ -72,6 +85,46 @@ class PackedLinear(nn.Module):
         return product
 
 
+def _joined_bias(layers: Sequence[nn.Linear]) -> Tensor | None:
+    if all(layer.bias is None for layer in layers):
+        return None
+    return torch.cat(
+        [
+            layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+            for layer in layers
+        ]
+    ).detach()
+
+
+class _Joint:
+    """A product that several layers share: whichever is called first computes it."""
+
+    def __init__(self, product: PackedLinear) -> None:
+        self.product = product
+        self._latest: tuple[Tensor | None, tuple[Tensor, ...]] = (None, ())
+
+    def part(self, x: Tensor, index: int) -> Tensor:
+        fed, parts = self._latest
+        if fed is not x:
+            parts = self.product(x).split(self.product.sizes, dim=-1)
+        is_last = index == len(parts) - 1
+        self._latest = (None, ()) if is_last else (x, parts)  # a prompt's states are large
+        return parts[index]
+
+
+class PackedPart(nn.Module):
+    """One of the layers that share a prepacked product, such as q, k and v of an attention."""
+
+    def __init__(self, joint: _Joint, index: int) -> None:
+        super().__init__()
+        self.product = joint.product
+        self._joint, self._index = joint, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O), a view"""
+        return self._joint.part(x, self._index)
+
+
 @dataclass(frozen=True, slots=True)
 class Kernels:
     """What `pack_linears` chose."""
@@ -79,31 +132,80 @@ class Kernels:
     packed: int = 0
     """Layers that use prepacked weights."""
     total: int = 0
+    products: int = 0
+    """Products that the prepacked layers take; layers fed the same tensor share one."""
 
     def __str__(self) -> str:
-        how = f"{self.packed} of {self.total} prepacked by oneDNN" if self.packed else "stock"
-        return f"linear layers: {how}"
+        if not self.packed:
+            return "linear layers: stock"
+        how = f"{self.packed} of {self.total} prepacked by oneDNN"
+        return f"linear layers: {how}, in {self.products} products"
 
 
 @torch.no_grad()
-def pack_linears(model: nn.Module) -> Kernels:
+def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) -> Kernels:
     """Replaces linear layers of a model by prepacked ones where that is faster; CPU, float32.
 
     The original weight is freed, unless something else holds it, like the embedding of a model
     with a tied head. The model can be neither trained nor saved afterwards.
+
+    Args:
+        probe: runs the model on a few tokens, to find the layers that are fed the same tensor and
+            can share a product; none: each layer has its own.
     """
-    places = list(_linears(model))
+    places: dict[nn.Linear, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for parent, name in _linears(model):
+        places[getattr(parent, name)].append((parent, name))
     if not _can_pack():
-        return Kernels(0, len(places))
+        return Kernels(total=len(places))
+    layers = list(places)
+    units: list[Unit] = [(layer,) for layer in layers]
+    if probe is not None:
+        units = _fed_alike(layers, probe)
     head = getattr(model, "get_output_embeddings", lambda: None)()
-    winners = _winners([getattr(parent, name) for parent, name in places], head)
-    packed = 0
-    for parent, name in places:  # one at a time: the memory of one weight is what it takes
-        layer = getattr(parent, name)
-        if (least := winners.get(_shape(layer))) is not None:
-            setattr(parent, name, PackedLinear(layer, least))
-            packed += 1
-    return Kernels(packed, len(places))
+    winners = _winners(units, head)
+    packed = products = 0
+    while units:  # one at a time: the memory of one product is what it takes
+        unit = units.pop()
+        if (least := winners.get(_shape(unit))) is None:
+            continue
+        product = PackedLinear(*unit, least=least)
+        joint = _Joint(product)
+        for index, layer in enumerate(unit):
+            for parent, name in places.pop(layer):
+                setattr(parent, name, product if len(unit) == 1 else PackedPart(joint, index))
+        packed, products = packed + len(unit), products + 1
+    return Kernels(packed, packed + len(places), products)
+
+
+def _fed_alike(layers: list[nn.Linear], probe: Callable[[], object]) -> list[Unit]:
+    """The layers in the order in which a forward pass calls them; those that it feeds the same
+    tensor, one right after another, stand together."""
+    calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def note(layer: nn.Linear, fed: tuple[Tensor, ...]) -> None:
+        calls.append((layer, fed[0], fed[0].clone()))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        probe()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    times = Counter(layer for layer, *_ in calls)
+    units: list[list[nn.Linear]] = []
+    previous: tuple[Tensor, Tensor] | None = None
+    for layer, fed, value in calls:
+        if times[layer] > 1:
+            continue
+        # The same tensor, and nothing has written to it between the two calls.
+        if previous and previous[0] is fed and torch.equal(previous[1], value):
+            units[-1].append(layer)
+        else:
+            units.append([layer])
+        previous = (fed, value)
+    apart = [[layer] for layer in layers if times[layer] != 1]
+    return [tuple(unit) for unit in (*units, *apart)]
 
 
 def _can_pack() -> bool:
@@ -124,21 +226,22 @@ def _linears(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 yield parent, name
 
 
-def _shape(layer: nn.Linear) -> Shape:
-    return layer.out_features, layer.in_features
+def _shape(unit: Unit) -> Shape:
+    return unit[0].in_features, *(layer.out_features for layer in unit)
 
 
-def _winners(layers: list[nn.Linear], head: nn.Module | None) -> dict[Shape, int]:
+def _winners(units: list[Unit], head: nn.Module | None) -> dict[Shape, int]:
     """The shapes for which prepacked weights win, each with the least tokens to feed them."""
-    samples: list[tuple[nn.Linear, PackedLinear]] = []
+    samples: list[tuple[Unit, PackedLinear]] = []
     seen: Counter[Shape] = Counter()
-    for layer in layers:
-        if layer.weight.numel() >= _SIZE and seen[_shape(layer)] < _SAMPLES:
-            seen[_shape(layer)] += 1
-            samples.append((layer, PackedLinear(layer)))
+    for unit in units:
+        size = sum(layer.weight.numel() for layer in unit)
+        if size >= _SIZE and seen[_shape(unit)] < _SAMPLES:
+            seen[_shape(unit)] += 1
+            samples.append((unit, PackedLinear(*unit)))
     seconds = _measure(
-        [_Trial("stock", _shape(stock), stock, stock is head) for stock, _ in samples]
-        + [_Trial("packed", _shape(stock), packed, stock is head) for stock, packed in samples]
+        [_Trial("stock", _shape(stock), stock, head in stock) for stock, _ in samples]
+        + [_Trial("packed", _shape(stock), (packed,), head in stock) for stock, packed in samples]
     )
     unequal = {_shape(stock) for stock, packed in samples if not _equal(stock, packed)}
     winners = {}
@@ -152,21 +255,21 @@ def _winners(layers: list[nn.Linear], head: nn.Module | None) -> dict[Shape, int
     return winners
 
 
-def _equal(stock: nn.Linear, packed: PackedLinear) -> bool:
+def _equal(stock: Unit, packed: PackedLinear) -> bool:
     draw = torch.Generator().manual_seed(0)
-    x = torch.randn(max(_WIDTHS), stock.in_features, generator=draw)
-    expected = stock(x)
+    x = torch.randn(max(_WIDTHS), packed.in_features, generator=draw)
+    expected = torch.cat([layer(x) for layer in stock], dim=-1)
     off = max(float((packed(x[:n]) - expected[:n]).abs().max()) for n in _WIDTHS)
     return off <= _TOLERANCE * float(expected.abs().max())
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A layer whose time is taken."""
+    """Layers whose time is taken."""
 
     kernel: str
     shape: Shape
-    layer: "nn.Linear | PackedLinear"
+    layers: "tuple[nn.Linear | PackedLinear, ...]"
     is_head: bool
     """The head never sees a prompt: only tokens that sample come to it."""
 
@@ -186,9 +289,10 @@ def _measure(trials: list[_Trial]) -> dict[tuple[str, Shape], dict[int, float]]:
                 key = (trial.kernel, trial.shape, tokens)
                 if spent[key] > _SECONDS or (trial.is_head and tokens == _PROMPT):
                     continue
-                x = torch.ones(tokens, trial.layer.in_features)
+                x = torch.ones(tokens, trial.shape[0])
                 start = time.process_time()
-                trial.layer(x)
+                for layer in trial.layers:
+                    layer(x)
                 taken, best = time.process_time() - start, least[trial.kernel, trial.shape]
                 best[tokens] = min(best.get(tokens, taken), taken)
                 spent[key] += taken

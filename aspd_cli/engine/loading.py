@@ -73,7 +73,7 @@ def finish(decoder: Decoder, *, keep_stock: bool = False) -> Decoder:
     """The decoder with the fastest kernels for its linear layers."""
     if keep_stock:
         decoder.stock = stock_copy(decoder.model)
-    decoder.kernels = pack_linears(decoder.model)
+    decoder.kernels = pack_linears(decoder.model, decoder.runner.probe)
     return decoder
 
 

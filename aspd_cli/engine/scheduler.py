@@ -3,9 +3,8 @@
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -13,20 +12,19 @@ from torch import Tensor
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.metrics import AnswerStats, structure
+from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer, Pending
 from aspd_cli.engine.cache import Feed
 from aspd_cli.engine.document import to_document, truncate
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.lane import Lane
+from aspd_cli.engine.model_runner import ModelRunner
+from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.sampler import Draw, Sampler, generator
 from aspd_cli.engine.script import Script
 
-if TYPE_CHECKING:
-    from aspd_cli.engine.decoder import Decoder
-    from aspd_cli.engine.options import GenerationOptions
-
-_ROOM, MOST_ROOM = 512, 4096
-"""Slots of a row that are reserved at once for steps of fixed shapes, and how many at most."""
+OpenAnswer = Callable[[Sequence[int], GenerationOptions, LaneTree], Answer]
+"""(prompt ids, options, lanes of its row) -> an answer that is ready for its first step"""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,10 +52,12 @@ class Request:
 class Scheduler:
     """Decodes a queue of requests, at most `rows` at once, each admitted as another finishes."""
 
-    def __init__(self, decoder: "Decoder", options: "GenerationOptions", rows: int) -> None:
-        self.decoder, self.options = decoder, options
-        self.cache = decoder.take_cache(rows)
-        self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
+    def __init__(
+        self, runner: ModelRunner, options: GenerationOptions, open_answer: OpenAnswer, rows: int
+    ) -> None:
+        self.runner, self.options, self._open_answer = runner, options, open_answer
+        self.cache = runner.take_cache(rows)
+        self.sampler = Sampler(options, runner.vocabulary, runner.device, runner.unnamed_ids)
         self.queue: deque[Request] = deque()
         self.active: dict[int, Request] = {}
         self._seen: Counter[str] = Counter()
@@ -75,7 +75,7 @@ class Scheduler:
                 self._admit()
                 yield from self._step()
         finally:
-            self.decoder.give_back(self.cache)
+            self.runner.give_back(self.cache)
 
     def _admit(self) -> None:
         for row in range(self.cache.rows):
@@ -84,14 +84,9 @@ class Scheduler:
             request = self.queue.popleft()
             request.row, request.started = row, time.perf_counter()
             lanes = self.cache.open_row(row)
-            request.answer = self.decoder.open_answer(request.prompt_ids, self.options, lanes)
+            request.answer = self._open_answer(request.prompt_ids, self.options, lanes)
             self.active[row] = request
-            if self.decoder.shortcut.fixed:
-                self._reserve(len(request.prompt_ids) + request.answer.budget)
-
-    def _reserve(self, entries: int) -> None:
-        """Room for a whole answer: what was recorded on a cache is lost when the cache grows."""
-        self.cache.reserve(min(-(-entries // _ROOM) * _ROOM, MOST_ROOM) - 1)
+            self.runner.reserve(self.cache, len(request.prompt_ids) + request.answer.budget)
 
     def _step(self) -> Iterator[tuple[int, Event]]:
         """One forward pass for every runnable lane of every request, and what comes of it."""
@@ -133,7 +128,7 @@ class Scheduler:
                 at += len(each.ids)
                 if each.samples:
                     last.append(at - 1)
-        return self.decoder.forward(last, self.cache, self.cache.prepare(feeds))
+        return self.runner.forward(last, self.cache, self.cache.prepare(feeds))
 
     def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
         draws, writers = [], []
@@ -163,7 +158,7 @@ class Scheduler:
         used = cache.used[request.row]
         seen = tree.sees[lane.id][cache.lanes[request.row, :used]]
         ids = cache.tokens[request.row, :used][seen]
-        return [int(i) for i in ids if i not in self.decoder.exempt]
+        return [int(i) for i in ids if i not in self.runner.unpenalised_ids]
 
     def _measure(self, request: Request, lanes: list[Lane], seconds: float) -> None:
         request.steps += 1
@@ -173,11 +168,11 @@ class Scheduler:
             request.parallel_s += seconds
 
     def _output(self, request: Request) -> Output:
-        answer, codec = request.answer, self.decoder.codec
+        answer, codec = request.answer, self.runner.codec
         assert answer is not None
         assert answer.finish_reason is not None
         tree = answer.main.tree()
-        layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=self.decoder.positions)
+        layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=answer.positions)
         counts = structure(tree, layout)
         document, reason = to_document(tree, codec), answer.finish_reason
         # Lanes look for stop strings in their own text; one may also stand across their borders.

@@ -7,14 +7,14 @@ from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.attention import NAME
 from aspd_cli.engine.cache import Feed, LaneCache
 from aspd_cli.engine.families import sliding_window
-from aspd_cli.engine.plan import StepPlan, step
+from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.errors import ModelError
 
 _PREFIX, _BRANCH = 7, 5
 _TOLERANCE = {torch.float32: 3e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str = "eager") -> None:
+def self_test(runner: ModelRunner, stock: str = "eager") -> None:
     """Compares the engine's attention with the stock one on a prefix and two branches.
 
     The engine decodes both branches in one row and one forward; the stock model reads prefix +
@@ -25,8 +25,9 @@ def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str =
             type explains: this family does not honour the mask or the positions. Or it fails under
             the engine's attention, or keeps its sliding window from it.
     """
+    model = runner.model
     try:
-        error, windows = _compare(model, layers, vocabulary, stock)
+        error, windows = _compare(runner, stock)
     except ModelError:
         raise
     except Exception as failure:  # any modeling code may run here
@@ -46,26 +47,24 @@ def self_test(model: torch.nn.Module, layers: int, vocabulary: int, stock: str =
         )
 
 
-def _compare(
-    model: torch.nn.Module, layers: int, vocabulary: int, stock: str
-) -> tuple[float, set[int | None]]:
+def _compare(runner: ModelRunner, stock: str) -> tuple[float, set[int | None]]:
     """Mean difference of the logits over their spread, and the windows that layers asked for."""
-    device = next(model.parameters()).device
+    model, device = runner.model, runner.device
     draw = torch.Generator().manual_seed(0)
     size = _PREFIX + 2 * _BRANCH
-    ids = torch.randint(0, vocabulary, (size,), generator=draw).tolist()
+    ids = torch.randint(0, runner.known_ids, (size,), generator=draw).tolist()
     prefix, one, two = ids[:_PREFIX], ids[_PREFIX:-_BRANCH], ids[-_BRANCH:]
     with torch.inference_mode():
-        model.set_attn_implementation(stock)  # type: ignore[operator]
+        model.set_attn_implementation(stock)
         expected = torch.cat([_alone(model, prefix + branch, device) for branch in (one, two)])
-        model.set_attn_implementation(NAME)  # type: ignore[operator]
-        cache = LaneCache(layers, 1, device)
+        model.set_attn_implementation(NAME)
+        cache = LaneCache(runner.layers, 1, device)
         tree = cache.open_row(0)
         plan = cache.prepare([Feed(0, MAIN, prefix, 0)])
-        _forward(model, cache, plan)
+        runner.forward([], cache, plan)
         first, second = tree.fork(MAIN, 2)
         plan = cache.prepare([Feed(0, first, one, _PREFIX), Feed(0, second, two, _PREFIX)])
-        found = _forward(model, cache, plan)
+        found = runner.forward(range(2 * _BRANCH), cache, plan).float()
     spread = expected.std().clamp(min=1e-6)
     return float((found - expected).abs().mean() / spread), plan.windows
 
@@ -75,10 +74,3 @@ def _alone(model: torch.nn.Module, ids: list[int], device: torch.device) -> Tens
     positions = torch.arange(len(ids), device=device)[None]
     logits = model(batch, attention_mask=torch.ones_like(batch), position_ids=positions).logits
     return logits[0, _PREFIX:].float()  # type: ignore[no-any-return]
-
-
-def _forward(model: torch.nn.Module, cache: LaneCache, plan: StepPlan) -> Tensor:
-    fed = torch.from_numpy(plan.fed).to(cache.device)
-    with step(plan):
-        logits = model(fed[:1], position_ids=fed[1:], past_key_values=cache, use_cache=True).logits
-    return logits[0].float()  # type: ignore[no-any-return]

@@ -82,11 +82,17 @@ class AspdLM(HFLM):
             batch_size=batch_size if str(batch_size).isdigit() else 8,
             max_length=max_length,
         )
-        self._device = self.decoder.device
-        self._rank, self._world_size = self.processes.index, self.processes.number
         self._likelihoods: dict[str, Any] = {}
         self.questions: dict[str, str] = {}
         """What a person would have typed, by the context that the chat template made of it."""
+
+    @property
+    def rank(self) -> int:
+        return self.processes.index
+
+    @property
+    def world_size(self) -> int:
+        return self.processes.number
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], *args: Any, **kw: Any) -> str:
         """The context of a conversation, see lm-eval."""
@@ -161,12 +167,12 @@ class AspdLM(HFLM):
         """(B, T, V) logits of B rows of T tokens: one forward pass, each row plainly causal."""
         rows, length = inps.shape
         decoder = self.decoder
-        cache = LaneCache(decoder.layers, rows, decoder.device)
+        cache = LaneCache(decoder.runner.layers, rows, decoder.device)
         for row in range(rows):
             cache.open_row(row)
         tokens = inps.tolist()
         plan = cache.prepare([Feed(row, MAIN, tokens[row], 0) for row in range(rows)])
-        logits = decoder.forward(range(rows * length), cache, plan)
+        logits = decoder.runner.forward(range(rows * length), cache, plan)
         return logits.view(rows, length, -1)
 
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> list[Any]:

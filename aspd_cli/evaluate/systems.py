@@ -70,6 +70,5 @@ Runner = Engine | Stock
 
 def warm_up(runner: Runner, ask: Ask) -> None:
     """A few tokens, so that no system pays for what is done once."""
-    runner.decoder.shortcut.hasten()
     options = replace(ask.options, max_new_tokens=WARM_UP_TOKENS)
     runner.answer([replace(ask, options=options)], 1)

@@ -100,7 +100,7 @@ def overhead(bench: Bench) -> None:
     ids, tree = decoder.encode(PROMPT, GenerationOptions()), eight_branches(decoder)
     inside: list[float] = []
     steps: list[tuple[str, float]] = []
-    forward, step = decoder.forward, Scheduler._step
+    forward, step = decoder.runner.forward, Scheduler._step
 
     def timed_forward(*args: Any, **kwargs: Any) -> Any:
         began = clock()
@@ -121,7 +121,7 @@ def overhead(bench: Bench) -> None:
         steps.append((kind, clock() - began))
         yield from events
 
-    decoder.forward, Scheduler._step = timed_forward, timed_step  # type: ignore[method-assign]
+    decoder.runner.forward, Scheduler._step = timed_forward, timed_step  # type: ignore[method-assign]
     rows = []
     try:
         for mode in ("serial", "parallel"):
@@ -135,7 +135,7 @@ def overhead(bench: Bench) -> None:
             middle = 100 * statistics.median(outside) / statistics.median(total)
             rows.append((mode, ms(total), ms(outside), f"{share:.1f} %", f"{middle:.1f} %"))
     finally:
-        decoder.forward, Scheduler._step = forward, step  # type: ignore[method-assign]
+        decoder.runner.forward, Scheduler._step = forward, step  # type: ignore[method-assign]
     columns = ("mode", "step, ms", "outside, ms", "share", "of medians")
     bench.table("Outside the model", columns, rows)
     kinds = defaultdict(list)

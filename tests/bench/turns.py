@@ -57,7 +57,6 @@ class Bench:
                 config, *where = RANDOM[shape]
                 file.write_text(config)
                 self.decoder, _ = random_decoder(str(file), None, *where, keep_stock=True)
-        self.decoder.shortcut.after = 0  # as when it has been at work for a while
 
     def time(self, calls: Mapping[Any, Call], rounds: int | None = None) -> dict[Any, list[float]]:
         """Seconds of each call; they take turns."""
@@ -74,7 +73,7 @@ class Bench:
         return seconds
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        how = f"{self.decoder.kernels}, {self.decoder.shortcut}"
+        how = f"{self.decoder.kernels}, {self.decoder.runner}"
         table = Table(title=f"{title} ({self.shape}, {how})", title_justify="left")
         for name in columns:
             table.add_column(name, justify="left" if name == columns[0] else "right")
@@ -101,18 +100,20 @@ class Steps:
         self.decoder, self.count, self.context = decoder, lanes, context
         self.start()
         options = GenerationOptions()
-        self.sampler = Sampler(options, decoder.vocabulary, decoder.device, decoder.nameless)
+        self.sampler = Sampler(
+            options, decoder.runner.vocabulary, decoder.device, decoder.runner.unnamed_ids
+        )
         grammar = decoder.open_answer([1], options, self.cache.trees[0]).grammar
         self.draws = [Draw(grammar.text(0, may_fork=False), None, ()) for _ in self.lanes]
 
     def start(self) -> None:
         """Reads the context anew and forks."""
         self.position, decoder = self.context, self.decoder
-        self.cache = LaneCache(decoder.layers, 1, decoder.device)
+        self.cache = LaneCache(decoder.runner.layers, 1, decoder.device)
         tree = self.cache.open_row(0)
         ids = [100 + i % 500 for i in range(self.context)]
         plan = self.cache.prepare([Feed(0, MAIN, ids, 0)])
-        decoder.forward([self.context - 1], self.cache, plan)
+        decoder.runner.forward([self.context - 1], self.cache, plan)
         self.lanes = [MAIN] if self.count == 1 else list(tree.fork(MAIN, self.count))
 
     def renew(self) -> None:
@@ -123,7 +124,9 @@ class Steps:
 
     def __call__(self) -> None:
         feeds = [Feed(0, lane, [200 + lane], self.position) for lane in self.lanes]
-        logits = self.decoder.forward(range(len(feeds)), self.cache, self.cache.prepare(feeds))
+        logits = self.decoder.runner.forward(
+            range(len(feeds)), self.cache, self.cache.prepare(feeds)
+        )
         self.sampler(logits, self.draws)
         self.position += 1
 

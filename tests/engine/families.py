@@ -104,7 +104,7 @@ def make_models_fork(monkeypatch: Any) -> Recorder:
             recorder.logits.setdefault((request.index, lane.path), []).append(row.clone())
         if not any(cache is self.cache for cache in recorder.caches):
             recorder.caches.append(self.cache)
-        control, end = self.decoder.codec.control, self.decoder.ends[0]
+        control, end = self.runner.codec.control, self.runner.ends[0]
         tilt = torch.zeros_like(logits)
         for row, (_, lane) in zip(tilt, lanes, strict=True):
             forks = sum(not isinstance(part, list) for part in lane.parts)

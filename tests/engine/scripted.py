@@ -51,7 +51,7 @@ def scripted_events(
                 assert not strict, f"the grammar forbids {token} in lane {lane.path}: {choice}"
             raise AssertionError(f"the script of lane {lane.path} stops where it cannot end")
 
-    scheduler = Scripted(decoder, chosen, rows=1)
+    scheduler = Scripted(decoder.runner, chosen, decoder.open_answer, rows=1)
     scheduler.submit(0, decoder.encode("Fruits?", chosen))
     with torch.inference_mode():
         yield from (event for _, event in scheduler.run())
@@ -71,7 +71,7 @@ def make_structure_likely(monkeypatch: Any, tilt: float) -> None:
 
     def tilted(self: Scheduler, work: Any, logits: Tensor) -> list[int]:
         raised = torch.zeros(logits.shape[-1])
-        raised[[*self.decoder.codec.control]] = tilt
+        raised[[*self.runner.codec.control]] = tilt
         return sample(self, work, logits + raised * logits.std(dim=-1, keepdim=True))
 
     monkeypatch.setattr(Scheduler, "_sample", tilted)

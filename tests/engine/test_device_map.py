@@ -27,6 +27,6 @@ def test_a_spread_model_writes_the_same(saved: Path, batch_size: int) -> None:
     places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk"}
     places |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
     spread = load(saved, device_map=places)
-    assert spread.is_spread
+    assert spread.runner.is_spread
     found = spread.generate(prompts, **options)
     assert [output.token_ids for output in found] == [output.token_ids for output in expected]

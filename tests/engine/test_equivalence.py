@@ -4,15 +4,14 @@ Shapes: T tokens, V vocabulary.
 """
 
 import copy
-import sys
 
 import pytest
 import torch
 
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.visibility import pad_sees
+from aspd_cli.engine.cuda_graph import GraphSteps
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.shortcut import Shortcut
 from aspd_cli.train.mask import masks
 from tests import make
 from tests.engine.families import FAMILIES, lane_paths, make_models_fork, tiny_model
@@ -40,7 +39,7 @@ def teacher_forced(model, layout):
         return model(ids, attention_mask=mask, position_ids=positions).logits[0]
 
 
-@pytest.mark.parametrize("steps", ["by modules", "as noted", "in fixed shapes"])
+@pytest.mark.parametrize("steps", ["as they come", "in fixed shapes"])
 @pytest.mark.parametrize("positions", ["same-seq", "same-max"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sampled_logits_equal_one_teacher_forced_pass(
@@ -51,8 +50,8 @@ def test_sampled_logits_equal_one_teacher_forced_pass(
     model = tiny_model(family, len(tokenizer))
     stock = copy.deepcopy(model)
     decoder = Decoder(model, tokenizer, positions=positions)
-    after = sys.maxsize if steps == "by modules" else 0
-    decoder.shortcut = Shortcut(model, after=after, fixed=steps == "in fixed shapes")
+    if steps == "in fixed shapes":
+        decoder.runner.graphs = GraphSteps(decoder.runner._forward)
     recorder = make_models_fork(monkeypatch)
     decoder.generate(PROMPTS[:4], temperature=1.0, seed=5, **NESTED)
     blocks = nested = 0
@@ -74,7 +73,9 @@ def test_sampled_logits_equal_one_teacher_forced_pass(
             blocks += len(path) == 1
     assert blocks >= 8, "the documents must hold blocks for this to show anything"
     assert nested
-    assert decoder.shortcut.is_taken == (steps != "by modules"), decoder.shortcut.refusal
+    if graphs := decoder.runner.graphs:
+        assert graphs.refusal is None
+        assert graphs.steps > 100
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,16 +1,23 @@
 """What cannot be decoded exactly is refused by name, before any token."""
 
+import functools
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, T5Config
 from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
 
+from aspd_cli.core.tokens import Codec
 from aspd_cli.engine import cache, plan
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.families import context_length
+from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.selftest import self_test
 from aspd_cli.errors import ModelError
+from tests import make
 from tests.engine.families import tiny_model
+
+CODEC = Codec(make.tokenizer("qwen", "chatml"))
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 503}
 MIXED = ["linear_attention", "full_attention"]
@@ -88,10 +95,10 @@ class TestTheSelfTest:
     def broken(self, family, spread):
         model = tiny_model(family, 503, initializer_range=spread)
         with pytest.raises(ModelError, match=f"{type(model).__name__} does not honour"):
-            self_test(model, 2, 503)
+            self_test(ModelRunner(model, CODEC))
 
     def test_passes_what_is_right(self, family, spread):
-        self_test(tiny_model(family, 503, initializer_range=spread), 2, 503)
+        self_test(ModelRunner(tiny_model(family, 503, initializer_range=spread), CODEC))
 
     def test_catches_branches_that_see_each_other(self, family, spread, monkeypatch):
         def by_index(self, span, keys):
@@ -116,17 +123,13 @@ class TestTheSelfTest:
         model = tiny_model(family, 503, initializer_range=spread)
         right = type(model).forward
 
-        def counting(self, input_ids, position_ids=None, past_key_values=None, **kwargs):
-            if past_key_values is not None:
-                start = past_key_values.used[0] - input_ids.shape[1]
+        @functools.wraps(right)
+        def counting(self, input_ids, position_ids=None, **kwargs):
+            lanes = kwargs.get("cache", kwargs.get("past_key_values"))
+            if lanes is not None:
+                start = lanes.used[0] - input_ids.shape[1]
                 position_ids = torch.arange(input_ids.shape[1])[None] + start
-            return right(
-                self,
-                input_ids,
-                position_ids=position_ids,
-                past_key_values=past_key_values,
-                **kwargs,
-            )
+            return right(self, input_ids, position_ids=position_ids, **kwargs)
 
         monkeypatch.setattr(type(model), "forward", counting)
         self.broken(family, spread)

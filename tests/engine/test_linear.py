@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine import linear
+from aspd_cli.engine.cache import Feed, LaneCache
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.linear import Kernels, PackedLinear, pack_linears
+from aspd_cli.engine.linear import Kernels, PackedLinear, PackedPart, pack_linears
 from aspd_cli.engine.loading import load
 from tests.engine.families import FAMILIES, make_models_fork, tiny_model
 
@@ -30,7 +32,7 @@ def pack_all(monkeypatch):
 def test_a_packed_layer_equals_its_stock_layer(tokens, least, bias):
     torch.manual_seed(0)
     stock = nn.Linear(96, 160, bias=bias)
-    packed = PackedLinear(stock, least)
+    packed = PackedLinear(stock, least=least)
     with torch.inference_mode():
         x = torch.randn(*tokens, 96)
         before = x.clone()
@@ -50,6 +52,70 @@ def test_every_family_keeps_its_logits(family, pack_all):
     ids = torch.randint(0, 503, (1, 19))
     with torch.inference_mode():
         torch.testing.assert_close(packed(ids).logits, model(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+@can_pack
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_that_are_fed_the_same_share_a_product(family, pack_all, tokenizer):
+    decoder = Decoder(tiny_model(family, len(tokenizer)), tokenizer)
+    ids = list(range(20, 39))
+
+    def logits():
+        cache = LaneCache(decoder.runner.layers, 1, decoder.device)
+        return decoder.runner.forward(range(19), cache, cache.prepare([Feed(0, MAIN, ids, 0)]))
+
+    expected = logits()
+    kernels = pack_linears(decoder.model, decoder.runner.probe)
+    assert kernels.packed == kernels.total
+    joint = {part.product for part in decoder.model.modules() if isinstance(part, PackedPart)}
+    has_joint_weights = {"gpt_neox": 0, "phi3": 0, "phi3-window": 0, "starcoder2": 2}
+    assert len(joint) == has_joint_weights.get(family, 4), "two layers: q, k, v and gate, up"
+    torch.testing.assert_close(logits(), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits(), expected, atol=1e-4, rtol=1e-4)
+
+
+class Twice(nn.Module):
+    """Two layers that are fed the same tensor, as `between` leaves it."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.one, self.other, self.between = nn.Linear(8, 4), nn.Linear(8, 6), between
+
+    def forward(self, x):
+        one = self.one(x)
+        return one, self.other(self.between(x))
+
+
+@can_pack
+@pytest.mark.parametrize(
+    ("between", "products"),
+    [(lambda x: x, 1), (lambda x: x.mul_(2), 2), (lambda x: x * 2, 2), (lambda x: x.clone(), 2)],
+)
+def test_only_layers_fed_one_unchanged_tensor_share(between, products, pack_all):
+    torch.manual_seed(0)
+    model = Twice(between)
+    x = torch.randn(3, 8)
+    with torch.inference_mode():
+        expected = model(x.clone())
+        kernels = pack_linears(model, lambda: model(x.clone()))
+        assert (kernels.packed, kernels.products) == (2, products)
+        for found, wanted in zip(model(x.clone()), expected, strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@can_pack
+def test_layers_that_share_compute_anew_for_another_tensor(pack_all):
+    torch.manual_seed(0)
+    model = Twice(lambda x: x)
+    stock = copy.deepcopy(model)
+    with torch.inference_mode():
+        pack_linears(model, lambda: model(torch.randn(3, 8)))
+        one, other = torch.randn(3, 8), torch.randn(3, 8)
+        for layer, x in [("other", one), ("one", one), ("other", other), ("one", other)]:
+            found, wanted = getattr(model, layer)(x), getattr(stock, layer)(x)
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        model(one)
+    assert model.one._joint._latest == (None, ()), "states are not kept after the last layer"
 
 
 @can_pack
@@ -79,9 +145,9 @@ def test_the_embedded_model_says_what_was_chosen():
     decoder = load(device="cpu")
     kernels = decoder.kernels
     packed = [m for m in decoder.model.modules() if isinstance(m, PackedLinear)]
-    assert kernels.packed == len(packed)
+    assert kernels.products == len(packed)
     assert str(kernels) in (
-        f"linear layers: {len(packed)} of 29 prepacked by oneDNN",
+        f"linear layers: {kernels.packed} of 29 prepacked by oneDNN, in {len(packed)} products",
         str(Kernels()),
     )
 
@@ -128,5 +194,5 @@ def test_layers_that_something_hooks_or_subclasses_are_left_alone(pack_all):
     hooked = nn.Linear(8, 8)
     hooked.register_forward_hook(lambda *args: None)
     model = nn.Sequential(nn.Linear(8, 8), hooked, Other(8, 8))
-    assert pack_linears(model) == Kernels(1, 1)
+    assert pack_linears(model) == Kernels(1, 1, 1)
     assert [type(m) for m in model] == [PackedLinear, nn.Linear, Other]

@@ -82,11 +82,11 @@ def test_a_base_grows_to_hold_the_control_tokens_and_never_shrinks(base, adapter
     tiny_model("qwen2", len(tokenizer)).save_pretrained(small)
     tokenizer.save_pretrained(small)
     decoder = load(small, adapter)
-    assert decoder.known_ids == len(tokenizer) + 6
+    assert decoder.runner.known_ids == len(tokenizer) + 6
     large = tmp_path / "large"
     tiny_model("qwen2", len(tokenizer) + 64).save_pretrained(large)
     tokenizer.save_pretrained(large)
-    assert load(large, adapter).known_ids == len(tokenizer) + 64
+    assert load(large, adapter).runner.known_ids == len(tokenizer) + 64
 
 
 def test_the_dtype_is_as_asked(base):

@@ -176,7 +176,7 @@ def test_a_lane_repeats_control_tokens_and_its_siblings_but_nothing_that_it_sees
         tree, prompt_ids = answer.main.tree(), decoder.encode(prompt, answer.options)
         layout = lay_out(tree, decoder.codec, prompt_ids=prompt_ids)
         sees = layout.visibility()
-        text = ~np.isin(layout.input_ids, sorted(decoder.exempt))
+        text = ~np.isin(layout.input_ids, sorted(decoder.runner.unpenalised_ids))
         for at in np.flatnonzero(layout.sampled & text):
             # The best of many logits is positive, so a penalised token never is the best one.
             seen = set(layout.input_ids[:at][sees[at, :at] & text[:at]].tolist())

@@ -87,8 +87,8 @@ def test_events_come_in_the_order_of_the_answer(decoder):
 
 def test_text_is_shown_in_the_step_that_samples_it(decoder, monkeypatch):
     calls = []
-    forward = decoder.forward
-    monkeypatch.setattr(decoder, "forward", lambda *a: calls.append(1) or forward(*a))
+    runner, forward = decoder.runner, decoder.runner.forward
+    monkeypatch.setattr(runner, "forward", lambda *a: calls.append(1) or forward(*a))
     events = decoder.stream("Hi", mode="plain", max_new_tokens=40)
     first = next(event for event in events if isinstance(event, Text))
     assert first.text

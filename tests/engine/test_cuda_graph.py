@@ -1,16 +1,19 @@
 """Steps of fixed shapes: the same answers, whatever fills the grid. A GPU takes them by itself.
 
+Here they run without the recording: the same buffers, grids, masks and checks.
+
 That every family's logits stay what they were is shown in test_equivalence.
 """
 
 import gc
+import itertools
 import weakref
 
 import pytest
 
-from aspd_cli.engine import fixed, scheduler
+from aspd_cli.engine import cuda_graph, model_runner
+from aspd_cli.engine.cuda_graph import GraphSteps
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.shortcut import Shortcut
 from tests.engine.families import make_models_fork, tiny_model
 
 PROMPTS = ["Compare the two fruits.", "Hi", "Who was Ada?", "What is it?", "end"]
@@ -32,13 +35,13 @@ def recorder(monkeypatch):
 def grids(monkeypatch):
     """(rows, queries, slots) of every grid, in the order in which they were made."""
     made = []
-    init = fixed._Grid.__init__
+    init = cuda_graph._Grid.__init__
 
     def recording(self, cache, queries, windows):
         made.append((cache.rows, queries, cache.capacity))
         init(self, cache, queries, windows)
 
-    monkeypatch.setattr(fixed._Grid, "__init__", recording)
+    monkeypatch.setattr(cuda_graph._Grid, "__init__", recording)
     return made
 
 
@@ -48,7 +51,7 @@ def ids(decoder, **options):
 
 
 def fix(decoder):
-    decoder.shortcut = Shortcut(decoder.model, after=0, fixed=True)
+    decoder.runner.graphs = GraphSteps(decoder.runner._forward)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -58,9 +61,10 @@ def test_answers_are_the_same(batch_size, decoder, recorder, grids):
     called = []
     decoder.model.register_forward_hook(lambda *args: called.append(1))
     assert ids(decoder, batch_size=batch_size) == expected
-    assert decoder.shortcut.is_taken
-    steps = decoder.shortcut.steps
-    assert len(called) <= 4 + steps.bit_length(), "to note them and to compare; the rest are fixed"
+    graphs = decoder.runner.graphs
+    assert graphs.refusal is None
+    steps = graphs.steps
+    assert len(called) == steps + steps.bit_length(), "once each, and once more to compare"
     assert {rows for rows, _, _ in grids} == {batch_size}
     assert {queries for _, queries, _ in grids} >= {1, 2, 4}
     assert len(grids) == len(set(grids)), "each shape is made once"
@@ -69,8 +73,8 @@ def test_answers_are_the_same(batch_size, decoder, recorder, grids):
 
 def test_a_cache_that_grows_gets_new_grids(decoder, recorder, grids, monkeypatch):
     expected = ids(decoder, batch_size=2)
-    monkeypatch.setattr(scheduler, "_ROOM", 32)
-    monkeypatch.setattr(scheduler, "MOST_ROOM", 64)
+    monkeypatch.setattr(model_runner, "_ROOM", 32)
+    monkeypatch.setattr(model_runner, "_MOST_ROOM", 64)
     fix(decoder)
     assert ids(decoder, batch_size=2) == expected
     assert len({slots for _, _, slots in grids}) >= 2
@@ -100,21 +104,21 @@ def test_a_cache_goes_at_once_when_another_takes_its_place(decoder, recorder):
     fix(decoder)
     decoder.generate(PROMPTS[:1], max_new_tokens=8)
     recorder.caches.clear()
-    gone = weakref.ref(decoder._idle)
+    gone = weakref.ref(decoder.runner._idle)
     gc.disable()
     try:
         decoder.generate(PROMPTS[:2], max_new_tokens=8)
         assert gone() is None
-        assert len(decoder.shortcut.fixed._grids) == 1
+        assert len(decoder.runner.graphs._grids) == 1
     finally:
         gc.enable()
 
 
 def test_a_very_long_cache_is_not_kept(decoder, recorder, monkeypatch):
-    monkeypatch.setattr("aspd_cli.engine.decoder.MOST_ROOM", 64)
+    monkeypatch.setattr("aspd_cli.engine.model_runner._MOST_ROOM", 64)
     fix(decoder)
     ids(decoder, batch_size=1)
-    assert decoder._idle is None
+    assert decoder.runner._idle is None
 
 
 def test_two_streams_at_once_do_not_share_a_cache(decoder, recorder):
@@ -143,9 +147,42 @@ def test_a_step_of_many_tokens_is_not_fixed(decoder, recorder, grids):
 def test_a_window_that_nobody_named_is_refused_not_ignored(decoder, recorder, monkeypatch):
     expected = ids(decoder)
     fix(decoder)
-    call = fixed.FixedSteps.__call__
+    init = cuda_graph._Grid.__init__
     monkeypatch.setattr(
-        fixed.FixedSteps, "__call__", lambda self, *args: call(self, *args[:-1], frozenset({None}))
+        cuda_graph._Grid,
+        "__init__",
+        lambda self, cache, queries, windows: init(self, cache, queries, frozenset({None})),
     )
     assert ids(decoder) == expected
-    assert decoder.shortcut.refusal
+    assert decoder.runner.graphs.refusal
+
+
+def test_grids_that_compute_something_else_are_given_up_with_a_warning(
+    decoder, recorder, monkeypatch, caplog
+):
+    expected = ids(decoder)
+    fix(decoder)
+    mask = cuda_graph._FixedGroup.mask
+    monkeypatch.setattr(cuda_graph._FixedGroup, "mask", lambda *args: 0 * mask(*args))
+    assert ids(decoder) == expected
+    assert "logits are off by" in decoder.runner.graphs.refusal
+    [said] = caplog.messages
+    assert said.startswith("aspd: CUDA graphs are off for this model, decoding is slower: logits")
+
+
+def test_a_step_that_fails_later_is_done_by_the_model(decoder, recorder, monkeypatch, caplog):
+    expected = ids(decoder)
+    fix(decoder)
+    calls, step = itertools.count(), cuda_graph._Grid._step
+
+    def fails(self, *args):
+        if next(calls) == 9:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        return step(self, *args)
+
+    monkeypatch.setattr(cuda_graph._Grid, "_step", fails)
+    assert ids(decoder) == expected
+    reason = "RuntimeError: operation not permitted when stream is capturing"
+    assert decoder.runner.graphs.refusal == reason
+    assert reason in str(decoder.runner)
+    assert len(caplog.messages) == 1, "said once"

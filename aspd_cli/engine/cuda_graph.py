@@ -1,4 +1,4 @@
-"""Steps of fixed shapes, which a CUDA graph can repeat.
+"""Steps of fixed shapes, recorded as CUDA graphs over the model's own forward pass.
 
 On a GPU a narrow step takes as long as launching its kernels takes. A CUDA graph launches them at
 once, but repeats what it recorded: the same shapes at the same addresses. So a step is laid out as
@@ -9,6 +9,7 @@ Shapes: R rows of the cache, Q queries of a row, N = R * Q, C slots of a row, n 
 V vocabulary.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
@@ -24,16 +25,35 @@ _MOST = 256
 """Most tokens of a grid; a step of more is bound by its work, not by launches. Each of them gets
 logits, whether it samples or not."""
 
-Run = Callable[[Tensor, Tensor, LaneCache, Plan], Tensor]
-"""((2, N) ids and positions, (N) which sample, cache, plan) -> (N, V) logits"""
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference of a logit, over the largest logit."""
+
+Forward = Callable[[Tensor, int, LaneCache, Plan], Tensor]
+"""((2, N) ids and positions, tokens to keep at the end, cache, plan) -> (N, V) logits"""
 
 
-class FixedSteps:
-    """Runs steps on grids, one for each shape that has come up."""
+class GraphSteps:
+    """Runs steps on grids, one for each shape that has come up, and checks what they compute.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    The first, second, fourth, eighth ... step is run by the model as well and compared. Where they
+    differ, or a step cannot be recorded, the model runs all further steps, with a warning.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self.steps = 0
+        """Steps that had a grid."""
+        self.refusal: str | None = None
+        """Why grids were given up."""
+        self._forward = forward
         self._grids: WeakKeyDictionary[LaneCache, dict[int, _Grid]] = WeakKeyDictionary()
+        self._windows: frozenset[int | None] = frozenset()
+        """Sliding windows of the model's layers, known once it has run a step; None stands for
+        layers without one."""
+
+    def __str__(self) -> str:
+        if self.refusal is not None:
+            return f"the forward pass of the model; CUDA graphs are off ({self.refusal})"
+        return "CUDA graphs of the forward pass of the model"
 
     def __call__(
         self,
@@ -41,24 +61,49 @@ class FixedSteps:
         last: Sequence[int],
         cache: LaneCache,
         plan: StepPlan,
-        windows: frozenset[int | None],
-    ) -> Tensor | None:
-        """(len(last), V) logits of a step; None when it has no grid.
+        model: Callable[[], Tensor],
+    ) -> Tensor:
+        """(len(last), V) logits of a step.
 
         Args:
             fed: (2, n) ids and positions.
             last: which tokens sample.
-            windows: sliding windows of the model's layers; None stands for layers without one.
+            model: the same step by the model.
         """
         width = max(span.stop - span.start for span in plan.spans)
         queries = 1 << (width - 1).bit_length()
-        if cache.rows * queries > _MOST:
-            return None
+        if self.refusal is not None or cache.rows * queries > _MOST:
+            return model()
+        self.steps += 1
+        is_compared = self.steps & (self.steps - 1) == 0
+        expected = model() if is_compared else None
+        self._windows |= plan.windows
+        try:
+            found = self._grid(cache, queries)(fed, last, cache, plan, self._forward)
+        except Exception as error:  # of any kind: any modeling code may run here
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return self._refuse(reason, model)
+        if expected is None:
+            return found
+        off = float((found - expected).abs().max() / expected.abs().max())
+        if not off <= _TOLERANCE.get(expected.dtype, 5e-2):
+            return self._refuse(f"logits are off by {off:.2g} of the largest", model)
+        return expected
+
+    def _grid(self, cache: LaneCache, queries: int) -> "_Grid":
         grids = self._grids.setdefault(cache, {})
         if queries not in grids or grids[queries].capacity < cache.capacity:
             cache.fit()
-            grids[queries] = _Grid(cache, queries, windows)
-        return grids[queries](fed, last, cache, plan, self._run)
+            grids[queries] = _Grid(cache, queries, self._windows)
+        return grids[queries]
+
+    def _refuse(self, reason: str, model: Callable[[], Tensor]) -> Tensor:
+        self.refusal = reason
+        self._grids.clear()
+        logging.getLogger("aspd").warning(
+            "aspd: CUDA graphs are off for this model, decoding is slower: %s", reason
+        )
+        return model()  # puts right what the cache has got
 
 
 class _FixedGroup:
@@ -113,7 +158,6 @@ class _Grid:
         self.rows, self.queries, self.capacity = rows, queries, slots
         self.fed = torch.zeros(2, rows * queries, dtype=torch.long, device=device)
         self.slots = torch.zeros(rows, queries, dtype=torch.long, device=device)
-        self.keep = torch.arange(rows * queries, device=device)
         self.blocked = {
             window: torch.zeros(rows, queries, slots, dtype=torch.bool, device=device)
             for window in windows
@@ -122,11 +166,11 @@ class _Grid:
         self._logits = self.fed  # (N, V) once recorded
 
     def __call__(
-        self, fed: Tensor, last: Sequence[int], cache: LaneCache, plan: StepPlan, run: Run
+        self, fed: Tensor, last: Sequence[int], cache: LaneCache, plan: StepPlan, forward: Forward
     ) -> Tensor:
         """(len(last), V) logits."""
         where = self._fill(fed, plan)
-        return self._step(cache, run)[torch.from_numpy(where[list(last)]).to(fed.device)]
+        return self._step(cache, forward)[torch.from_numpy(where[list(last)]).to(fed.device)]
 
     def _fill(self, fed: Tensor, plan: StepPlan) -> NDArray[np.int64]:
         """Copies a step to the buffers; (n) where each of its tokens stands in the grid."""
@@ -149,32 +193,33 @@ class _Grid:
             buffer.copy_(torch.from_numpy(~allowed))
         return where
 
-    def _step(self, cache: LaneCache, run: Run) -> Tensor:
+    def _step(self, cache: LaneCache, forward: Forward) -> Tensor:
         """(N, V) logits of what the buffers hold."""
         if cache.device.type != "cuda":
-            return self._run(cache, run)
+            return self._run(cache, forward)
         if self._graph is None:
             with torch.cuda.device(cache.device):
-                self._graph = self._record(cache, run)
+                self._graph = self._record(cache, forward)
         self._graph.replay()
         return self._logits
 
-    def _record(self, cache: LaneCache, run: Run) -> torch.cuda.CUDAGraph:
+    def _record(self, cache: LaneCache, forward: Forward) -> torch.cuda.CUDAGraph:
         """The graph of a step; it leaves its result in `_logits`."""
         here, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         # First once as it is: libraries set themselves up, which must not be recorded.
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
-            self._run(cache, run)
+            self._run(cache, forward)
         here.wait_stream(aside)
         # Other threads may use the device meanwhile; and a recording that fails would not leave
         # its stream by itself.
         recording = torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local")
         with torch.cuda.stream(here), recording:
-            self._logits = self._run(cache, run)
+            self._logits = self._run(cache, forward)
         return graph
 
-    def _run(self, cache: LaneCache, run: Run) -> Tensor:
+    def _run(self, cache: LaneCache, forward: Forward) -> Tensor:
         group = _FixedGroup(self.rows, self.queries, self.capacity, self.blocked)
-        return run(self.fed, self.keep, cache, _FixedPlan(self.slots, group))
+        plan = _FixedPlan(self.slots, group)
+        return forward(self.fed, self.fed.shape[1], cache, plan)
