@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from aspd_cli import __version__
+from aspd_cli.cli.env import env
 from aspd_cli.cli.eval import evaluate
 from aspd_cli.cli.generate import generate
 from aspd_cli.cli.options import debug_is_on
@@ -62,6 +63,7 @@ app = typer.Typer(
 for command in (transform, validate, train, generate):
     app.command()(command)
 app.command("eval")(evaluate)
+app.command()(env)
 
 
 def _version(value: bool) -> None:

@@ -137,9 +137,8 @@ class Kernels:
 
     def __str__(self) -> str:
         if not self.packed:
-            return "linear layers: stock"
-        how = f"{self.packed} of {self.total} prepacked by oneDNN"
-        return f"linear layers: {how}, in {self.products} products"
+            return "stock"
+        return f"{self.packed} of {self.total} prepacked by oneDNN, in {self.products} products"
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class ModelRunner:
         self._idle: LaneCache | None = None
 
     def __str__(self) -> str:
-        return f"steps: {self.graphs or 'the forward pass of the model'}"
+        return str(self.graphs or "the forward pass of the model")
 
     @cached_property
     def ends(self) -> tuple[int, ...]:

@@ -4,9 +4,9 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from aspd_cli.environment import cpu_name, installed
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.systems import Runner
 
@@ -15,29 +15,17 @@ def machine(
     runners: Sequence[Runner], began: float, seconds: float, processes: Processes
 ) -> dict[str, Any]:
     """Versions, device, cores, when it began and how many seconds it took."""
-    from importlib.metadata import version
-
     import torch
 
     device = runners[0].decoder.device
-    names = ("torch", "transformers", "lm_eval")
+    names = ("aspd", "torch", "transformers", "lm_eval")
     return {
-        "aspd": version("aspd"),
-        **{name: version(name) for name in names},
+        **{name: installed(name) for name in names},
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": processes.number,
         "began": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began)),
         "seconds": round(seconds, 1),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line for line in lines if line.startswith("model name"))
-        return name.partition(":")[2].strip()
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -73,7 +73,7 @@ class Bench:
         return seconds
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        how = f"{self.decoder.kernels}, {self.decoder.runner}"
+        how = f"linear layers: {self.decoder.kernels}"
         table = Table(title=f"{title} ({self.shape}, {how})", title_justify="left")
         for name in columns:
             table.add_column(name, justify="left" if name == columns[0] else "right")

@@ -1,8 +1,8 @@
 """The program as a whole: how fast it answers, and what reaches the user when something breaks."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,14 +47,16 @@ def test_the_package_is_light_to_import() -> None:
 
 
 def test_help_answers_within_half_a_second() -> None:
-    """The best of five, because other tests share the cores."""
+    """On a machine of its own: processor time, the best of five, because others share the cores."""
     command = [sys.executable, "-m", "aspd_cli", "--help"]
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run(command, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5
+        after = os.times()
+        user = after.children_user - before.children_user
+        seconds.append(user + after.children_system - before.children_system)
+    assert 0 < min(seconds) < 0.5
 
 
 def test_every_public_name_is_there() -> None:
