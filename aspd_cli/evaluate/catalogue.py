@@ -56,17 +56,24 @@ class Tasks:
         Raises:
             DataError: the documents of a task cannot be reached or read.
         """
-        specs = [self._build(name, spec) for name, spec in zip(self.names, self.specs, strict=True)]
-        flat = [task for spec in specs for task in (spec if isinstance(spec, list) else [spec])]
-        loaded: dict[str, Any] = self.manager.load(flat)
+        built = [
+            task
+            for name, spec in zip(self.names, self.specs, strict=True)
+            for task in self._build(name, spec)
+        ]
+        loaded: dict[str, Any] = self.manager.load(built)
         return loaded
 
-    def _build(self, name: str, spec: str | dict[str, Any]) -> Any:
-        index = self.manager.task_index
+    def _build(self, name: str, spec: str | dict[str, Any]) -> list[Any]:
+        """The task or group of a name, or the tasks of a tag."""
         try:
             if isinstance(spec, str):
-                return self.manager._load_spec(spec)
-            return self.manager._factory.build(index[name], overrides=spec, registry=index)
+                loaded = self.manager.load(spec)
+                group = loaded["groups"].get(spec)
+                return list(loaded["tasks"].values()) if group is None else [group]
+            # Only a group may change settings of a task that lm-eval knows.
+            loaded = self.manager.load({"group": f"{name} on local files", "task": [spec]})
+            return [loaded["tasks"][name]]
         except Exception as error:  # whatever the network, the Hub and the readers make of it
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
             reason = said[0] if said else type(error).__name__

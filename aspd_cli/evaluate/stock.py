@@ -64,6 +64,7 @@ class Stock:
 
     def _batch(self, asks: Sequence[Ask]) -> list[tuple[Ask, list[int], list[float]]]:
         import torch
+        from transformers import StoppingCriteriaList
 
         width = max(len(ask.ids) for ask in asks)
         pad = self.decoder.codec.tokenizer.pad_token_id or self.decoder.ends[0]
@@ -76,7 +77,7 @@ class Stock:
             out = self.model.generate(
                 torch.tensor(rows, device=device),
                 attention_mask=torch.tensor(seen, device=device),
-                stopping_criteria=[clock],
+                stopping_criteria=StoppingCriteriaList([clock]),
                 pad_token_id=pad,
                 **self._arguments(options, clock),
             )

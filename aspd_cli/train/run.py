@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import set_seed
+from transformers import set_seed
 from trl import SFTConfig
 
 from aspd_cli.recipe import Recipe

@@ -134,7 +134,7 @@ def write_start(
 
 def is_failed_write(error: Exception) -> bool:
     """Whether a file could not be written; torch and tokenizers have no class for it."""
-    named = ("PytorchStreamWriter", "os error")
+    named = ("inline_container", "iostream error", "os error")
     return isinstance(error, OSError | SafetensorError) or any(n in str(error) for n in named)
 
 

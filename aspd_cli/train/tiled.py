@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_tiled"
@@ -68,7 +68,7 @@ def tiled_attention(
     if query.dtype not in known:
         known[query.dtype] = parts(attention_mask, query.dtype)
     groups = query.shape[1] // key.shape[1]
-    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
     tiled: Any = _Tiled.apply(query, key, value, known[query.dtype], scaling)
     return tiled.transpose(1, 2).contiguous(), None
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTTrainer
 
 from aspd_cli.core.tokens import ControlIds
@@ -17,7 +16,7 @@ from aspd_cli.errors import TrainingError
 from aspd_cli.train import losses, mask
 from aspd_cli.train.dataset import values
 from aspd_cli.train.muon import MuonAdamW
-from aspd_cli.train.rundir import is_failed_write
+from aspd_cli.train.rundir import STATE, is_failed_write
 from aspd_cli.train.sampler import LengthSampler
 
 _WRONG = {
@@ -97,7 +96,7 @@ class BranchTrainer(SFTTrainer):
         ignore_keys: Any = None,
     ) -> tuple[Tensor, None, None]:
         """The loss of a batch of an evaluation, which also goes into the sums by kind of token."""
-        inputs = self._prepare_inputs(inputs)
+        inputs = {name: held.to(self.args.device) for name, held in inputs.items()}
         with torch.no_grad(), self.compute_loss_context_manager():
             log_probs = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
         found = losses.sums(log_probs, inputs, self._control)  # (B, K, 2)
@@ -127,7 +126,7 @@ class BranchTrainer(SFTTrainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Stops before a step with gradients that are no numbers would spoil the weights."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        scaled = getattr(self.accelerator, "scaler", None) is not None  # skips such steps itself
+        scaled = self.accelerator.mixed_precision == "fp16"  # skips such steps itself
         if norm is not None and not scaled and not torch.isfinite(torch.as_tensor(norm)):
             raise TrainingError(
                 f"the gradients are no numbers (norm {float(norm)}) at step "
@@ -156,7 +155,7 @@ class BranchTrainer(SFTTrainer):
 
         Resumed there, transformers would train one step more. Sharded weights are not restored so.
         """
-        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        state = TrainerState.load_from_json(str(checkpoint / STATE))
         if self.is_sharded or not 0 < self.args.max_steps <= state.global_step:
             return False
         self._load_from_checkpoint(str(checkpoint))

@@ -50,10 +50,9 @@ def read_dataset(name: DatasetName) -> Iterator[Any]:
     Raises:
         DataError: there is no such dataset, config or split, or the Hub cannot be reached.
     """
-    from datasets import load_dataset
-    from datasets.utils.logging import disable_progress_bar
+    from datasets import disable_progress_bars, load_dataset
 
-    disable_progress_bar()
+    disable_progress_bars()
     # What it tells of its retries would hide the one sentence that matters.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
