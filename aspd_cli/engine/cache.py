@@ -183,7 +183,7 @@ class LaneCache(Cache):
         return allowed & (np.arange(keys) <= slots[:, None])
 
     def reserve(self, entries: int) -> None:
-        """Room for so many entries a row, and one slot that never holds one (`engine.fixed`)."""
+        """Room for so many entries a row, and one slot that never holds one (`engine.cuda_graph`)."""
         if entries < self.capacity:
             return
         capacity = -(-(entries + 1) // 32) * 32
