@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM, Trainer, TrainerState
 from transformers import trainer as trainer_module
 
-from aspd_cli.train.rundir import is_failed_write
+from aspd_cli.train.run_dir import is_failed_write
 from tests import make
 from tests.engine.families import FAMILIES, tiny_model
 
@@ -115,7 +115,7 @@ def cache_layer(_: Path) -> None:
     """What has to be there, and that a layer is given its keys and values as they are computed."""
     from transformers.cache_utils import Cache, CacheLayerMixin
 
-    from aspd_cli.engine.layer import LaneLayer
+    from aspd_cli.engine.kv_cache import LaneLayer
 
     assert not inspect.isabstract(LaneLayer)
     fed: list[tuple[int, ...]] = []
@@ -353,7 +353,7 @@ def datasets_cache(folder: Path) -> None:
 def task_settings(_: Path) -> None:
     from lm_eval.tasks import TaskManager
 
-    from aspd_cli.evaluate.catalogue import OURS
+    from aspd_cli.evaluate.lm_eval.tasks import OURS
 
     manager = TaskManager(include_path=str(OURS), include_defaults=False)
     entry = manager.task_index["aspd_synth_rag"]

@@ -17,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from aspd_cli.core.tokens import add_control_tokens
+from aspd_cli.core.codec import add_control_tokens
 
 KINDS: dict[str, Callable[[str], str]] = {
     "qwen": lambda text: unicodedata.normalize("NFC", text),

@@ -68,7 +68,7 @@ ENTRIES = [
     Entry(
         "torch",
         ("_reorder_linear_weight", "_linear_pointwise"),
-        ("engine/linear.py",),
+        ("engine/packed_linear.py",),
         "Products with a weight in oneDNN's own order: a step of few tokens costs half.",
         "torch.utils.mkldnn converts inputs and outputs at each call and does not fuse; inductor's "
         "freezing reaches the same kernels, but compiles for minutes and by private settings.",
@@ -77,7 +77,7 @@ ENTRIES = [
     Entry(
         "torch",
         ("_forward_hooks", "_forward_pre_hooks"),
-        ("engine/linear.py",),
+        ("engine/packed_linear.py",),
         "A linear layer that somebody listens to must not be replaced.",
         "Modules can be given hooks and rid of them, but not asked for them.",
         checks.module_hooks,
@@ -88,7 +88,7 @@ ENTRIES = [
             "_scaled_dot_product_flash_attention_for_cpu",
             "_scaled_dot_product_flash_attention_for_cpu_backward",
         ),
-        ("train/tiled.py",),
+        ("train/tiled_attention.py",),
         "Attention on a CPU with its log-sum-exp and its gradients, to put parts of it together.",
         "scaled_dot_product_attention keeps the log-sum-exp to itself; flex_attention gives it and "
         "has no backward pass on a CPU.",
@@ -97,7 +97,7 @@ ENTRIES = [
     Entry(
         "torch",
         ("WeakTensorKeyDictionary",),
-        ("train/tiled.py",),
+        ("train/tiled_attention.py",),
         "What is made of a mask is kept as long as the mask, and found by the mask itself.",
         "weakref.WeakKeyDictionary compares its keys, and tensors compare element by element.",
         checks.weak_tensor_keys,
@@ -105,7 +105,7 @@ ENTRIES = [
     Entry(
         "torch",
         ("inline_container", "iostream error"),
-        ("train/rundir.py",),
+        ("train/run_dir.py",),
         "A full disk must be told from a fault of the program.",
         "torch.save raises a bare RuntimeError, so its text is all there is; 2.13 changed it.",
         checks.failed_writes,
@@ -113,7 +113,7 @@ ENTRIES = [
     Entry(
         "tokenizers",
         ("os error",),
-        ("train/rundir.py",),
+        ("train/run_dir.py",),
         "As for torch.save.",
         "Tokenizer.save raises a bare Exception.",
         checks.failed_tokenizer,
@@ -121,7 +121,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("_attn_implementation",),
-        ("train/mask.py", "train/samples.py"),
+        ("train/branch_mask.py", "train/callbacks.py"),
         "The form of a mask depends on the attention; a borrowed model gets its own back.",
         "set_attn_implementation sets it and nothing public tells it; to_dict leaves it out.",
         checks.attention_name,
@@ -129,7 +129,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("CacheLayerMixin",),
-        ("engine/layer.py",),
+        ("engine/kv_cache.py",),
         "Keys and values lie in rows that lanes share.",
         "Cache takes layers of one's own, but its page does not say what a layer must have, and "
         "that has changed between minor releases.",
@@ -146,7 +146,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("sliding_window", "softcap", "s_aux"),
-        ("engine/attention.py",),
+        ("engine/attention/lane_attention.py",),
         "What families pass to an attention function: computed, or refused by name.",
         "AttentionInterface is documented, but not the arguments of what is registered.",
         checks.attention_arguments,
@@ -174,7 +174,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("attention_mask", "layer_types"),
-        ("train/mask.py",),
+        ("train/branch_mask.py",),
         "Ready masks, one for each kind of layer, and our own arguments reach the backbone.",
         "AttentionMaskInterface makes masks from indices of tokens and sees no lanes.",
         checks.ready_masks,
@@ -182,7 +182,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("self_attn", "rotary_emb", "inv_freq"),
-        ("train/scratch.py",),
+        ("train/from_scratch.py",),
         "Heads of the first layer of a new model begin by looking back a few tokens.",
         "None: these are the modules of one family. Others are left as they are made.",
         checks.first_layer,
@@ -190,7 +190,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("is_deepspeed_zero3_enabled",),
-        ("train/assembly.py", "train/preflight.py", "train/rows.py"),
+        ("train/trainer.py", "train/preflight.py", "train/token_init.py"),
         "With ZeRO-3 weights are spread over processes from the start.",
         "accelerate tells it of its state, which is made later, with the trainer.",
         checks.zero3,
@@ -250,7 +250,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("is_fsdp_enabled", "is_deepspeed_enabled"),
-        ("train/trainer.py", "train/assembly.py", "train/delivery.py"),
+        ("train/trainer.py", "train/trainer.py", "train/export.py"),
         "Whether weights are spread over processes.",
         "accelerator.distributed_type says it too, but not as the trainer's own code goes by it.",
         checks.sharded_flags,
@@ -258,7 +258,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("trainer_state.json", "rng_state", "scheduler.pt", "optimizer.pt"),
-        ("train/checkpoints.py", "train/rundir.py"),
+        ("train/run_dir.py", "train/run_dir.py"),
         "A checkpoint is gone on from only if it was written to its end.",
         "get_last_checkpoint takes the newest folder, whatever is in it.",
         checks.checkpoint_files,
@@ -291,7 +291,7 @@ ENTRIES = [
     Entry(
         "peft",
         ("base_model.model.", ".lora_A.weight", ".token_adapter.trainable_tokens_delta"),
-        ("engine/adapter.py",),
+        ("engine/lora.py",),
         "A plain adapter is merged from its file: importing PEFT takes longer than an answer.",
         "PeftModel.merge_and_unload, which all other kinds go through.",
         checks.adapter_file,
@@ -299,7 +299,7 @@ ENTRIES = [
     Entry(
         "peft",
         ("unexpected_keys",),
-        ("engine/adapter.py",),
+        ("engine/lora.py",),
         "Tensors that fit nowhere are dropped in silence.",
         "load_adapter is documented, but not what it returns.",
         checks.load_report,
@@ -307,7 +307,7 @@ ENTRIES = [
     Entry(
         "accelerate",
         ("ACCELERATE_TORCH_DEVICE",),
-        ("train/arguments.py",),
+        ("train/config.py",),
         "A device that torch does not count as an accelerator of its own accord.",
         "Asking PartialState for its device would start the processes' group.",
         checks.device_variable,
@@ -315,7 +315,7 @@ ENTRIES = [
     Entry(
         "datasets",
         ("HF_DATASETS_CACHE",),
-        ("train/dataset.py",),
+        ("train/encoding.py",),
         "Encoded records lie beside what the library caches itself.",
         "The variable of that name is documented, its default is stated nowhere in code but here.",
         checks.datasets_cache,
@@ -323,7 +323,7 @@ ENTRIES = [
     Entry(
         "lm-eval",
         ("_factory", "_load_full_config"),
-        ("evaluate/catalogue.py",),
+        ("evaluate/lm_eval/tasks.py",),
         "Splits and shots of a task whose documents come from a file, before they can be loaded.",
         "TaskManager.load fetches the documents; task_index tells where the YAML is, whose "
         "includes and functions we would have to read ourselves.",
@@ -332,7 +332,7 @@ ENTRIES = [
     Entry(
         "lm-eval",
         ("_model_call", "_loglikelihood_tokens"),
-        ("evaluate/harness.py",),
+        ("evaluate/lm_eval/model.py",),
         "Log-likelihoods come from our own forward pass, each once for all systems.",
         "LM.loglikelihood and loglikelihood_rolling are public, but windows, contexts and scoring "
         "would be written anew, and differ from lm-eval's sooner or later.",
@@ -341,7 +341,7 @@ ENTRIES = [
     Entry(
         "lm-eval",
         ("num_parameters",),
-        ("evaluate/harness.py",),
+        ("evaluate/lm_eval/model.py",),
         "HFLM is given a shell in place of a model, with what it reads of one.",
         "A real model: HFLM would set its own things on the decoder's.",
         checks.model_information,
@@ -349,7 +349,7 @@ ENTRIES = [
     Entry(
         "lm-eval",
         ("normalize_gen_kwargs",),
-        ("evaluate/harness.py",),
+        ("evaluate/lm_eval/model.py",),
         "Generation arguments mean what they mean to lm-eval's own classes.",
         "None: each class of lm-eval calls it.",
         checks.generation_arguments,
@@ -393,7 +393,7 @@ def test_no_private_name_is_touched_that_is_not_listed() -> None:
         ("model.config._kind = 'sdpa'", ["_kind"]),
         ("cached_file(path, _quietly=True)", ["_quietly"]),
         ("hasattr(torch.ops.mkldnn, '_reorder')", ["_reorder"]),
-        ("from aspd_cli.core.tokens import _cut", []),
+        ("from aspd_cli.core.codec import _cut", []),
         ("from __future__ import annotations; model.__class__", []),
         ("self._answer = self._ask()", []),
         ("other._answer", []),

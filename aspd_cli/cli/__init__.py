@@ -1,1 +1,11 @@
-"""The commands. Each file parses its arguments, imports late and calls one function."""
+"""The `aspd` program, from the outside in.
+
+- `main`: the program, its commands, and the one place where an error becomes a sentence and a code
+- `commands`: the flags of each command; each file parses, imports late and calls one view
+- `views`: what a person sees of a run: progress, tables, the live answer
+- `options`: flags that several commands share
+- `libraries`: what transformers and its relatives tell on standard error, turned off
+
+A command calls a view, a view calls the domain (`engine`, `transform`, `train`, `evaluate`,
+`report`); nothing outside of this package imports it.
+"""

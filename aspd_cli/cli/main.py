@@ -13,13 +13,13 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from aspd_cli import __version__
-from aspd_cli.cli.env import env
-from aspd_cli.cli.eval import evaluate
-from aspd_cli.cli.generate import generate
+from aspd_cli.cli.commands.env import env
+from aspd_cli.cli.commands.eval import evaluate
+from aspd_cli.cli.commands.generate import generate
+from aspd_cli.cli.commands.train import train
+from aspd_cli.cli.commands.transform import transform
+from aspd_cli.cli.commands.validate import validate
 from aspd_cli.cli.options import debug_is_on
-from aspd_cli.cli.train import train
-from aspd_cli.cli.transform import transform
-from aspd_cli.cli.validate import validate
 from aspd_cli.errors import AspdError
 
 

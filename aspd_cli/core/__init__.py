@@ -1,1 +1,11 @@
-"""The rules of ASPD as pure functions: no file is opened and no model is loaded here."""
+"""The rules of ASPD as pure functions: no file is opened and no model is loaded here.
+
+In reading order:
+
+- `markup`: an answer as a tree of texts and blocks, and its grammar
+- `codec`: text to token ids and back, and the six control tokens
+- `layout`: a document as tokens: ids, positions, lanes, and which tokens are sampled
+- `visibility`: which lane sees which, behind the masks of training and of decoding
+- `chat`: prompts by the chat template, the same in training and in decoding
+- `metrics`: each measure that is reported, defined once
+"""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aspd_cli.core.codec import Codec, special_ids, split_literals
 from aspd_cli.core.markup import holds_markup
-from aspd_cli.core.tokens import Codec, special_ids, split_literals
 from aspd_cli.errors import DataError
 
 Message = Mapping[str, str]

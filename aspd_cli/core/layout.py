@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aspd_cli.core.codec import Codec, ControlIds
 from aspd_cli.core.markup import Block, Document
-from aspd_cli.core.tokens import Codec, ControlIds
 from aspd_cli.core.visibility import MAIN, LaneTree, visible
 
 Positions = Literal["same-seq", "same-max"]

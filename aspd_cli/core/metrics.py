@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aspd_cli.core.layout import Layout, TokenBlock, TokenTree
+from aspd_cli.core.codec import Codec
+from aspd_cli.core.layout import Layout, TokenBlock, TokenTree, lay_out, tokenize
+from aspd_cli.core.markup import Document
 from aspd_cli.core.visibility import MAIN
 
 Array = NDArray[np.float64]
@@ -194,3 +196,27 @@ def bootstrap(
     drawn = [reduce(data[random.integers(0, data.size, (size, data.size))]) for size in sizes]
     low, high = np.nanpercentile(np.concatenate(drawn), [2.5, 97.5])
     return value, float(low), float(high)
+
+
+def measure(document: Document, codec: Codec) -> Structure:
+    """What an answer is made of, its end of turn left out."""
+    tree = tokenize(document, codec)
+    return structure(tree, lay_out(tree, codec))
+
+
+def ideal_speedup(document: Document, codec: Codec) -> float:
+    """Tokens over steps of an answer, end of turn included: the gain if steps cost the same."""
+    tree = tokenize(document, codec)
+    return (len(lay_out(tree, codec)) + 1) / (_steps(tree) + 1)
+
+
+def _steps(tree: TokenTree) -> int:
+    """Steps on the longest path: one for each token that is sampled there, none for forced ones."""
+    steps = 0
+    for part in tree:
+        if isinstance(part, TokenBlock):
+            titles = sum(len(title) + 2 for title in part.titles)
+            steps += titles + 1 + max(_steps(branch.content) + 1 for branch in part.branches)
+        else:
+            steps += len(part)
+    return steps

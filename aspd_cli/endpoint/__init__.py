@@ -6,4 +6,13 @@
 
 One `Endpoint` serves a whole run. Every reply is in the journal before it is used, so a run that
 was killed is simply done again: what was paid for is answered from the journal.
+
+In reading order:
+
+- `client`: the endpoint of a run: asks, checks, asks again
+- `messages`: requests, responses, and the text of replies
+- `transport`: one request until it is answered; what a failed attempt means
+- `rate_limits`: requests and tokens a minute, and what a run may cost
+- `journal`: every reply that was paid for, on disk
+- `usage`: counts and dollars per stage
 """

@@ -8,13 +8,12 @@ from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from aspd_cli.endpoint.journal import Entry, Journal
-from aspd_cli.endpoint.limits import Budget
-from aspd_cli.endpoint.replies import without_thoughts
-from aspd_cli.endpoint.request import Call, Response, digest, parameters
-from aspd_cli.endpoint.sending import Sender
-from aspd_cli.endpoint.tally import StageTally, Tally, dollars, estimate_tokens
+from aspd_cli.endpoint.messages import Call, Response, digest, parameters, without_thoughts
+from aspd_cli.endpoint.rate_limits import Budget
+from aspd_cli.endpoint.transport import Sender
+from aspd_cli.endpoint.usage import StageTally, Tally, dollars, estimate_tokens
 from aspd_cli.errors import ReplyError
-from aspd_cli.recipe_sections import EndpointSection
+from aspd_cli.recipe.sections import EndpointSection
 
 __all__ = ["Call", "Endpoint"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from aspd_cli.endpoint.tally import StageTally
+from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import AspdError, DataError, UsageError
 
 _MARK = 0x41535044  # "ASPD": tells a journal from other SQLite files

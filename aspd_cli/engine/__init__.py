@@ -1,1 +1,18 @@
-"""The hybrid serial-parallel decoding engine: many lanes, one sequence, one key-value cache."""
+"""The hybrid serial-parallel decoding engine: many lanes, one sequence, one key-value cache.
+
+In reading order:
+
+- `decoder`: the calls a user makes: `generate`, `stream`
+- `options`, `events`: what goes in, and what comes out while an answer grows
+- `scheduler`: the step loop: who holds a row, what a step feeds, who samples
+- `answer`: one answer in flight: fork, merge, close, budgets
+- `lane`, `grammar`: one line of decoding, and which tokens it may sample next
+- `sampler`: from logits to tokens
+- `detokenize`: from tokens to text and to a document
+- `forced_tokens`: a given structure in place of what the model would choose
+- `model_runner`: one step of the model
+- `kv_cache`: keys and values of all lanes
+- `attention`: where the tokens of a step stand, and what they see
+- `cuda_graph`, `packed_linear`: the same step in less time, on a GPU and on a CPU
+- `loading`, `lora`, `compatibility`: from a name to a decoder that is known to be right
+"""

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Positions, branch_prefix, position_after
-from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import MAIN, LaneTree
-from aspd_cli.engine.document import defuse
+from aspd_cli.engine.detokenize import TextStream, defuse
 from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
 from aspd_cli.engine.grammar import Choice, Grammar, Stage
-from aspd_cli.engine.lane import Lane, OpenBlock, TextStream
+from aspd_cli.engine.lane import Lane, OpenBlock
 from aspd_cli.engine.options import GenerationOptions
 
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aspd_cli.engine.cache import LaneCache
-from aspd_cli.engine.plan import Plan, RowSpan, StepPlan
+from aspd_cli.engine.attention.step_plan import Plan, RowSpan, StepPlan
+from aspd_cli.engine.kv_cache import LaneCache
 
 _MOST = 256
 """Most tokens of a grid; a step of more is bound by its work, not by launches. Each of them gets

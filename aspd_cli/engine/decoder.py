@@ -7,19 +7,18 @@ from typing import Any
 import torch
 
 from aspd_cli.core.chat import Prompt, encode_prompt
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Positions
-from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer
+from aspd_cli.engine.compatibility import check_family, context_length, self_test
 from aspd_cli.engine.events import Done, Event, Output
-from aspd_cli.engine.families import check_family, context_length
+from aspd_cli.engine.forced_tokens import Script
 from aspd_cli.engine.grammar import Grammar
-from aspd_cli.engine.linear import Kernels
 from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.packed_linear import Kernels
 from aspd_cli.engine.scheduler import Scheduler
-from aspd_cli.engine.script import Script
-from aspd_cli.engine.selftest import self_test
 from aspd_cli.errors import ModelError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from aspd_cli.core.tokens import ControlIds
+from aspd_cli.core.codec import ControlIds
 
 
 class Stage(Enum):

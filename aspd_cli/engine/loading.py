@@ -1,18 +1,22 @@
-"""From a name to a decoder: a directory, a hub id, or the embedded model."""
+"""From a name to a decoder: a directory, a hub id, or the embedded model.
 
+`load` reads tokenizer, settings and weights, merges an adapter, packs linear layers and hands over
+a `Decoder`. `stock_copy` is the same model as `transformers` computes it, to compare with.
+"""
+
+import copy
 import json
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.layout import Positions
 from aspd_cli.core.markup import CONTROL_TOKENS
-from aspd_cli.core.tokens import ControlIds
-from aspd_cli.engine.adapter import merge_adapter, read_config, reason
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.linear import pack_linears
-from aspd_cli.engine.stock import stock_copy
+from aspd_cli.engine.lora import merge_adapter, read_config, reason
+from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "tiny"
@@ -212,3 +216,17 @@ def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
     if name not in _DTYPES:
         raise ModelError(f"{name!r} is not a dtype: use {', '.join(_DTYPES)} or auto")
     return _DTYPES[name]
+
+
+def stock_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of a model's modules on the same weights, with stock attention.
+
+    Made before the decoder's linear layers are packed: those keep weights of their own.
+    """
+    shared: dict[int, object] = {id(weight): weight for weight in model.parameters()}
+    stock = copy.deepcopy(model, shared)
+    try:
+        stock.set_attn_implementation("sdpa")  # type: ignore[operator]
+    except (ValueError, ImportError):  # a family that has no sdpa
+        stock.set_attn_implementation("eager")  # type: ignore[operator]
+    return stock

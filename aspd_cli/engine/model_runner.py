@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from aspd_cli.core.chat import end_of_turn
-from aspd_cli.core.tokens import Codec
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.visibility import MAIN
-from aspd_cli.engine.cache import Feed, LaneCache
+from aspd_cli.engine.attention.step_plan import Plan, StepPlan, step
 from aspd_cli.engine.cuda_graph import GraphSteps
-from aspd_cli.engine.plan import Plan, StepPlan, step
+from aspd_cli.engine.kv_cache import Feed, LaneCache
 
 _ROOM, _MOST_ROOM = 512, 4096
 """Slots of a row that are reserved at once where steps are recorded, and how many at most."""

@@ -14,14 +14,14 @@ from aspd_cli.core.markup import plain, render
 from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer, Pending
-from aspd_cli.engine.cache import Feed
-from aspd_cli.engine.document import to_document, truncate
+from aspd_cli.engine.detokenize import to_document, truncate
 from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.engine.forced_tokens import Script
+from aspd_cli.engine.kv_cache import Feed
 from aspd_cli.engine.lane import Lane
 from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.sampler import Draw, Sampler, generator
-from aspd_cli.engine.script import Script
 
 OpenAnswer = Callable[[Sequence[int], GenerationOptions, LaneTree], Answer]
 """(prompt ids, options, lanes of its row) -> an answer that is ready for its first step"""

@@ -1,1 +1,15 @@
-"""Quality and speed of systems: tasks of lm-eval, judged benches, latency and replay."""
+"""Quality and speed of systems: systems x prompts -> answers -> tables.
+
+In reading order:
+
+- `run`: one evaluation
+- `systems`: what is compared: our engine in its modes, and `hf_generate`, transformers' own
+- `requests`: what a system is asked, and what is reported of its answer
+- `prompt_sets`, `replay`: prompts for speed alone, and documents that the engine is led through
+- `interleave`: systems take turns, prompt by prompt
+- `timeline`: when each lane of an answer was decoded
+- `results`: answers, scores and tables, to JSON and back; `latency` makes the tables of speed
+- `lm_eval`: tasks of lm-eval
+- `judge`: benches that a judge grades
+- `machine`, `processes`: versions and device of a run, and several processes at the same work
+"""

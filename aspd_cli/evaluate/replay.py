@@ -15,8 +15,8 @@ from aspd_cli.core.chat import Prompt, encode_prompt, to_messages
 from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError
-from aspd_cli.evaluate.asks import Ask
-from aspd_cli.recipe_yaml import read_yaml
+from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.recipe.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -37,7 +37,7 @@ class Replayed:
 class Replay:
     """What is replayed, and what was left out."""
 
-    asks: list[Ask]
+    asks: list[EvalRequest]
     serial: int
     """Records without a block: nothing to gain, so they are left out."""
     too_long: int
@@ -107,7 +107,7 @@ def replay_asks(
         )
     options = GenerationOptions(max_new_tokens=longest)
     asks = [
-        Ask(
+        EvalRequest(
             task=TASK,
             category=TASK,
             doc_id=str(record.line),
@@ -143,10 +143,10 @@ def random_decoder(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from aspd_cli.core.tokens import ControlIds, add_control_tokens
-    from aspd_cli.engine.adapter import reason
+    from aspd_cli.core.codec import ControlIds, add_control_tokens
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.loading import EMBEDDED, choose_device, choose_dtype, finish
+    from aspd_cli.engine.lora import reason
 
     settings = dict(_configuration(source))
     own = Path(source or "") if (Path(source or "") / "tokenizer_config.json").is_file() else None

@@ -1,21 +1,34 @@
-"""The systems that are compared: our engine in its modes, and transformers' own `generate`."""
+"""The systems that are compared: our engine in its modes, and transformers' own `generate`.
 
-from collections.abc import Sequence
+`open_systems` makes them of the words of `--compare`; one `Runner` answers requests for one system.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aspd_cli.core.layout import tokenize
 from aspd_cli.core.markup import plain
-from aspd_cli.evaluate.asks import Ask, Reply, serial_document
+from aspd_cli.engine.options import Mode
+from aspd_cli.errors import ModelError, UsageError
+from aspd_cli.evaluate.hf_generate import Stock
+from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
-from aspd_cli.evaluate.stock import Stock
 from aspd_cli.evaluate.timeline import Bar, timeline
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.events import Output
+    from aspd_cli.recipe.sections import ModelSection
 
 WARM_UP_TOKENS = 8
+
+MODES: dict[str, Mode] = {"parallel": "parallel", "serial": "serial", "plain": "plain"}
+STOCK = "hf"
+SEQ = "seq"
+"""The Seq model; without a path, the serial base of the embedded model."""
+EMBEDDED_NAME = "embedded"
 
 
 class Engine:
@@ -24,7 +37,7 @@ class Engine:
     def __init__(self, system: System, decoder: "Decoder") -> None:
         self.system, self.decoder = system, decoder
 
-    def answer(self, asks: Sequence[Ask], concurrency: int) -> list["Output"]:
+    def answer(self, asks: Sequence[EvalRequest], concurrency: int) -> list["Output"]:
         """Decodes asks of equal options, so many at a time; in their order."""
         from aspd_cli.engine.events import Done
 
@@ -46,8 +59,8 @@ class Engine:
             output.text, output.markup, output.finish_reason, stats, bars, self._mended(output)
         )
 
-    def _script(self, ask: Ask) -> Any:
-        from aspd_cli.engine.script import Script
+    def _script(self, ask: EvalRequest) -> Any:
+        from aspd_cli.engine.forced_tokens import Script
 
         if ask.document is None:
             return None
@@ -68,7 +81,100 @@ class Engine:
 Runner = Engine | Stock
 
 
-def warm_up(runner: Runner, ask: Ask) -> None:
+def warm_up(runner: Runner, ask: EvalRequest) -> None:
     """A few tokens, so that no system pays for what is done once."""
     options = replace(ask.options, max_new_tokens=WARM_UP_TOKENS)
     runner.answer([replace(ask, options=options)], 1)
+
+
+def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[str, str | None]]:
+    """(name, path of its own model or None) of each system.
+
+    Raises:
+        UsageError: a word that is no system, or one that comes twice.
+    """
+    found: list[tuple[str, str | None]] = []
+    for word in compare:
+        name, equals, path = (part.strip() for part in word.partition("="))
+        if equals and (not path or name in (*MODES, STOCK) or not name):
+            raise UsageError(f"--compare {word}: a second model is NAME=PATH, like seq=runs/seq")
+        if name == SEQ and not equals:
+            if model.path is not None:
+                raise UsageError("--compare seq needs the Seq model's directory: seq=PATH")
+            path = EMBEDDED_NAME
+        elif not equals and name not in (*MODES, STOCK):
+            raise UsageError(
+                f"--compare {word}: a system is parallel, serial, plain, hf or NAME=PATH"
+            )
+        if name in [known for known, _ in found]:
+            raise UsageError(f"--compare names {name} twice")
+        found.append((name, path or None))
+    if not found:
+        raise UsageError("--compare names no system")
+    return found
+
+
+def baseline(names: Sequence[str]) -> str:
+    """The system that speed is told against: the fairest that is there."""
+    order = [SEQ, *(n for n in names if n not in (*MODES, STOCK)), STOCK, "plain", "serial"]
+    return next((name for name in order if name in names), names[0])
+
+
+def open_systems(
+    compare: Sequence[str],
+    model: "ModelSection",
+    load: Callable[[str | None, str | None, bool], "Decoder"],
+) -> list[Runner]:
+    """The systems, those on the same weights sharing them.
+
+    Args:
+        load: a decoder for (path, adapter, whether its stock model is kept); (None, None) is the
+            embedded model with its adapter.
+
+    Raises:
+        ModelError: a model cannot be loaded, or cannot decode as asked.
+    """
+    runners: list[Runner] = []
+    decoders: dict[str | None, Decoder] = {}
+    for name, path in check_systems(compare, model):
+        if path not in decoders:
+            decoders[path] = _load(path, model, load, keep_stock=path is None and STOCK in compare)
+        decoder = decoders[path]
+        if name in ("parallel", "serial") and not decoder.has_control:
+            decoder.codec.control  # noqa: B018  (says which tokens are missing)
+            raise ModelError(
+                f"{model.path} cannot decode in {name} mode: its control tokens have no embeddings"
+            )
+        runners.append(
+            make_runner(name, decoder, path or model.path, model.adapter, own=bool(path))
+        )
+    return runners
+
+
+def make_runner(
+    name: str, decoder: "Decoder", path: str | None, adapter: str | None, *, own: bool = False
+) -> Runner:
+    """One system. `own`: it has a model of its own, which decodes plain text."""
+    system = System(
+        name=name,
+        library="transformers" if name == STOCK else "aspd",
+        mode=MODES.get(name, "plain"),
+        model=path or EMBEDDED_NAME,
+        adapter=None if own else adapter,
+        parameters=sum(weight.numel() for weight in decoder.model.parameters()),
+        device=str(decoder.device),
+        dtype=str(next(decoder.model.parameters()).dtype).removeprefix("torch."),
+    )
+    return Stock(system, decoder) if name == STOCK else Engine(system, decoder)
+
+
+def _load(path: str | None, model: "ModelSection", load: Any, *, keep_stock: bool) -> "Decoder":
+    from aspd_cli.engine.loading import EMBEDDED
+
+    if path is None:
+        return load(model.path, model.adapter, keep_stock)
+    if path == EMBEDDED_NAME:
+        return load(str(EMBEDDED / "base"), None, False)
+    if "/" not in path and not Path(path).exists():
+        raise ModelError(f"there is no model directory {path!r}")
+    return load(path, None, False)

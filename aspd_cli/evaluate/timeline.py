@@ -8,7 +8,7 @@ token after a block comes out of the step after its last branch has ended.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aspd_cli.core.tokens import Codec, ControlIds
+from aspd_cli.core.codec import Codec, ControlIds
 
 
 @dataclass(frozen=True, slots=True)

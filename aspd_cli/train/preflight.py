@@ -10,10 +10,9 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe import Recipe
-from aspd_cli.train.dataset import values
-from aspd_cli.train.features import IGNORE
+from aspd_cli.train.encoding import IGNORE, values
+from aspd_cli.train.model import device_of, number_format
 from aspd_cli.train.preparation import Preparation
-from aspd_cli.train.start import device_of, number_format
 
 GIB = 2**30
 

@@ -7,12 +7,12 @@ from typing import Any
 from transformers import PreTrainedConfig
 from trl import SFTConfig
 
-from aspd_cli.engine.families import check_family, context_length
+from aspd_cli.engine.compatibility import check_family, context_length
 from aspd_cli.errors import DataError, ModelError
 from aspd_cli.recipe import Recipe
-from aspd_cli.train.dataset import Encoded, encode
-from aspd_cli.train.records import held_out, records
-from aspd_cli.train.start import Vocabulary, load_config, load_vocabulary
+from aspd_cli.train.data import held_out, records
+from aspd_cli.train.encoding import Encoded, encode
+from aspd_cli.train.model import Vocabulary, load_config, load_vocabulary
 
 
 @dataclass(frozen=True, slots=True)

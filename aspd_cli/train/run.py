@@ -13,16 +13,14 @@ from transformers import set_seed
 from trl import SFTConfig
 
 from aspd_cli.recipe import Recipe
-from aspd_cli.train import delivery, rundir
-from aspd_cli.train.arguments import arguments
-from aspd_cli.train.assembly import assemble
-from aspd_cli.train.plot import draw_losses
+from aspd_cli.report.loss_plot import draw_losses
+from aspd_cli.train import export, run_dir
+from aspd_cli.train.callbacks import Interruption, Listener, Silent, Stopwatch
+from aspd_cli.train.config import arguments, check_recipe
+from aspd_cli.train.model import Vocabulary
 from aspd_cli.train.preflight import Preflight, preflight, sentences
 from aspd_cli.train.preparation import Preparation, prepare
-from aspd_cli.train.problems import check_recipe
-from aspd_cli.train.progress import Interruption, Listener, Silent, Stopwatch
-from aspd_cli.train.start import Vocabulary
-from aspd_cli.train.trainer import BranchTrainer, is_peft
+from aspd_cli.train.trainer import BranchTrainer, assemble, is_peft
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +92,28 @@ def train(
     main = args.process_index == 0
     tell: Listener = (listener or Silent()) if main else Silent()
     with args.main_process_first(local=False):
-        checkpoint = rundir.open_run(recipe, resume=resume, fresh=fresh and main)
+        checkpoint = run_dir.open_run(recipe, resume=resume, fresh=fresh and main)
     set_seed(recipe.training.seed)
     has_tokenizer = resume and (run / "tokenizer_config.json").is_file()
     made = prepare(recipe, args, run if has_tokenizer else None)
     facts = _facts(made, args)
     if resume:
-        rundir.check_facts(run, facts)
+        run_dir.check_facts(run, facts)
         tell.say(f"going on from {checkpoint}" if checkpoint else "no checkpoint: from the start")
     for sentence in sentences(preflight(recipe, made, args.world_size)):
         tell.say(sentence)
     if main:
-        settings = rundir.settings(recipe, made.train.depth)
-        rundir.write_start(run, recipe, facts, settings, made.vocabulary.tokenizer)
-        rundir.cut_samples(run, checkpoint)
+        settings = run_dir.settings(recipe, made.train.depth)
+        run_dir.write_start(run, recipe, facts, settings, made.vocabulary.tokenizer)
+        run_dir.cut_samples(run, checkpoint)
     trainer = assemble(recipe, made, args, run, tell)
     _fit(trainer, checkpoint, tell)
-    delivery.save(trainer, recipe, run)
+    export.save(trainer, recipe, run)
     outcome = _outcome(trainer, run)
     if main:
         _finish(trainer, recipe, made, tell)
-        merged = delivery.merge(run, recipe) if merge else None
-        pushed = delivery.push(run, push) if push else None
+        merged = export.merge(run, recipe) if merge else None
+        pushed = export.push(run, push) if push else None
         outcome = replace(outcome, merged=merged, pushed=pushed)
     return replace(outcome, seconds=watch.seconds)
 
@@ -149,19 +147,19 @@ def _fit(trainer: BranchTrainer, checkpoint: Path | None, tell: Listener) -> Non
 def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Listener) -> None:
     """Losses into the run directory; and the model on disk must answer as the one in memory."""
     run = Path(recipe.training.output_dir)
-    trainer.state.save_to_json(str(run / rundir.STATE))
-    draw_losses(trainer.state.log_history, run / rundir.LOSSES)
-    delivery.forget(run)
+    trainer.state.save_to_json(str(run / run_dir.STATE))
+    draw_losses(trainer.state.log_history, run / run_dir.LOSSES)
+    export.forget(run)
     if trainer.is_sharded:
         tell.say("what was saved is not compared: the weights are spread over processes")
         return
     model, prompt = trainer.model, made.prompts[0]
     whole = model.get_base_model() if is_peft(model) else model
-    like = delivery.loaded_like(whole)
-    expected = delivery.greedy(model, trainer.processing_class, recipe, prompt, made.depth)
+    like = export.loaded_like(whole)
+    expected = export.greedy(model, trainer.processing_class, recipe, prompt, made.depth)
     del model, whole
-    delivery.release(trainer)  # so that two never have to fit
-    delivery.verify(run, recipe, prompt, expected, like)
+    export.release(trainer)  # so that two never have to fit
+    export.verify(run, recipe, prompt, expected, like)
 
 
 def _outcome(trainer: BranchTrainer, run: Path) -> Outcome:

@@ -1,4 +1,11 @@
-"""TRL's SFTTrainer, thinly adapted: branch masks, loss by kind of token, Muon for small models."""
+"""TRL's SFTTrainer, thinly adapted: branch masks, loss by kind of token, Muon for small models.
+
+`assemble` puts the trainer of a run together from model, data, arguments and callbacks. `kinds_of`,
+`loss_sums` and `loss_means` are the losses by kind of token: how well a model forks, titles, writes
+branches and serial text.
+
+Shapes: B documents, T tokens, K kinds.
+"""
 
 import json
 import shutil
@@ -8,16 +15,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerState
-from trl import SFTTrainer
+from transformers import PrinterCallback, TrainerState
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from trl import SFTConfig, SFTTrainer
 
-from aspd_cli.core.tokens import ControlIds
-from aspd_cli.errors import TrainingError
-from aspd_cli.train import losses, mask
-from aspd_cli.train.dataset import values
-from aspd_cli.train.muon import MuonAdamW
-from aspd_cli.train.rundir import STATE, is_failed_write
-from aspd_cli.train.sampler import LengthSampler
+from aspd_cli.core.codec import ControlIds
+from aspd_cli.core.visibility import MAIN
+from aspd_cli.errors import ModelError, TrainingError
+from aspd_cli.recipe import Recipe
+from aspd_cli.train import branch_mask, run_dir
+from aspd_cli.train.batching import BranchCollator, LengthSampler
+from aspd_cli.train.callbacks import Listener, Sampler, Telling, borrowed
+from aspd_cli.train.encoding import IGNORE, values
+from aspd_cli.train.model import load_model, lora_config
+from aspd_cli.train.optim import MuonAdamW
+from aspd_cli.train.preparation import Preparation
+from aspd_cli.train.run_dir import STATE, is_failed_write
+
+KINDS = ("serial", "title", "branch")
+"""serial: text of the main lane, its end of turn, and a prompt that is learnt too. title: title
+lists with their control tokens, up to `<|para|>`. branch: contents of branches and `<|/branch|>`.
+"""
 
 _WRONG = {
     "packing": "packing puts records into one sequence, where they would see each other",
@@ -27,6 +45,44 @@ _WRONG = {
     "max_length": "TRL would cut records inside their blocks",
 }
 """Arguments of TRL that would train something else without a word, and why."""
+
+_WHOLE = (
+    "{} cannot shard a model whose adapter trains rows of its vocabulary: start it with torchrun, "
+    "which holds the whole model on every GPU, or train all weights (lora: null)"
+)
+"""PEFT computes these rows from the whole table, outside of the modules that would gather it."""
+
+
+def kinds_of(input_ids: Tensor, lanes: Tensor, control: ControlIds | None) -> Tensor:
+    """(B, T) the index in `KINDS` of every token. `control`: None where there are no blocks."""
+    branch = (lanes > MAIN).long() * KINDS.index("branch")
+    if control is None:
+        return branch
+    opened = (input_ids == control.title).cumsum(1) - (input_ids == control.title_end).cumsum(1)
+    title = (opened > 0) | (input_ids == control.title_end) | (input_ids == control.para)
+    return branch.masked_fill(title, KINDS.index("title"))
+
+
+def loss_sums(log_probs: Tensor, batch: dict[str, Any], control: ControlIds | None) -> Tensor:
+    """(B, K, 2) negative log-likelihood and number of predicted tokens of each kind.
+
+    Args:
+        log_probs: (B, T - 1) of the tokens 1 to T - 1, zero where there is no label.
+    """
+    taken = batch["labels"][:, 1:] != IGNORE
+    kind = kinds_of(batch["input_ids"], batch["lanes"], control)[:, 1:]
+    values = torch.stack([-log_probs.float(), taken.float()], dim=-1)  # (B, T - 1, 2)
+    of_kind = [(kind == k) & taken for k in range(len(KINDS))]
+    return torch.stack([(values * mask[..., None]).sum(1) for mask in of_kind], dim=1)
+
+
+def loss_means(total: Tensor) -> dict[str, float]:
+    """`loss` over all tokens, and `loss_KIND` for each kind that occurs, from (K, 2) sums."""
+    out = {"loss": float(total[:, 0].sum() / total[:, 1].sum().clamp(min=1))}
+    for name, (loss, number) in zip(KINDS, total.tolist(), strict=True):
+        if number:
+            out[f"loss_{name}"] = loss / number
+    return out
 
 
 class BranchTrainer(SFTTrainer):
@@ -58,7 +114,7 @@ class BranchTrainer(SFTTrainer):
             if getattr(kwargs["args"], name, None):
                 raise TrainingError(f"{name} cannot go with branches: {why}; turn it off")
         super().__init__(*args, **kwargs)
-        mask.install(self.model.get_base_model() if is_peft(self.model) else self.model)
+        branch_mask.install(self.model.get_base_model() if is_peft(self.model) else self.model)
         head = self.model.get_output_embeddings()
         if not hasattr(head, "bias"):  # peft's wrapper of trained rows; TRL's fused head reads it
             head.bias = None
@@ -99,7 +155,7 @@ class BranchTrainer(SFTTrainer):
         inputs = {name: held.to(self.args.device) for name, held in inputs.items()}
         with torch.no_grad(), self.compute_loss_context_manager():
             log_probs = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
-        found = losses.sums(log_probs, inputs, self._control)  # (B, K, 2)
+        found = loss_sums(log_probs, inputs, self._control)  # (B, K, 2)
         # Per record, so that records which only fill up the last batch of a process fall out.
         self._sums.append(self.accelerator.gather_for_metrics(found).double().sum(0).cpu())
         total = found.sum((0, 1))
@@ -119,7 +175,7 @@ class BranchTrainer(SFTTrainer):
             dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
         )
         if self._sums:
-            means = losses.means(torch.stack(self._sums).sum(0))
+            means = loss_means(torch.stack(self._sums).sum(0))
             output.metrics.update({f"{metric_key_prefix}_{k}": v for k, v in means.items()})
         return output
 
@@ -182,3 +238,64 @@ class BranchTrainer(SFTTrainer):
 def is_peft(model: Any) -> bool:
     """Whether adapters are trained, and not the model itself."""
     return hasattr(model, "get_base_model")
+
+
+def assemble(
+    recipe: Recipe, made: Preparation, args: SFTConfig, run: Path, tell: Listener
+) -> BranchTrainer:
+    """The trainer of a run, with a model that is known to decode.
+
+    Raises:
+        ModelError: the model cannot be loaded, trained with these settings or decoded.
+    """
+    if recipe.lora is not None and is_deepspeed_zero3_enabled():
+        raise ModelError(_WHOLE.format("DeepSpeed ZeRO-3"))
+    tokenizer, codec = made.vocabulary.tokenizer, made.vocabulary.codec
+    model = load_model(recipe, made.config, made.vocabulary)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    try:
+        trainer = BranchTrainer(
+            model=model,
+            args=args,
+            train_dataset=made.train.data,
+            eval_dataset=made.eval.data if made.eval else None,
+            processing_class=tokenizer,
+            data_collator=BranchCollator(pad),
+            peft_config=recipe.lora and lora_config(recipe.lora, model, codec),
+            muon=recipe.training.optim == "muon",
+            control=codec.control,
+        )
+    except ValueError as error:  # TRL, PEFT and accelerate on what they cannot combine
+        raise ModelError(f"this cannot be trained so: {str(error).splitlines()[0]}") from error
+    if recipe.lora is not None and trainer.is_fsdp_enabled:
+        raise ModelError(_WHOLE.format("FSDP"))
+    if not next(model.parameters()).is_meta and not is_deepspeed_zero3_enabled():
+        with borrowed(model, tokenizer, recipe.model.positions, 1):
+            pass  # its self-test says now what would be said after hours of training
+    _add_callbacks(trainer, recipe, made, run, tell)
+    return trainer
+
+
+def _add_callbacks(
+    trainer: BranchTrainer, recipe: Recipe, made: Preparation, run: Path, tell: Listener
+) -> None:
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Telling(tell))
+    if made.eval is None or not recipe.training.samples:
+        return
+    if trainer.is_sharded:
+        tell.say("no sample answers: the model's weights are spread over processes")
+        return
+    options = recipe.generation
+    if recipe.data.style == "serial":  # a Seq model never learns to fork
+        options = options.model_copy(update={"mode": "plain"})
+    trainer.add_callback(
+        Sampler(
+            run / run_dir.SAMPLES,
+            made.prompts,
+            options,
+            trainer.processing_class,
+            recipe.model.positions,
+            max(made.train.depth, 1),
+        )
+    )

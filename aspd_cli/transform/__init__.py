@@ -1,1 +1,13 @@
-"""From ordinary answers to parallel training data (paper section 3.3), and checks of such data."""
+"""From ordinary answers to parallel training data (paper section 3.3), and checks of such data.
+
+    answers.jsonl -> io.records -> rules | llm.backend -> outcome -> train.jsonl + report
+
+- `pipeline`: one file to one file, every record once and in order
+- `io`: formats, readers and records of the input
+- `rules`, `llm`: the two back ends: an answer's own Markdown, or what a model proposes
+- `blocks`: branches as blocks, in both back ends
+- `outcome`, `report`, `cost_estimate`: what became of an answer, of a run, and what a run will ask
+  for
+- `token_counts`, `word_cache`: how many tokens a text has, and quickly
+- `validation`: findings in finished data (`aspd validate`)
+"""

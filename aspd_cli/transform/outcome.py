@@ -1,13 +1,18 @@
-"""What became of one answer, whichever back end decided it."""
+"""What became of one answer, and which of its proposals is chosen.
 
+An `Outcome` is the same whichever back end decided it. `select` takes the best of the proposals
+that survive their verdicts: that with the highest degree of parallelism.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document
-from aspd_cli.core.metrics import Structure
-from aspd_cli.core.tokens import Codec
-from aspd_cli.recipe_sections import TransformSection
-from aspd_cli.transform.records import Record
+from aspd_cli.core.metrics import Structure, measure
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.io.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +49,26 @@ def outside_limits(structure: Structure, transform: TransformSection) -> str | N
 def question_of(record: Record) -> str:
     """What the answer replies to: all turns before it."""
     return "\n".join(turn["content"] for turn in record.example.prompt)
+
+
+def select(
+    documents: Iterable[Document | None], codec: Codec
+) -> tuple[int, Document, Structure] | None:
+    """The document with the highest (DP, ABN, APE), and which of them it is; None without any.
+
+    DP first, for it is what shortens the critical path; of equals the first one.
+
+    Args:
+        documents: the proposals; None for one that has failed a check.
+    """
+    measured = [
+        (at, document, measure(document, codec))
+        for at, document in enumerate(documents)
+        if document is not None
+    ]
+    return max(measured, key=lambda each: rank(each[2]), default=None)
+
+
+def rank(structure: Structure) -> tuple[float, float, float]:
+    """By what proposals are compared: degree of parallelism, branches a block, efficiency."""
+    return structure.dp, structure.abn, structure.ape

@@ -15,16 +15,16 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, render
-from aspd_cli.core.tokens import Codec
+from aspd_cli.core.metrics import measure
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
-from aspd_cli.recipe_sections import TransformSection
-from aspd_cli.transform.asking import Asking
-from aspd_cli.transform.counting import measure
-from aspd_cli.transform.ordered import in_order
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.io.concurrency import in_order
+from aspd_cli.transform.io.records import Record, Rejected, read_records
+from aspd_cli.transform.llm.backend import Asking
 from aspd_cli.transform.outcome import Outcome, outside_limits, question_of, serial
-from aspd_cli.transform.records import Record, Rejected, read_records
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.rules import NO_STRUCTURE, propose
 

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from aspd_cli.core.metrics import Interval, Structure, parallelism
-from aspd_cli.endpoint.tally import Tally
-from aspd_cli.transform.records import Rejected
+from aspd_cli.endpoint.usage import Tally
+from aspd_cli.transform.io.records import Rejected
 
 STAGES = {
     "rules": ("read", "length", "structure", "independence"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, TokenBlock, TokenBranch, TokenTree, lay_out
-from aspd_cli.core.tokens import Codec
-from aspd_cli.train.features import IGNORE
+from aspd_cli.train.encoding import IGNORE
 
 
 def document(codec: Codec, tokens: int, seed: int) -> TokenTree:

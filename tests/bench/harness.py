@@ -18,10 +18,10 @@ from rich.table import Table
 
 from aspd_cli.engine.loading import load
 from aspd_cli.engine.options import GenerationOptions
-from aspd_cli.evaluate.catalogue import Tasks
-from aspd_cli.evaluate.opening import make_runner
+from aspd_cli.evaluate.lm_eval.runner import Asking, evaluate_tasks
+from aspd_cli.evaluate.lm_eval.tasks import Tasks
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.quality import Asking, evaluate_tasks
+from aspd_cli.evaluate.systems import make_runner
 
 SYSTEMS = ("plain", "hf")
 

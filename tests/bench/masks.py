@@ -15,11 +15,11 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import TokenBlock, TokenTree, lay_out
-from aspd_cli.core.tokens import Codec
 from aspd_cli.engine.loading import EMBEDDED
-from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.mask import masks
+from aspd_cli.train.batching import BranchCollator
+from aspd_cli.train.branch_mask import masks
 from tests.bench.branched import document, row, timed
 
 BATCH, TOKENS = 4, 4096

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 import aspd_cli as aspd
-from aspd_cli.cli.decoding import measures
-from aspd_cli.cli.lanes import Lanes
-from aspd_cli.cli.live import frame, printable
+from aspd_cli.cli.views.generate import measures
+from aspd_cli.cli.views.live import Lanes, frame, printable
 from aspd_cli.engine.events import Done, Output
 
 PROMPT = "Describe the tiger, Saturn, cheese and the drill in detail"

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from aspd_cli.core.markup import parse, plain
 from aspd_cli.endpoint.client import Endpoint
-from aspd_cli.recipe_sections import EndpointSection, TransformSection
-from aspd_cli.transform.counting import EstimatingCodec
+from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.transform.io.records import Record, read_records
 from aspd_cli.transform.pipeline import transform_file_by
-from aspd_cli.transform.records import Record, read_records
 from aspd_cli.transform.report import Report
+from aspd_cli.transform.token_counts import EstimatingCodec
 from tests.endpoint_server import serve
 from tests.transform import answers
 from tests.transform.model import Model

@@ -20,12 +20,12 @@ from rich.table import Table
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.metrics import Array, bootstrap
-from aspd_cli.core.tokens import Codec
 from aspd_cli.engine.loading import EMBEDDED
-from aspd_cli.train import mask
-from aspd_cli.train.collator import BranchCollator
+from aspd_cli.train import branch_mask
+from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
 from tests.bench.branched import document, row, timed
 
@@ -96,7 +96,7 @@ def branch_step(
 ) -> Callable[[], None]:
     """One step of our trainer on `rows`, collating included."""
     model = new_model(changes)
-    model.set_attn_implementation(mask.implementation(model.config))
+    model.set_attn_implementation(branch_mask.implementation(model.config))
     trainer = BranchTrainer(
         model=model,
         args=arguments(folder, len(rows), remove_unused_columns=False),

@@ -25,13 +25,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aspd_cli.core.tokens import Codec
-from aspd_cli.recipe_sections import TransformSection
-from aspd_cli.transform.counting import EstimatingCodec, open_codec
+from aspd_cli.core.codec import Codec
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.io.records import Record, read_records
 from aspd_cli.transform.outcome import question_of
 from aspd_cli.transform.pipeline import transform_file
-from aspd_cli.transform.records import Record, read_records
 from aspd_cli.transform.rules import propose
+from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 from tests.transform import answers
 
 TOPICS = "trains rivers bread clocks gardens letters bridges winters lamps harbours".split()

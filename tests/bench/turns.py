@@ -15,13 +15,13 @@ from rich.table import Table
 
 from aspd_cli.core.layout import TokenBlock, TokenBranch, TokenTree
 from aspd_cli.core.visibility import MAIN
-from aspd_cli.engine.cache import Feed, LaneCache
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.events import Done, Output
+from aspd_cli.engine.forced_tokens import Script
+from aspd_cli.engine.kv_cache import Feed, LaneCache
 from aspd_cli.engine.loading import load
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.sampler import Draw, Sampler
-from aspd_cli.engine.script import Script
 from aspd_cli.evaluate.replay import random_decoder
 
 HALF_B = """

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 import aspd_cli as aspd
 from aspd_cli.cli.main import app
 from aspd_cli.core.chat import end_of_turn
-from aspd_cli.core.tokens import Codec, ControlIds
+from aspd_cli.core.codec import Codec, ControlIds
 from tests import make
 from tests.engine.families import tiny_model
 

@@ -90,7 +90,7 @@ def test_an_unexpected_error_is_a_sentence_unless_debugging(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of a kind")
 
-    monkeypatch.setattr("aspd_cli.cli.single.answer_json", broken)
+    monkeypatch.setattr("aspd_cli.cli.views.generate.answer_json", broken)
     args = ("generate", "--model", forking, "--max-new-tokens", "3", "--json", "hi")
     result = cli(*args)
     assert result.exit_code == 1

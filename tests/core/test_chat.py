@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aspd_cli.core.chat import encode_prompt, end_of_turn, to_messages
+from aspd_cli.core.codec import Codec, special_ids
 from aspd_cli.core.markup import CONTROL_TOKENS
-from aspd_cli.core.tokens import Codec, special_ids
 from aspd_cli.errors import DataError
 from tests import make
 from tests.core.strategies import TEXTS

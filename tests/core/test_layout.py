@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, TokenBlock, lay_out, layout, tokenize
 from aspd_cli.core.markup import Block, Branch, Document, parse, plain
-from aspd_cli.core.tokens import Codec
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import ModelError
 from tests import make

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aspd_cli.endpoint.journal import Entry, Journal, remove_journal
-from aspd_cli.endpoint.tally import StageTally
+from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import DataError, UsageError
 from tests.endpoint.asking import ask, call
 from tests.endpoint_server import serve

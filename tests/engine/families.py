@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from aspd_cli.core.layout import TokenBlock, TokenTree
 from aspd_cli.engine.answer import Answer
-from aspd_cli.engine.cache import LaneCache
+from aspd_cli.engine.kv_cache import LaneCache
 from aspd_cli.engine.scheduler import Scheduler
 
 _COMMON = {

@@ -13,7 +13,7 @@ from aspd_cli.engine.loading import load
 from aspd_cli.errors import ModelError
 from tests import make
 from tests.engine.families import tiny_model
-from tests.engine.test_adapter import train
+from tests.engine.test_lora import train
 
 
 @pytest.fixture(scope="module")

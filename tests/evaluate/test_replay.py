@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from aspd_cli.core.markup import render
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.errors import DataError, ModelError, UsageError
-from aspd_cli.evaluate.opening import make_runner
+from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.replay import random_decoder, replay_asks
-from aspd_cli.evaluate.rounds import interleave
+from aspd_cli.evaluate.systems import make_runner
 from aspd_cli.synth import examples
 
 ROOT = Path(__file__).parents[2]

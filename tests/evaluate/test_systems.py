@@ -10,11 +10,10 @@ from aspd_cli.core.markup import parse, plain
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import ModelError, UsageError
-from aspd_cli.evaluate.asks import Ask
-from aspd_cli.evaluate.opening import baseline, check_systems, make_runner
-from aspd_cli.evaluate.rounds import interleave
-from aspd_cli.evaluate.systems import Engine
-from aspd_cli.recipe_sections import ModelSection
+from aspd_cli.evaluate.interleave import interleave
+from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.evaluate.systems import Engine, baseline, check_systems, make_runner
+from aspd_cli.recipe.sections import ModelSection
 
 PROMPTS = ("Hi", "Apples are red?", "Who was Ada, and who was Alan?")
 BLOCK = (
@@ -23,15 +22,17 @@ BLOCK = (
 )
 
 
-def asks(decoder: Decoder, prompts: Sequence[str] = PROMPTS, **options: Any) -> list[Ask]:
+def asks(decoder: Decoder, prompts: Sequence[str] = PROMPTS, **options: Any) -> list[EvalRequest]:
     chosen = GenerationOptions(**{"max_new_tokens": 20} | options)
     return [
-        Ask("t", "c", str(at), prompt, tuple(decoder.encode(prompt, chosen)), chosen)
+        EvalRequest("t", "c", str(at), prompt, tuple(decoder.encode(prompt, chosen)), chosen)
         for at, prompt in enumerate(prompts)
     ]
 
 
-def replies(decoder: Decoder, name: str, each: list[Ask], concurrency: int = 1) -> list[Any]:
+def replies(
+    decoder: Decoder, name: str, each: list[EvalRequest], concurrency: int = 1
+) -> list[Any]:
     runner = make_runner(name, decoder, None, None)
     return [runner.reply(output) for output in runner.answer(each, concurrency)]  # type: ignore[arg-type]
 
@@ -113,7 +114,7 @@ class Noted(Engine):
         super().__init__(replace(made.system, name=name), decoder)
         self.log = log
 
-    def answer(self, each: Sequence[Ask], concurrency: int) -> list[Any]:
+    def answer(self, each: Sequence[EvalRequest], concurrency: int) -> list[Any]:
         self.log.append((self.system.name, tuple(ask.doc_id for ask in each)))
         return super().answer(each, concurrency)
 

@@ -9,10 +9,10 @@ import datasets
 import pytest
 import torch
 
-from aspd_cli.core.tokens import Codec
+from aspd_cli.core.codec import Codec
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.synth import examples
-from aspd_cli.train.scratch import new_model, new_tokenizer
+from aspd_cli.train.from_scratch import new_model, new_tokenizer
 
 TINY = {
     "model_type": "qwen2",

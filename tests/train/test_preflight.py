@@ -8,12 +8,12 @@ import torch
 
 from aspd_cli.core.markup import BRANCH, PARA_END
 from aspd_cli.errors import DataError, ModelError, RecipeError
+from aspd_cli.train.model import base_path
 from aspd_cli.train.run import dry_run, train
-from aspd_cli.train.start import base_path
 from tests import make
 from tests.engine.families import tiny_model
 from tests.train.conftest import recipe, write
-from tests.train.test_dataset import SHORT
+from tests.train.test_encoding import SHORT
 
 
 def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) -> None:

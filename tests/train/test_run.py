@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 import aspd_cli as aspd
 from aspd_cli.errors import TrainingError
 from aspd_cli.recipe import load_recipe
-from aspd_cli.train import delivery, rundir
+from aspd_cli.train import export, run_dir
 from aspd_cli.train.run import Outcome, train
 from tests import make
 from tests.engine.families import tiny_model
 from tests.train.conftest import recipe, write
-from tests.train.test_dataset import SHORT
+from tests.train.test_encoding import SHORT
 
 STEPS = {"training__max_steps": 3, "training__eval_steps": 2, "data__eval_share": 0.1}
 
@@ -92,12 +92,12 @@ def test_a_saved_model_that_answers_otherwise_is_an_error(base: Path, tmp_path: 
     from transformers import AutoTokenizer
 
     tokenizer, like = AutoTokenizer.from_pretrained(run), {"dtype": torch.float32}
-    model = delivery.load_saved(run, made, tokenizer, like)
-    answer = delivery.greedy(model, tokenizer, made, "Hi", 1)
-    delivery.verify(run, made, "Hi", answer, like)
+    model = export.load_saved(run, made, tokenizer, like)
+    answer = export.greedy(model, tokenizer, made, "Hi", 1)
+    export.verify(run, made, "Hi", answer, like)
     save_file({n: t * 100 for n, t in weights(run).items()}, run / "adapter_model.safetensors")
     with pytest.raises(TrainingError, match="does not answer as the trained model did"):
-        delivery.verify(run, made, "Hi", answer, like)
+        export.verify(run, made, "Hi", answer, like)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -113,17 +113,17 @@ def test_a_vocabulary_without_room_grows_and_the_adapter_keeps_six_rows(
     tables = [tensor for name, tensor in weights(run).items() if "lora_" not in name]
     assert [tuple(table.shape) for table in tables] == [(6, 32)] * (1 if tied else 2)
     [output] = aspd.load(tmp_path / "base", adapter=run).generate("Hi", max_new_tokens=8)
-    [merged] = aspd.load(delivery.merge(run, made)).generate("Hi", max_new_tokens=8)
+    [merged] = aspd.load(export.merge(run, made)).generate("Hi", max_new_tokens=8)
     assert output.token_ids == merged.token_ids
 
 
 def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Path) -> None:
     done = train(recipe(base, tmp_path, data__style="serial", data__eval_share=0.1))
     assert set(done.evaluation) == {"eval_loss", "eval_loss_serial"}
-    assert json.loads((tmp_path / rundir.SETTINGS).read_text())["style"] == "serial"
+    assert json.loads((tmp_path / run_dir.SETTINGS).read_text())["style"] == "serial"
 
 
 def test_uploading_without_a_network_is_one_sentence(done: Outcome) -> None:
     with pytest.raises(TrainingError, match="cannot be uploaded to someone/model") as caught:
-        delivery.push(done.run, "someone/model")
+        export.push(done.run, "someone/model")
     assert "\n" not in str(caught.value)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from aspd_cli.core.chat import encode_prompt
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import CONTROL_TOKENS, PARA, TITLE, TITLE_END
-from aspd_cli.core.tokens import Codec
 
 TINY = Path(str(files("aspd_cli"))) / "assets" / "tiny"
 

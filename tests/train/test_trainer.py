@@ -9,13 +9,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
-from aspd_cli.core.tokens import Codec
+from aspd_cli.core.codec import Codec
 from aspd_cli.recipe import Recipe, load_recipe
-from aspd_cli.train.collator import BranchCollator
-from aspd_cli.train.dataset import encode
-from aspd_cli.train.features import IGNORE
-from aspd_cli.train.mask import masks
-from aspd_cli.train.records import records
+from aspd_cli.train.batching import BranchCollator
+from aspd_cli.train.branch_mask import masks
+from aspd_cli.train.data import records
+from aspd_cli.train.encoding import IGNORE, encode
 from aspd_cli.train.run import train
 from aspd_cli.train.trainer import BranchTrainer
 

@@ -14,9 +14,9 @@ from html import escape
 from typing import Any
 
 from aspd_cli.core.markup import Block
-from aspd_cli.transform.dependence import cross_reference
 from aspd_cli.transform.rules import propose
-from aspd_cli.transform.titles import title_of
+from aspd_cli.transform.rules.cross_references import cross_reference
+from aspd_cli.transform.rules.titles import title_of
 from tests.endpoint_server import faulty
 
 _ITEM = re.compile(r"(?:\d{1,2}[.)、]|[-*•])\s+(.*)|(\*\*.{2,40}?\*\*:?)\s")

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import parse, plain
-from aspd_cli.core.metrics import structure
-from aspd_cli.core.tokens import Codec
+from aspd_cli.core.metrics import measure, structure
 from aspd_cli.errors import DataError, ModelError
-from aspd_cli.recipe_sections import TransformSection
-from aspd_cli.transform import counting
-from aspd_cli.transform.counting import EstimatingCodec, FastCodec, measure, open_codec
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform import token_counts
 from aspd_cli.transform.pipeline import transform_file
 from aspd_cli.transform.report import SAMPLE
 from aspd_cli.transform.rules import propose
+from aspd_cli.transform.token_counts import EstimatingCodec, FastCodec, open_codec
 from tests import make
 from tests.transform import answers
 
@@ -127,10 +127,10 @@ def test_a_failure_leaves_the_old_output_and_no_scraps(tmp_path: Path) -> None:
 RUN = """
 import sys
 from pathlib import Path
-from aspd_cli.transform.counting import EstimatingCodec
+from aspd_cli.transform.token_counts import EstimatingCodec
 from aspd_cli.transform.pipeline import transform_file
 from aspd_cli.transform.rules import propose
-from aspd_cli.recipe_sections import TransformSection
+from aspd_cli.recipe.sections import TransformSection
 source, out = map(Path, sys.argv[1:])
 print("ready", flush=True)
 transform_file(source, out, TransformSection(min_tokens=10), EstimatingCodec())
@@ -184,12 +184,12 @@ def test_a_tokenizer_is_loaded_by_name_and_a_missing_one_is_named(tmp_path: Path
 def test_without_a_name_the_embedded_tokenizer_counts_and_without_one_an_estimate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(counting, "EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr(token_counts, "EMBEDDED", tmp_path / "none")
     codec, name = open_codec(None)
     assert isinstance(codec, EstimatingCodec)
     assert "estimate" in name
     make.tokenizer("qwen", "chatml").save_pretrained(tmp_path / "base")
-    monkeypatch.setattr(counting, "EMBEDDED", tmp_path / "base")
+    monkeypatch.setattr(token_counts, "EMBEDDED", tmp_path / "base")
     codec, name = open_codec(None)
     assert "embedded" in name
     assert codec.encode("two words") == Codec(make.tokenizer("qwen", "chatml")).encode("two words")
@@ -234,8 +234,8 @@ def test_the_measures_of_a_long_file_are_taken_of_a_sample(
 
 
 def test_datasets_loads_the_output_as_training_data(tmp_path: Path) -> None:
-    from aspd_cli.recipe_sections import DataSection
-    from aspd_cli.train.dataset import encode, records
+    from aspd_cli.recipe.sections import DataSection
+    from aspd_cli.train.encoding import encode, records
 
     out = tmp_path / "out.jsonl"
     transform_file(write(tmp_path / "in", 30), out, SHORT, EstimatingCodec())

@@ -1,0 +1,153 @@
+"""`aspd generate`: decode one prompt, or a file of prompts."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aspd_cli.cli.options import (
+    AdapterName,
+    Debug,
+    Device,
+    Dtype,
+    Json,
+    ModelName,
+    Quiet,
+    RecipeFile,
+    Set,
+    option,
+)
+from aspd_cli.errors import DataError, UsageError
+
+DECODING, OUTPUT = "Decoding", "Input and output"
+
+
+def generate(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="The question; - reads it from standard input.", show_default=False),
+    ] = None,
+    input: Annotated[
+        Path | None, option("--input", "JSONL file of prompts, with --output.", OUTPUT)
+    ] = None,
+    output: Annotated[
+        Path | None, option("--output", "JSONL file of answers; resumed when it exists.", OUTPUT)
+    ] = None,
+    parallel: Annotated[
+        bool, option("--parallel", "All branches at once (the default).", DECODING)
+    ] = False,
+    serial: Annotated[bool, option("--serial", "One branch after another.", DECODING)] = False,
+    plain: Annotated[bool, option("--plain", "No branches at all.", DECODING)] = False,
+    model: ModelName = None,
+    adapter: AdapterName = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    system: Annotated[str | None, option("--system", "System message.", DECODING)] = None,
+    max_new_tokens: Annotated[
+        int | None, option("--max-new-tokens", "Longest answer in tokens [512].", DECODING)
+    ] = None,
+    max_branch_tokens: Annotated[
+        int | None, option("--max-branch-tokens", "Longest branch in tokens.", DECODING)
+    ] = None,
+    temperature: Annotated[
+        float | None, option("--temperature", "0 takes the likeliest token [0].", DECODING)
+    ] = None,
+    top_k: Annotated[
+        int | None, option("--top-k", "Draw from the k likeliest tokens.", DECODING)
+    ] = None,
+    top_p: Annotated[
+        float | None, option("--top-p", "Draw from the likeliest with this sum.", DECODING)
+    ] = None,
+    min_p: Annotated[
+        float | None, option("--min-p", "Least share of the likeliest's chance.", DECODING)
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, option("--repetition-penalty", "Above 1 repeats less.", DECODING)
+    ] = None,
+    stop: Annotated[
+        list[str] | None, option("--stop", "End before this string; repeatable.", DECODING)
+    ] = None,
+    seed: Annotated[int | None, option("--seed", "Seed of the draws [0].", DECODING)] = None,
+    batch_size: Annotated[
+        int | None, option("--batch-size", "Prompts decoded at once [8].", DECODING)
+    ] = None,
+    recipe: RecipeFile = None,
+    set: Set = None,
+    markup: Annotated[
+        bool, option("--markup", "Print the answer with its control tokens.", OUTPUT)
+    ] = False,
+    no_stream: Annotated[
+        bool, option("--no-stream", "Print the answer when it is finished.", OUTPUT)
+    ] = False,
+    stats: Annotated[
+        bool, option("--stats", "Measure, also against serial decoding.", OUTPUT)
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Answer a prompt, writing the parts that do not depend on each other at once.
+
+    With --input and --output it answers every record of a JSONL file; the same command goes on.
+    """
+    from aspd_cli.recipe import load_recipe
+
+    modes = {"parallel": parallel, "serial": serial, "plain": plain}
+    chosen = [mode for mode, on in modes.items() if on]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
+    flags = {
+        "model.path": model,
+        "model.adapter": adapter,
+        "model.device": device,
+        "model.dtype": dtype,
+        "generation.mode": chosen[0] if chosen else None,
+        "generation.system": system,
+        "generation.max_new_tokens": max_new_tokens,
+        "generation.max_branch_tokens": max_branch_tokens,
+        "generation.temperature": temperature,
+        "generation.top_k": top_k,
+        "generation.top_p": top_p,
+        "generation.min_p": min_p,
+        "generation.repetition_penalty": repetition_penalty,
+        "generation.stop": stop or None,
+        "generation.seed": seed,
+        "generation.batch_size": batch_size,
+    }
+    settings = load_recipe(recipe, set or (), flags)
+    if json and markup:
+        raise UsageError("--json holds the markup already; leave out --markup")
+    if quiet and stats:
+        raise UsageError("--stats prints measures and --quiet none; choose one")
+    if input or output:
+        if prompt is not None or markup or no_stream or stats or json:
+            raise UsageError(
+                "--input goes without PROMPT, --markup, --no-stream, --stats and --json: "
+                "every line of the answers holds text, markup and stats"
+            )
+        if input is None or output is None:
+            raise UsageError("--input prompts.jsonl and --output answers.jsonl go together")
+        from aspd_cli.cli.views.answers_file import answer_file
+
+        raise typer.Exit(answer_file(settings, input, output, quiet=quiet))
+    from aspd_cli.cli.views.generate import Form, answer_prompt
+
+    form: Form = "json" if json else "markup" if markup else "whole" if no_stream else "stream"
+    answer_prompt(settings, _question(prompt), form=form, stats=stats, quiet=quiet)
+
+
+def _question(prompt: str | None) -> str:
+    """The prompt of the command line, or of standard input without its last newline."""
+    from aspd_cli.core.chat import to_messages
+
+    if prompt is None and sys.stdin.isatty():
+        raise UsageError('there is no prompt: give one, as in aspd generate "...", or pipe one in')
+    try:
+        if prompt is None or prompt == "-":
+            prompt = sys.stdin.buffer.read().decode().removesuffix("\n")
+        prompt.encode()  # bytes of another encoding arrive as half surrogate pairs
+    except UnicodeError:
+        raise DataError("the prompt is not UTF-8; convert it, for example with iconv") from None
+    to_messages(prompt)  # an empty one is refused before a model is loaded
+    return prompt

@@ -1,0 +1,194 @@
+"""A run of `aspd eval` as its user sees it: progress, tables, files."""
+
+import json as jsonlib
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aspd_cli.cli.views.answers_file import read_prompts, write_lines
+from aspd_cli.cli.views.eval_tables import tables
+from aspd_cli.errors import DataError
+from aspd_cli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from aspd_cli.evaluate.prompt_sets import Prompted
+    from aspd_cli.evaluate.results import Evaluation
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often a run tells its progress where there is no terminal."""
+PIPE_WIDTH = 160
+"""Columns of a table that no terminal limits."""
+
+
+def run(
+    recipe: Recipe,
+    *,
+    replay: Path | None,
+    random_weights: bool,
+    confirm_run_unsafe_code: bool,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Evaluates, shows and writes; returns the exit code.
+
+    Raises:
+        UsageError, DataError, ModelError: see `evaluate.run.evaluate`.
+    """
+    where, source = recipe.evaluation.output_path, recipe.evaluation.prompts
+    folder = None if where is None else _folder(Path(where))
+    prompts = None if source is None else _prompts(Path(source))
+    _hush()
+    from aspd_cli.evaluate.processes import Processes
+    from aspd_cli.evaluate.run import Job, evaluate
+
+    processes = Processes()
+    quiet = quiet or not processes.is_first
+    with _progress(quiet=quiet) as progress:
+        job = Job(
+            replay=replay,
+            random_weights=random_weights,
+            prompts=prompts,
+            confirm_run_unsafe_code=confirm_run_unsafe_code,
+            expect=progress.expect,
+            advance=progress.advance,
+        )
+        evaluation = evaluate(recipe, job, processes)
+    if not processes.is_first:
+        return 0
+    # Files first: a reader of the tables who leaves early must not cost the results.
+    written = write(evaluation, recipe, folder) if folder is not None else []
+    if json:
+        print(jsonlib.dumps(_finite(evaluation.results()), ensure_ascii=False))
+    else:
+        show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+    if written and not quiet:
+        print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+    return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
+
+
+def show(evaluation: "Evaluation", console: Console) -> None:
+    """The tables, and what their reader must know."""
+    for table in tables(evaluation):
+        console.print(table)
+    for note in evaluation.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
+    """results.json, samples.jsonl, the recipe and the report, each at once or not at all.
+
+    Raises:
+        DataError: the directory cannot be written.
+    """
+    from aspd_cli.evaluate.results import RESULTS, SAMPLES
+    from aspd_cli.report.evaluation_page import write_report
+
+    results, samples = folder / RESULTS, folder / SAMPLES
+    try:
+        temporary = results.with_name(results.name + ".tmp")
+        text = jsonlib.dumps(_finite(evaluation.results()), indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, results)
+        kept = evaluation.answers if recipe.evaluation.log_samples else ()
+        write_lines(samples, [_finite(answer.as_dict()) for answer in kept])
+        (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write results into {folder}: {error.strerror}") from error
+    return [results, samples, *write_report(evaluation, folder)]
+
+
+def _folder(path: Path) -> Path:
+    """The directory of the results, made before anything takes time."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the directory {path}: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise DataError(f"the directory {path} cannot be written; choose another --output_path")
+    return path
+
+
+def _prompts(path: Path) -> "list[Prompted]":
+    from aspd_cli.evaluate.prompt_sets import Prompted
+
+    records, rejected = read_prompts(path)
+    if rejected:
+        raise DataError(f"{path}:{rejected[0].line}: {rejected[0].reason}")
+    if not records:
+        raise DataError(f"{path} holds no prompt")
+    return [
+        Prompted(
+            str(record.index if record.id is None else record.id), record.category, record.prompt
+        )
+        for record in records
+    ]
+
+
+def _hush() -> None:
+    """Silences the libraries, lm-eval's bars included: they are read when tqdm is imported."""
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from aspd_cli.cli.libraries import hush
+
+    hush()
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Where progress is told."""
+
+    expect: Callable[[int], None]
+    advance: Callable[[int], None]
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[_Told]:
+    """A bar on a terminal, a line now and then elsewhere."""
+    console = Console(stderr=True)
+    shown = console.is_terminal and not quiet
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn())
+    done = total = 0
+    told = time.monotonic()
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
+    ) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def expect(number: int) -> None:
+            nonlocal total
+            total += number
+            bar.update(task, description="answered", total=total)
+
+        def advance(number: int) -> None:
+            nonlocal done, told
+            done += number
+            bar.advance(task, number)
+            if quiet or shown or time.monotonic() - told < SECONDS_BETWEEN_LINES:
+                return
+            told = time.monotonic()
+            print(f"answered {done} of {total}", file=sys.stderr, flush=True)
+
+        yield _Told(expect, advance)
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null where JSON has no number."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,171 @@
+"""One prompt of `aspd generate`: decode it and show the answer as it was asked for.
+
+Plain text is written in document order as soon as it is settled, markup and JSON at the end, and
+the live view while it grows (`views.live`). From a recipe come the decoder and the arguments of a
+decode; one line of measures ends it, beside those of the serial answer with `--stats`.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from rich.console import Console
+
+from aspd_cli.cli.libraries import hush
+from aspd_cli.cli.views.live import Lanes, show_live
+from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.decoder import Decoder
+
+Form = Literal["stream", "whole", "markup", "json"]
+
+
+def answer_prompt(recipe: Recipe, prompt: str, *, form: Form, stats: bool, quiet: bool) -> None:
+    """Writes the answer to standard output and, where asked for, its measures to standard error."""
+    decoder = open_decoder(recipe, quiet=quiet)
+    arguments = settings(recipe)
+    console = Console()
+    if form == "stream":
+        events = decoder.stream(prompt, **arguments)
+        alive = console.is_terminal and not console.is_dumb_terminal and not quiet
+        output = show_live(events, console) if alive else stream_plain(events, sys.stdout)
+    else:
+        output = decoder.generate([prompt], **arguments)[0]
+    compared = stats and arguments["mode"] == "parallel"
+    against = compare(decoder, prompt, arguments) if compared else None
+    if form == "json":
+        answer = answer_json(output) | (against.as_dict() if against else {})
+        write_line(sys.stdout, json.dumps(answer, ensure_ascii=False))
+    elif form != "stream":
+        write_line(sys.stdout, output.markup if form == "markup" else output.text)
+    if stats or (console.is_terminal and not quiet):
+        line = measures(output) + (f" | {against.sentence()}" if against else "")
+        Console(stderr=True, soft_wrap=True, highlight=False).print(line, style="dim", markup=False)
+
+
+def stream_plain(events: Iterable[Event], out: TextIO) -> Output:
+    """Writes the first open branch live; its siblings wait in memory until it is their turn.
+
+    What comes out is `output.text`, and a newline when it does not end with one.
+    """
+    lanes, written, text = Lanes(), 0, ""
+    try:
+        for event in events:
+            lanes.apply(event)
+            for text in lanes.settled():
+                out.write(text)
+                written += len(text)
+            out.flush()
+            if isinstance(event, Done):
+                # Lanes that a budget or a stop string ended were never closed by an event.
+                rest = event.output.text[written:]
+                out.write(rest)
+                text = rest or text
+                return event.output
+    finally:
+        if text and not text.endswith("\n"):
+            out.write("\n")
+        out.flush()
+    raise RuntimeError("the decoder stopped before the answer was done")
+
+
+def write_line(out: TextIO, text: str) -> None:
+    """Writes `text` and a newline, unless it ends with one."""
+    out.write(text if text.endswith("\n") else text + "\n")
+    out.flush()
+
+
+def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "Decoder":
+    """Loads the model of a recipe, with a spinner where a person waits for it.
+
+    Args:
+        device: None: the recipe's.
+    """
+    console = Console(stderr=True)
+    waits = console.is_terminal and not quiet
+    with console.status("loading the model") if waits else contextlib.nullcontext():
+        hush()
+        from aspd_cli.engine.loading import load
+
+        model = recipe.model
+        return load(
+            model.path,
+            adapter=model.adapter,
+            device=device or model.device,
+            dtype=model.dtype,
+            device_map=model.device_map,
+        )
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """The options of a decode: the generation section by the same names, less the batch size."""
+    return recipe.generation.model_dump(exclude={"batch_size"})
+
+
+def answer_json(output: Output) -> dict[str, Any]:
+    """What `--json` and an answers file say of one answer."""
+    return {
+        "text": output.text,
+        "markup": output.markup,
+        "finish_reason": output.finish_reason,
+        "stats": output.stats.as_dict(),
+    }
+
+
+def measures(output: Output) -> str:
+    """One line on how an answer was decoded."""
+    stats = output.stats
+    estimate = stats.estimated_speedup
+    measured = f", measured about {estimate:.2f}" if estimate else ""
+    parts = [
+        f"{stats.tokens} tokens ({stats.useful_tokens} useful) in {stats.steps} steps",
+        f"ideal speed-up {stats.ideal_speedup:.2f}{measured}",
+        f"{stats.tps:.0f} useful tokens/s",
+        f"first token {stats.ttft_s * 1000:.0f} ms",
+        f"{stats.time_s:.2f} s",
+    ]
+    if output.finish_reason == "length":
+        parts.append("cut at the token limit")
+    return " | ".join(parts)
+
+
+WARM_UP_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Seconds of the same answer, decoded in parallel and branch after branch."""
+
+    parallel_s: float
+    serial_s: float
+
+    @property
+    def speedup(self) -> float:
+        return self.serial_s / self.parallel_s
+
+    def sentence(self) -> str:
+        return (
+            f"measured speed-up {self.speedup:.2f} "
+            f"(serial {self.serial_s:.2f} s, parallel {self.parallel_s:.2f} s)"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"measured": {"speedup": round(self.speedup, 4), **asdict(self)}}
+
+
+def compare(decoder: "Decoder", prompt: str, arguments: dict[str, Any]) -> Comparison:
+    """Decodes a prompt twice more, both times unobserved: drawing an answer costs time too.
+
+    First a little of it, so that neither pays for what is done once.
+    """
+    decoder.generate([prompt], **{**arguments, "max_new_tokens": WARM_UP_TOKENS})
+    parallel, serial = (
+        decoder.generate([prompt], **{**arguments, "mode": mode})[0].stats.time_s
+        for mode in ("parallel", "serial")
+    )
+    return Comparison(parallel, serial)

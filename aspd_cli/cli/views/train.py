@@ -1,0 +1,186 @@
+"""A run of `aspd train` as its user sees it: the check before it, its progress, its result."""
+
+import contextlib
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from aspd_cli.cli.libraries import hush
+from aspd_cli.recipe import Recipe
+from aspd_cli.report.terminal_document import sample_text
+
+if TYPE_CHECKING:
+    from aspd_cli.train.preflight import Preflight
+
+_FIGURES = {
+    "loss": "loss",
+    "learning_rate": "rate",
+    "eval_loss": "evaluation loss",
+    "eval_loss_serial": "serial",
+    "eval_loss_title": "title",
+    "eval_loss_branch": "branch",
+}
+"""What of a log is shown, and how it is called."""
+
+
+def check(recipe: Recipe, *, json: bool) -> None:
+    """Prints what a run would be: its figures, and one record as it would be trained."""
+    _quiet_libraries()
+    from aspd_cli.train.run import dry_run
+
+    with _prints_on_stderr():
+        figures, vocabulary = dry_run(recipe)
+    if not _is_main():
+        return
+    if json:
+        print(jsonlib.dumps({**asdict(figures), "total_memory": figures.total_memory}))
+        return
+    console = Console(highlight=False)
+    console.print(_table(figures))
+    console.print(Text("a record: prompt dim, learnt tokens plain, forced ones underlined", "bold"))
+    console.print(sample_text(figures.sample, vocabulary.codec))
+
+
+def run(
+    recipe: Recipe,
+    resume: bool,
+    fresh: bool,
+    merge: bool,
+    push: str | None,
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Trains, and prints the run directory, or with `json` what came of it."""
+    _quiet_libraries()
+    from aspd_cli.train.run import train
+
+    with _shown(quiet=quiet) as listener, _prints_on_stderr():
+        done = train(recipe, resume=resume, fresh=fresh, merge=merge, push=push, listener=listener)
+    if not _is_main():
+        return
+    if json:
+        print(jsonlib.dumps({**asdict(done), "loss": done.loss}, default=str))
+        return
+    print(done.run)
+    if not quiet:
+        loss = "" if done.loss is None else f", loss {done.loss:.4g}"
+        print(f"{done.steps} steps in {done.seconds:.0f} s{loss}", file=sys.stderr)
+        for what in filter(None, (done.merged, done.pushed)):
+            print(f"the whole model: {what}", file=sys.stderr)
+
+
+class Lines:
+    """A listener for pipes: a plain line for every figure."""
+
+    def say(self, sentence: str) -> None:
+        """One line."""
+        print(sentence, file=sys.stderr, flush=True)
+
+    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
+        """A line for each entry of the log."""
+        if shown := figures_of(logs):
+            self.say(f"step {step}/{total}: {shown}")
+
+
+class Bar:
+    """A listener for terminals: a bar with the last loss, evaluations above it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("", total=None, visible=False)
+
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        self.progress.console.print(sentence, markup=False, highlight=False)
+
+    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
+        """Moves the bar."""
+        self.progress.update(self.task, completed=step, total=total, visible=True)
+        shown = figures_of(logs)
+        if "eval_loss" in logs:
+            self.say(f"step {step}: {shown}")
+        elif shown:
+            self.progress.update(self.task, description=shown)
+
+
+class Nothing:
+    """A listener for --quiet."""
+
+    def say(self, sentence: str) -> None:
+        """Nothing."""
+
+    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
+        """Nothing."""
+
+
+def figures_of(logs: dict[str, float]) -> str:
+    """The figures of a log that a user looks at, in a fixed order."""
+    return ", ".join(f"{name} {logs[key]:.4g}" for key, name in _FIGURES.items() if key in logs)
+
+
+def _table(figures: "Preflight") -> Table:
+    """The figures of a dry run."""
+    table = Table("what", "value", show_header=False, box=None, padding=(0, 2, 0, 0))
+    gib = {name: f"{size / 2**30:.2f}" for name, size in figures.memory.items()}
+    rows: dict[str, Any] = {
+        "family": figures.family,
+        "parameters": f"{figures.parameters:,}, {figures.trained:,} trained",
+        "records": f"{figures.kept} of {figures.records}; {figures.dropped} too long and left out, "
+        f"{figures.made_serial} too long and made serial",
+        "with blocks": f"{figures.parallel} ({figures.parallel / figures.kept:.1%}), "
+        f"{figures.depth} deep at most",
+        "held out": f"{figures.evaluated} records",
+        "tokens": f"{figures.tokens:,}, {figures.learnt_share:.0%} learnt, at least "
+        f"{figures.least_learnt} of each record; the longest record has {figures.longest}",
+        "steps": f"{figures.steps} of {figures.batch} records",
+        "memory": f"about {figures.total_memory / 2**30:.2f} GiB a device ("
+        + ", ".join(f"{name} {size}" for name, size in gib.items())
+        + ")",
+    }
+    if figures.free is not None:
+        rows["device"] = f"{figures.free / 2**30:.0f} GiB"
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table
+
+
+@contextlib.contextmanager
+def _shown(*, quiet: bool) -> Iterator[Any]:
+    """The listener that suits where standard error goes."""
+    console = Console(stderr=True)
+    if quiet or not _is_main():
+        yield Nothing()
+    elif console.is_terminal:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
+            yield Bar(progress)
+    else:
+        yield Lines()
+
+
+@contextlib.contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    """Libraries may print; standard output is for the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _quiet_libraries() -> None:
+    hush()
+    import datasets
+
+    datasets.disable_progress_bars()
+
+
+def _is_main() -> bool:
+    """Whether this process is the one that speaks, under torchrun and accelerate too."""
+    return os.environ.get("RANK", "0") == "0"

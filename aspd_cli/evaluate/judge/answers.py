@@ -1,0 +1,158 @@
+"""Answers of all systems to the questions of a judged bench, kept as they come.
+
+Every answer is one appended line, so that a run that is killed loses at most the round it was in.
+A line counts when it answers the very tokens that a system is about to be given, with the same
+options: whatever has changed is simply answered again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aspd_cli.errors import DataError
+from aspd_cli.evaluate.interleave import interleave
+from aspd_cli.evaluate.judge.questions import Question
+from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.evaluate.results import Answer
+from aspd_cli.evaluate.systems import Runner
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.options import GenerationOptions
+
+
+class KeptAnswers:
+    """The answers file of a bench.
+
+    Raises:
+        DataError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: dict[str, Answer] = {}
+        try:
+            lines = path.read_bytes().split(b"\n") if path.exists() else []
+            for line in lines:
+                try:
+                    value = json.loads(line)
+                    self._found[value["digest"]] = Answer.of(value)
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a kill: it is answered again
+            self._file = path.open("ab")
+            if lines and lines[-1]:
+                self._file.write(b"\n")
+        except OSError as error:
+            raise DataError(f"cannot keep answers in {path}: {error.strerror}") from error
+
+    def find(self, runner: Runner, ask: EvalRequest) -> Answer | None:
+        """The answer to an ask, if there is one."""
+        return self._found.get(_digest(runner, ask))
+
+    def keep(self, runner: Runner, ask: EvalRequest, answer: Answer) -> None:
+        digest = _digest(runner, ask)
+        line = json.dumps({"digest": digest, **answer.as_dict()}, ensure_ascii=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        self._found[digest] = answer
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def answer_questions(
+    runners: Sequence[Runner],
+    bench: str,
+    questions: Sequence[Question],
+    options: "GenerationOptions",
+    kept: KeptAnswers,
+    *,
+    concurrency: int = 1,
+    repeats: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Answer]:
+    """The answers of all systems to all turns, first turns first.
+
+    A later turn is asked after each system's own earlier answers, as plain text. Prompts that any
+    system owes an answer to are answered by all of them, so that times compare.
+
+    Raises:
+        ModelError: a conversation does not fit a model's context.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
+    for turn in range(max(len(question.turns) for question in questions)):
+        here = [question for question in questions if len(question.turns) > turn]
+        asks = {
+            runner.system.name: [
+                _ask(
+                    runner, bench, each, turn, said.get((runner.system.name, each.id), ()), options
+                )
+                for each in here
+            ]
+            for runner in runners
+        }
+        for answer in _answered(runners, asks, kept, concurrency, repeats, advance):
+            number = answer.doc_id.rpartition("/")[0]
+            said.setdefault((answer.system, number), []).append(answer.text)
+            yield answer
+
+
+def _answered(
+    runners: Sequence[Runner],
+    asks: dict[str, list[EvalRequest]],
+    kept: KeptAnswers,
+    concurrency: int,
+    repeats: int,
+    advance: Callable[[int], None],
+) -> Iterator[Answer]:
+    """The answers to one turn, from the file where they are all there, in the order of the asks."""
+    rows = list(zip(*asks.values(), strict=True))  # one for each question, in it one ask a system
+    owed = [
+        row for row in rows if not all(kept.find(*pair) for pair in zip(runners, row, strict=True))
+    ]
+    advance((len(rows) - len(owed)) * len(runners) * repeats)
+    if owed:
+        columns = dict(zip(asks, map(list, zip(*owed, strict=True)), strict=True))
+        by_key = {(name, ask.doc_id): ask for name, column in columns.items() for ask in column}
+        by_name = {runner.system.name: runner for runner in runners}
+        for answer in interleave(
+            runners, columns, concurrency=concurrency, repeats=repeats, advance=advance
+        ):
+            ask = by_key[answer.system, answer.doc_id]
+            kept.keep(by_name[answer.system], ask, answer)
+    for row in rows:
+        for runner, ask in zip(runners, row, strict=True):
+            found = kept.find(runner, ask)
+            assert found is not None
+            yield found
+
+
+def _ask(
+    runner: Runner,
+    bench: str,
+    question: Question,
+    turn: int,
+    earlier: Sequence[str],
+    options: "GenerationOptions",
+) -> EvalRequest:
+    messages = question.prompt(earlier)
+    return EvalRequest(
+        task=bench,
+        category=question.category,
+        doc_id=f"{question.id}/{turn + 1}",
+        prompt="\n".join(message["content"] for message in messages),
+        ids=tuple(runner.decoder.encode(messages, options)),
+        options=options,
+        target=question.reference(turn) or None,
+    )
+
+
+def _digest(runner: Runner, ask: EvalRequest) -> str:
+    system = runner.system
+    decided = (
+        (system.name, system.library, system.mode, system.model, system.adapter, system.dtype),
+        (ask.task, ask.category, ask.doc_id, ask.target, ask.ids),
+        repr(ask.options),
+    )
+    return hashlib.sha256(repr(decided).encode()).hexdigest()[:24]

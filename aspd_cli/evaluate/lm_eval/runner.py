@@ -1,0 +1,214 @@
+"""Tasks of lm-eval for several systems at once, prompt by prompt.
+
+lm-eval evaluates one model from its first document to its last, so it is asked twice: first what it
+would ask each system, then, when all systems have answered in turn, what it makes of the answers.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from aspd_cli.errors import AspdError, DataError
+from aspd_cli.evaluate.interleave import interleave
+from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
+from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.evaluate.results import Answer, Score
+from aspd_cli.evaluate.systems import Runner
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.options import GenerationOptions
+    from aspd_cli.evaluate.lm_eval.model import AspdLM
+    from aspd_cli.evaluate.lm_eval.tasks import Tasks
+    from aspd_cli.evaluate.processes import Processes
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How lm-eval asks; the names are its own."""
+
+    limit: float | None = None
+    num_fewshot: int | None = None
+    apply_chat_template: bool | None = None
+    """None: where the model has a chat template."""
+    system_instruction: str | None = None
+    gen_kwargs: Mapping[str, Any] | None = None
+    confirm_run_unsafe_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What came out, on the first process; on the others without scores and lm-eval's results."""
+
+    answers: list[Answer]
+    scores: list[Score]
+    lm_eval: dict[str, dict[str, Any]]
+
+
+class _Asked(Exception):
+    """Ends lm-eval's first run: it has asked for all that is to be generated."""
+
+
+def evaluate_tasks(
+    runners: Sequence[Runner],
+    tasks: "Tasks",
+    asking: Asking,
+    base: "GenerationOptions",
+    processes: "Processes",
+    *,
+    concurrency: Sequence[int] = (1,),
+    repeats: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
+    expect: Callable[[int], None] = lambda _: None,
+) -> Quality:
+    """Runs tasks on all systems.
+
+    Args:
+        base: options that tasks and `gen_kwargs` say nothing about.
+        concurrency: the answers to the first number are scored; all are timed.
+        advance: is told how many more answers there are.
+        expect: is told how many answers there will be, when that is known.
+
+    Raises:
+        DataError: the documents of a task cannot be reached, or do not fit the task.
+        UsageError: a generation argument that the engine does not have.
+    """
+    models = _language_models(runners)
+    asks = {r.system.name: _asks(models[r.system.name], tasks, asking, base) for r in runners}
+    total = len(asks[runners[0].system.name])
+    expect(total * len(runners) * len(concurrency) * repeats)
+    answers: list[Answer] = []
+    for number in concurrency if total else ():
+        answers += interleave(runners, asks, concurrency=number, repeats=repeats, advance=advance)
+    scores: list[Score] = []
+    lm_eval: dict[str, dict[str, Any]] = {}
+    scored: dict[tuple[str, str, str, int], dict[str, float]] = {}
+    for runner in runners:
+        name = runner.system.name
+        texts = [a.text for a in answers if (a.system, a.concurrency) == (name, concurrency[0])]
+        results = _simple_evaluate(models[name], tasks, asking, _given(texts))
+        if results is not None:
+            samples = results.pop("samples", {})
+            scores += scores_of(name, samples, results.get("group_subtasks", {}))
+            scored |= metrics_by_answer(name, samples)
+            results["config"]["model"] = name
+            lm_eval[name] = json.loads(json.dumps(results, default=str))
+    answers = _in_order(processes.gather(answers), runners)
+    answers = [replace(a, scores=scored.get((a.system, *a.key[:3]), {})) for a in answers]
+    return Quality(answers, scores, lm_eval)
+
+
+def _given(texts: list[str]) -> Callable[[Sequence[Any]], list[str]]:
+    """Answers requests with what was answered before, in the same order.
+
+    What lm-eval asks beyond that, to give all processes equally many requests, counts nowhere.
+    """
+    return lambda requests: [*texts, *[""] * (len(requests) - len(texts))]
+
+
+def _in_order(answers: Sequence[Answer], runners: Sequence[Runner]) -> list[Answer]:
+    """By concurrency, task, document and system, whichever process they come from."""
+    systems = [runner.system.name for runner in runners]
+    tasks = list(dict.fromkeys(answer.task for answer in answers))
+    return sorted(
+        answers,
+        key=lambda a: (
+            a.concurrency,
+            tasks.index(a.task),
+            int(a.doc_id),
+            a.repeat,
+            systems.index(a.system),
+        ),
+    )
+
+
+def _language_models(runners: Sequence[Runner]) -> dict[str, "AspdLM"]:
+    """lm-eval's model of each system; systems on the same weights share one."""
+    from aspd_cli.evaluate.lm_eval.model import AspdLM
+
+    made: dict[int, AspdLM] = {}
+    for runner in runners:
+        decoder = runner.decoder
+        made.setdefault(id(decoder), AspdLM(decoder))
+    return {runner.system.name: made[id(runner.decoder)] for runner in runners}
+
+
+def _asks(
+    model: "AspdLM", tasks: "Tasks", asking: Asking, base: "GenerationOptions"
+) -> list[EvalRequest]:
+    """What lm-eval would have a model generate."""
+    asked: list[Any] = []
+
+    def note(requests: Sequence[Any]) -> list[str]:
+        asked.extend(requests)
+        raise _Asked
+
+    with contextlib.suppress(_Asked):
+        _simple_evaluate(model, tasks, asking, note)
+    seen: dict[tuple[str, int], int] = {}
+    asks = []
+    for request in asked:
+        place = (request.task_name, request.doc_id)
+        repeat = seen[place] = seen.get(place, -1) + 1
+        if repeat >= request.repeats:
+            continue  # lm-eval fills up processes with fewer documents
+        context, arguments = request.args
+        options = model.options(arguments, base)
+        asks.append(
+            EvalRequest(
+                task=request.task_name,
+                category=category_of(request.doc, request.task_name),
+                doc_id=str(request.doc_id),
+                prompt=model.questions.get(context, str(context)),
+                ids=tuple(model.context_ids(context, options)),
+                options=options,
+                repeat=repeat,
+            )
+        )
+    return asks
+
+
+def _simple_evaluate(
+    model: "AspdLM", tasks: "Tasks", asking: Asking, generate: Callable[[Sequence[Any]], list[str]]
+) -> dict[str, Any] | None:
+    import lm_eval
+
+    template = asking.apply_chat_template
+    if template is None:
+        template = bool(model.decoder.codec.tokenizer.chat_template)
+    loaded = tasks.load()
+    model._answer = generate
+    try:
+        results: dict[str, Any] | None = lm_eval.simple_evaluate(
+            model=model,
+            tasks=[*loaded["groups"].values(), *_single(loaded)],
+            task_manager=tasks.manager,
+            limit=_limit(asking.limit),
+            num_fewshot=asking.num_fewshot,
+            apply_chat_template=template,
+            system_instruction=asking.system_instruction,
+            gen_kwargs=dict(asking.gen_kwargs) if asking.gen_kwargs else None,
+            confirm_run_unsafe_code=asking.confirm_run_unsafe_code,
+            batch_size=1,
+        )
+    except (_Asked, AspdError):
+        raise
+    except Exception as error:  # templates on documents of another shape, metrics that need more
+        names = ", ".join(tasks.names)
+        raise DataError(
+            f"lm-eval cannot run {names}: {type(error).__name__}: {str(error).splitlines()[0]}"
+            if str(error)
+            else f"lm-eval cannot run {names}: {type(error).__name__}"
+        ) from error
+    return results
+
+
+def _single(loaded: Mapping[str, Any]) -> list[Any]:
+    """The tasks that belong to no group that is run."""
+    grouped = {task.task_name for g in loaded["groups"].values() for task in g.get_all_tasks()}
+    return [task for name, task in loaded["tasks"].items() if name not in grouped]
+
+
+def _limit(limit: float | None) -> float | int | None:
+    return int(limit) if limit is not None and limit >= 1 else limit

@@ -1,0 +1,47 @@
+"""What a system is asked, and what is reported of its answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aspd_cli.core.markup import Document
+from aspd_cli.core.metrics import AnswerStats
+from aspd_cli.engine.detokenize import defuse
+from aspd_cli.evaluate.timeline import Bar
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.options import GenerationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """One prompt as one system gets it."""
+
+    task: str
+    category: str
+    doc_id: str
+    prompt: str
+    """As text, for people."""
+    ids: tuple[int, ...]
+    options: "GenerationOptions"
+    """The mode is the system's own."""
+    repeat: int = 0
+    target: str | None = None
+    document: Document | None = None
+    """What the answer has to be, whatever the model would choose; None: it is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a system made of an ask."""
+
+    text: str
+    markup: str
+    finish_reason: str
+    stats: AnswerStats
+    bars: tuple[Bar, ...] = ()
+    malformed: bool = False
+
+
+def serial_document(text: str) -> Document:
+    """A document without blocks."""
+    return Document((defuse(text),) if text else ())

@@ -1,0 +1,250 @@
+"""One run of `aspd eval`: systems opened, everything asked, tables made."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aspd_cli.errors import UsageError
+from aspd_cli.evaluate.interleave import interleave
+from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
+from aspd_cli.evaluate.judge.questions import BENCHES
+from aspd_cli.evaluate.latency import latency
+from aspd_cli.evaluate.lm_eval.runner import Asking, Quality, evaluate_tasks
+from aspd_cli.evaluate.machine import machine
+from aspd_cli.evaluate.processes import Processes
+from aspd_cli.evaluate.prompt_sets import Prompted, speed_asks
+from aspd_cli.evaluate.replay import random_decoder, replay_asks
+from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.evaluate.results import Answer, Evaluation
+from aspd_cli.evaluate.systems import (
+    STOCK,
+    Runner,
+    baseline,
+    check_systems,
+    make_runner,
+    open_systems,
+)
+
+if TYPE_CHECKING:
+    from aspd_cli.engine.decoder import Decoder
+    from aspd_cli.engine.options import GenerationOptions
+    from aspd_cli.evaluate.lm_eval.tasks import Tasks
+    from aspd_cli.recipe import Recipe
+
+TIMED = ["parallel", "serial", "hf"]
+"""What is compared when nobody says and speed alone is measured."""
+SCORED = ["parallel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line adds to the recipe."""
+
+    replay: Path | None = None
+    random_weights: bool = False
+    prompts: Sequence[Prompted] | None = None
+    """For measures of speed alone, when neither tasks nor a replay are asked for."""
+    confirm_run_unsafe_code: bool = False
+    expect: Callable[[int], None] = field(default=lambda _: None)
+    """Is told how many more answers there will be."""
+    advance: Callable[[int], None] = field(default=lambda _: None)
+    """Is told how many more answers there are."""
+
+
+def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
+    """Runs what the recipe and the job ask for.
+
+    On all processes but the first the answers are there and lm-eval's results are not.
+
+    Raises:
+        UsageError: what is asked for does not exist or does not go together.
+        DataError: documents, prompts or a transform output cannot be reached or read.
+        ModelError: a model cannot be loaded, or cannot decode as asked.
+        EndpointError: the judge of a judged bench cannot be used.
+    """
+    began, clock = time.time(), time.perf_counter()
+    evaluation = recipe.evaluation
+    words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
+    names = [name for name, _ in check_systems(words, recipe.model)]
+    notes: list[str] = []
+    judged = Judged()
+    if evaluation.tasks:
+        benches = prepare(evaluation)
+        tasks = _find_tasks(recipe, notes)
+        runners = _open(recipe, words, processes)
+        quality = Quality([], [], {})
+        if tasks is not None:
+            quality = _run_tasks(recipe, runners, tasks, job, processes)
+        if benches:
+            judged = run_benches(
+                benches,
+                runners,
+                baseline(names),
+                _options(recipe),
+                evaluation,
+                processes,
+                expect=job.expect,
+                advance=job.advance,
+            )
+    else:
+        runners, asks = _timed(recipe, words, job, processes, notes)
+        quality = Quality(_answers(recipe, runners, asks, job, processes), [], {})
+    systems = tuple(runner.system for runner in runners)
+    answers = (*quality.answers, *judged.answers)
+    return Evaluation(
+        systems=systems,
+        baseline=baseline(names),
+        answers=answers,
+        scores=(*quality.scores, *judged.scores),
+        latency=tuple(latency(systems, answers)),
+        lm_eval=quality.lm_eval,
+        judged=judged.benches,
+        settings=recipe.model_dump(),
+        machine=machine(runners, began, time.perf_counter() - clock, processes),
+        notes=(*notes, *judged.notes),
+    )
+
+
+def _find_tasks(recipe: "Recipe", notes: list[str]) -> "Tasks | None":
+    """The tasks of lm-eval with their documents in reach; None where all are judged benches."""
+    from aspd_cli.evaluate.lm_eval.tasks import Tasks
+
+    evaluation = recipe.evaluation
+    names = [name for name in evaluation.tasks if name not in BENCHES]
+    if not names:
+        return None
+    files = {k: v for k, v in evaluation.data.items() if k.partition(".")[0] not in BENCHES}
+    pretrained = {"pretrained": recipe.model.path} if recipe.model.path else None
+    tasks = Tasks(names, files, num_fewshot=evaluation.num_fewshot, metadata=pretrained)
+    tasks.load()  # what cannot be reached is told before a model is loaded
+    notes += tasks.notes
+    return tasks
+
+
+def _run_tasks(
+    recipe: "Recipe",
+    runners: Sequence[Runner],
+    tasks: "Tasks",
+    job: Job,
+    processes: Processes,
+) -> Quality:
+    evaluation = recipe.evaluation
+    asking = Asking(
+        limit=evaluation.limit,
+        num_fewshot=evaluation.num_fewshot,
+        apply_chat_template=evaluation.apply_chat_template,
+        system_instruction=recipe.generation.system,
+        gen_kwargs=evaluation.gen_kwargs,
+        confirm_run_unsafe_code=job.confirm_run_unsafe_code,
+    )
+    return evaluate_tasks(
+        runners,
+        tasks,
+        asking,
+        _options(recipe),
+        processes,
+        concurrency=evaluation.concurrency,
+        repeats=evaluation.repeats,
+        advance=job.advance,
+        expect=job.expect,
+    )
+
+
+def _timed(
+    recipe: "Recipe", words: Sequence[str], job: Job, processes: Processes, notes: list[str]
+) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
+    """Systems and prompts where speed alone is measured."""
+    limit = recipe.evaluation.limit
+    if limit is not None and (limit < 1 or limit != int(limit)):
+        raise UsageError(f"--limit {limit:g} is a share of a task; give a number of prompts")
+    number = None if limit is None else int(limit)
+    if job.replay is None:
+        runners = _open(recipe, words, processes)
+        asks = speed_asks(runners, job.prompts, _options(recipe), number)
+    else:
+        runners, asks = _replay(recipe, words, job, processes, number, notes)
+    return runners, {name: processes.share(mine) for name, mine in asks.items()}
+
+
+def _replay(
+    recipe: "Recipe",
+    words: Sequence[str],
+    job: Job,
+    processes: Processes,
+    limit: int | None,
+    notes: list[str],
+) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
+    model = recipe.model
+    if second := [name for name, path in check_systems(words, model) if path]:
+        raise UsageError(f"--replay leads one model through given answers; leave out {second[0]}")
+    if job.random_weights:
+        decoder, place = random_decoder(
+            model.path,
+            model.tokenizer,
+            processes.device(model.device),
+            model.dtype,
+            keep_stock=STOCK in words,
+        )
+        notes.append(f"random weights: the texts are given; tokens as {place} cuts them")
+        runners = [make_runner(name, decoder, model.path, None) for name in words]
+    else:
+        runners = _open(recipe, words, processes)
+        decoder = runners[0].decoder
+    assert job.replay is not None
+    evaluation = recipe.evaluation
+    found = replay_asks(job.replay, decoder, limit=limit, max_length=evaluation.max_length)
+    left = [(found.serial, "have no block"), (found.too_long, "are too long")]
+    told = [f"{number} {why}" for number, why in left if number]
+    notes += [f"left out of {job.replay}: {' and '.join(told)}"] if told else []
+    return runners, {runner.system.name: found.asks for runner in runners}
+
+
+def _answers(
+    recipe: "Recipe",
+    runners: Sequence[Runner],
+    asks: dict[str, list[EvalRequest]],
+    job: Job,
+    processes: Processes,
+) -> list[Answer]:
+    evaluation = recipe.evaluation
+    total = len(asks[runners[0].system.name])
+    job.expect(total * len(runners) * len(evaluation.concurrency) * evaluation.repeats)
+    answers: list[Answer] = []
+    for number in evaluation.concurrency:
+        mine = list(
+            interleave(
+                runners, asks, concurrency=number, repeats=evaluation.repeats, advance=job.advance
+            )
+            if total
+            else ()
+        )
+        size = len(runners)
+        groups = [mine[at : at + size] for at in range(0, len(mine), size)]
+        answers += [answer for group in processes.gather(groups) for answer in group]
+    return answers
+
+
+def _open(recipe: "Recipe", words: Sequence[str], processes: Processes) -> list[Runner]:
+    model = recipe.model
+
+    def open_model(path: str | None, adapter: str | None, keep_stock: bool) -> "Decoder":
+        from aspd_cli.engine.loading import load
+
+        return load(
+            path,
+            adapter,
+            processes.device(model.device),
+            model.dtype,
+            device_map=model.device_map,
+            keep_stock=keep_stock,
+        )
+
+    return open_systems(words, model, open_model)
+
+
+def _options(recipe: "Recipe") -> "GenerationOptions":
+    from aspd_cli.engine.options import GenerationOptions
+
+    return GenerationOptions(**recipe.generation.model_dump(exclude={"batch_size"}))

@@ -1,0 +1,129 @@
+"""A document in a terminal: lanes in colour, tokens with positions, and the mask.
+
+`picture` draws a document, `sample_text` one record as a run of training sees it.
+"""
+
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from aspd_cli.core.codec import Codec
+from aspd_cli.core.layout import Layout, Positions, lay_out, tokenize
+from aspd_cli.core.markup import (
+    BRANCH,
+    BRANCH_END,
+    PARA,
+    PARA_END,
+    SEPARATOR,
+    TITLE,
+    TITLE_END,
+    Block,
+    Document,
+)
+from aspd_cli.core.visibility import MAIN
+
+if TYPE_CHECKING:
+    from aspd_cli.train.preflight import Sample
+
+COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+SIDE = 72
+"""Most rows and columns of the picture of a mask; longer documents are drawn coarser."""
+
+_HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+
+_SHOWN_PROMPT = 40
+"""Tokens of the prompt's end that a dry run shows."""
+
+
+def picture(
+    document: Document, codec: Codec, positions: Positions, *, real: bool
+) -> RenderableType:
+    """Everything there is to see of a document.
+
+    Args:
+        real: whether `codec` has a tokenizer behind it; without one tokens cannot be drawn.
+    """
+    layout = lay_out(tokenize(document, codec), codec, positions=positions)
+    parts: list[RenderableType] = [markup_text(document)]
+    if real:
+        parts += [Text("tokens, forced ones underlined, and their positions", "bold")]
+        parts += [token_text(layout, codec)]
+    parts += [
+        Text("who sees whom: a row for each token, a column for each that it may see", "bold")
+    ]
+    return Group(*parts, mask_text(layout.visibility()))
+
+
+def markup_text(document: Document, colour: str = "default") -> Text:
+    """The markup, with each branch and its title in one colour; control tokens are dim."""
+    out = Text()
+    for part in document.parts:
+        if isinstance(part, Block):
+            out.append_text(_block_text(part))
+        else:
+            out.append(_printable(part), colour)
+    return out
+
+
+def _block_text(block: Block) -> Text:
+    out = Text()
+    coloured = list(zip(block.branches, cycle(COLOURS), strict=False))
+    for branch, colour in coloured:
+        out.append(TITLE, "dim").append(_printable(branch.title), f"bold {colour}")
+        out.append(TITLE_END, "dim")
+    out.append(PARA + "\n", "dim")
+    for branch, colour in coloured:
+        out.append(BRANCH, "dim")
+        out.append(_printable(branch.title) + SEPARATOR, f"underline {colour}")
+        out.append_text(markup_text(branch.content, colour)).append(BRANCH_END + "\n", "dim")
+    return out.append(PARA_END, "dim")
+
+
+def token_text(layout: Layout, codec: Codec) -> Text:
+    """Every token with its position; forced ones are underlined, lanes have their colours."""
+    out = Text()
+    names = codec.tokenizer.convert_ids_to_tokens(layout.input_ids.tolist())
+    rows = zip(names, layout.position_ids, layout.lanes, layout.sampled, strict=True)
+    for name, position, lane, sampled in rows:
+        colour = "default" if lane == MAIN else COLOURS[(lane - 1) % len(COLOURS)]
+        out.append(_printable(str(name)), colour if sampled else f"underline {colour}")
+        out.append(f"{position} ", "dim")
+    return out
+
+
+def mask_text(mask: NDArray[np.bool_]) -> Text:
+    """(T, T) as half blocks, two rows a line; at most `SIDE` wide and high."""
+    step = -(-len(mask) // SIDE)
+    coarse = mask[::step, ::step]  # (S, S) with S <= SIDE
+    if len(coarse) % 2:
+        coarse = np.vstack([coarse, np.zeros_like(coarse[:1])])
+    lines = (
+        "".join(_HALVES[bool(a), bool(b)] for a, b in zip(upper, lower, strict=True))
+        for upper, lower in zip(coarse[::2], coarse[1::2], strict=True)
+    )
+    return Text("\n".join(lines), no_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """`text` without the control codes that a terminal would obey."""
+    return "".join(c for c in text if c in "\n\t" or c.isprintable())
+
+
+def sample_text(sample: "Sample", codec: "Codec") -> Text:
+    """Every token of a record with its position, in the colour of its lane."""
+    out = Text()
+    first = max(0, sample.answer - _SHOWN_PROMPT)
+    if first:
+        out.append(f"({first} tokens before) ", "dim")
+    names = codec.tokenizer.convert_ids_to_tokens(sample.ids)
+    for at in range(first, len(sample.ids)):
+        lane, learnt = sample.lanes[at], sample.learnt[at]
+        colour = COLOURS[(lane - 1) % len(COLOURS)] if lane else "default"
+        style = "dim" if at < sample.answer else colour if learnt else f"underline {colour}"
+        name = "".join(c for c in str(names[at]) if c.isprintable())
+        out.append(name, style).append(f"{sample.positions[at]} ", "dim")
+    return out

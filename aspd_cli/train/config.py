@@ -1,0 +1,106 @@
+"""A recipe as the arguments of TRL's trainer, once it is known to make sense as a whole.
+
+`check_recipe` tells all at once what no field shows by itself; `arguments` makes TRL's `SFTConfig`.
+"""
+
+import os
+from importlib.util import find_spec
+
+import torch
+from trl import SFTConfig
+
+from aspd_cli.errors import RecipeError
+from aspd_cli.recipe import Recipe
+from aspd_cli.train.model import device_of
+
+_OWN = {
+    *("output_dir", "optim", "warmup_ratio", "save_dtype", "loss_on_prompt", "samples"),
+    *("attention", "bf16", "eval_steps"),
+}
+"""Fields of the training section that are not handed to transformers under their name."""
+
+
+def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
+    """TRL's arguments. Raises `RecipeError` with its reason when it refuses them.
+
+    What is not in the recipe is set where TRL's default would be wrong for branch masks, would hide
+    a loss that is no number, or would tell the log twice.
+    """
+    training = recipe.training
+    same = training.model_dump(exclude=_OWN)
+    on_gpu, bf16 = device_of(recipe) == "cuda", training.bf16
+    if bf16 is None:
+        bf16 = on_gpu and torch.cuda.is_bf16_supported()
+    try:
+        return SFTConfig(
+            **same,
+            output_dir=training.output_dir,
+            bf16=bf16,
+            optim="adamw_torch" if training.optim == "muon" else training.optim,
+            warmup_steps=training.warmup_ratio,
+            per_device_eval_batch_size=training.per_device_train_batch_size,
+            eval_strategy="steps" if evaluate else "no",
+            eval_steps=training.eval_steps or training.save_steps,
+            logging_nan_inf_filter=False,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            # Else several processes on a machine without a GPU would each train a model of its own.
+            use_cpu=recipe.model.device == "cpu"
+            or not (torch.accelerator.is_available() or "ACCELERATE_TORCH_DEVICE" in os.environ),
+        )
+    except (ValueError, ImportError) as error:
+        raise RecipeError(f"training: {str(error).splitlines()[0]}") from error
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """What fields of a recipe mean together, or need of the machine.
+
+    Raises:
+        RecipeError: all problems, a line each.
+    """
+    lora, training, data = recipe.lora, recipe.training, recipe.data
+    targets = [] if lora is None else lora.target_modules
+    problems = {
+        "data.eval and data.eval_share exclude each other; leave one out": data.eval is not None
+        and data.eval_share > 0,
+        "model.adapter is for decoding: train on a model that `aspd train --merge` has written": (
+            recipe.model.adapter is not None
+        ),
+        "model.config makes a new model and model.path names one: leave one out": (
+            recipe.model.config is not None and recipe.model.path is not None
+        ),
+        "model.config makes a new model, and lora trains only a little of one: leave one out": (
+            recipe.model.config is not None and lora is not None
+        ),
+        "training.max_steps: 0 steps train nothing": training.max_steps == 0,
+        f"training.report_to: {training.report_to} is not installed: pip install "
+        f"{training.report_to}": (
+            training.report_to != "none" and find_spec(training.report_to) is None
+        ),
+        "training.save_dtype is for whole models; an adapter is small: leave it out": (
+            lora is not None and training.save_dtype is not None
+        ),
+        "training.optim: muon trains whole matrices, not the small factors of lora": (
+            lora is not None and training.optim == "muon"
+        ),
+        "lora.target_modules: the head is trained at the six control tokens only; leave out "
+        "lm_head": "lm_head" in targets and not isinstance(targets, str),
+        **_quantization_problems(recipe),
+    }
+    if found := [text for text, is_wrong in problems.items() if is_wrong]:
+        head = f"{len(found)} problems in the recipe:\n  " if len(found) > 1 else ""
+        raise RecipeError(head + "\n  ".join(found))
+
+
+def _quantization_problems(recipe: Recipe) -> dict[str, bool]:
+    wanted = recipe.lora is not None and recipe.lora.quantization is not None
+    cuda = device_of(recipe) == "cuda"
+    return {
+        "lora.quantization: 4bit needs a CUDA device, and there is none: leave it out": wanted
+        and not cuda,
+        "lora.quantization: 4bit needs bitsandbytes: pip install bitsandbytes": wanted
+        and cuda
+        and find_spec("bitsandbytes") is None,
+    }

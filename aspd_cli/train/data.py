@@ -1,0 +1,169 @@
+"""Records of prompt and completion, read from a file, the Hub or `synth`.
+
+A record is TRL's prompt-completion, conversational as `aspd transform` writes it or two texts;
+`synth` makes the same records. One with an empty prompt is a plain text to learn from its first
+token on.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from datasets import Dataset, load_dataset
+from datasets.utils import logging as reporting
+
+from aspd_cli.core.markup import render
+from aspd_cli.errors import DataError
+from aspd_cli.recipe.sections import DataSection
+from aspd_cli.synth import MIX, Split, examples
+from aspd_cli.synth.exercises import exercise
+
+SYNTH = "synth"
+COLUMNS = ["prompt", "completion"]
+_HELD_OUT = 400
+"""Generated records in an evaluation."""
+
+
+def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
+    """The records of `source`: a file, a dataset of the Hub, or generated ones of a split.
+
+    Raises:
+        DataError: it cannot be read or lacks the columns `prompt` and `completion`.
+    """
+    if source == SYNTH:
+        return Dataset.from_list(list(_synth_records(data, split)))
+    found = _read(source)
+    if missing := set(COLUMNS) - set(found.column_names):
+        raise DataError(
+            f"{source} has no column {' and no column '.join(sorted(missing))}: make training data "
+            "with `aspd transform`"
+        )
+    if not len(found):
+        raise DataError(f"{source} holds no record")
+    return found.select_columns(COLUMNS)
+
+
+def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Records to train on and records to evaluate on; those with equal prompts stay together."""
+    ranks = [_digest(f"{seed} {json.dumps(prompt)}".encode()) for prompt in found["prompt"]]
+    number = max(1, round(share * len(ranks)))
+    last = sorted(ranks)[number - 1]
+    kept = [i for i, rank in enumerate(ranks) if rank > last]
+    if not kept:
+        raise DataError("no record is left to train on: lower data.eval_share")
+    return found.select(kept), found.select([i for i, rank in enumerate(ranks) if rank <= last])
+
+
+def digest(found: Dataset) -> str:
+    """A hash of what the records say, whatever file they stand in."""
+    sum_ = hashlib.blake2b(digest_size=16)
+    for record in found:
+        sum_.update(json.dumps(record, sort_keys=True).encode() + b"\n")
+    return sum_.hexdigest()
+
+
+def place(source: str, row: int) -> str:
+    """Where record `row` (from 0) stands: file and line where the file has lines."""
+    if Path(source).is_file() and not _is_parquet(Path(source)):
+        for number, line, at in _lines(Path(source)):
+            if number == 0 and line.lstrip().startswith(b"["):
+                break
+            if number == row:
+                return f"{source}:{at}"
+    return f"{source}, record {row + 1}"
+
+
+def _read(source: str) -> Dataset:
+    path = Path(source)
+    try:
+        with _unsaid():
+            return _loaded(source, path)
+    except DataError:
+        raise
+    except Exception as error:  # datasets raises whatever its readers do
+        if path.is_file() and (fault := _first_fault(path)):
+            raise DataError(fault) from error
+        if path.is_file() and not path.stat().st_size:
+            raise DataError(f"{source} holds no record") from error
+        reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the training data {source} cannot be read: {reason}") from error
+
+
+def _loaded(source: str, path: Path) -> Dataset:
+    if path.is_file():
+        kind = "parquet" if _is_parquet(path) else "json"
+        return load_dataset(kind, data_files=source, split="train")
+    if path.exists() or not _may_be_hub_id(source):
+        raise DataError(f"there is no file {source}; give a JSONL file, a Hub id or `synth`")
+    return load_dataset(source, split="train")
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keeps datasets from logging an error that we raise as a sentence of our own."""
+    level = reporting.get_verbosity()
+    reporting.set_verbosity(reporting.CRITICAL)
+    try:
+        yield
+    finally:
+        reporting.set_verbosity(level)
+
+
+def _is_parquet(path: Path) -> bool:
+    return ".parquet" in path.suffixes
+
+
+def _may_be_hub_id(source: str) -> bool:
+    return source.count("/") == 1 and not source.startswith((".", "/", "~"))
+
+
+def _first_fault(path: Path) -> str | None:
+    """Line and reason of the first line that is no JSON object."""
+    if _is_parquet(path):
+        return None
+    try:
+        for _, line, at in _lines(path):
+            if at == 1 and line.lstrip().startswith(b"["):
+                return None
+            try:
+                if not isinstance(json.loads(line), dict):
+                    return f"{path}:{at}: not a JSON object with `prompt` and `completion`"
+            except ValueError as error:
+                return f"{path}:{at}: not JSON: {error}"
+    except OSError as error:
+        return f"{path} cannot be read: {error}"
+    return None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
+    """(record from 0, line, line number from 1) of every line that is not blank."""
+    number = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for at, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line, at
+                number += 1
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).digest()
+
+
+def _synth_records(data: DataSection, split: Split) -> Iterator[dict[str, Any]]:
+    number = data.examples if split == "train" else min(data.examples, _HELD_OUT)
+    for example in examples(number, split, data.seed, mix=data.mix or MIX):
+        yield _record([{"role": "user", "content": example.question}], render(example.answer))
+    if split == "test":
+        return
+    rng = Random(f"exercises {data.seed}")
+    for _ in range(data.exercises):
+        yield _record([], exercise(rng))
+
+
+def _record(prompt: list[dict[str, str]], answer: str) -> dict[str, Any]:
+    return {"prompt": prompt, "completion": [{"role": "assistant", "content": answer}]}

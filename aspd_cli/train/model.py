@@ -1,0 +1,209 @@
+"""What a run starts from: tokenizer and model, loaded or new, with rows for the control tokens."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from aspd_cli.core.codec import Codec, add_control_tokens
+from aspd_cli.core.markup import CONTROL_TOKENS
+from aspd_cli.engine.lora import reason
+from aspd_cli.errors import ModelError
+from aspd_cli.recipe import Recipe
+from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.train import branch_mask
+from aspd_cli.train.from_scratch import new_model, new_tokenizer
+from aspd_cli.train.token_init import initialise
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A tokenizer that holds the control tokens, and what it was before."""
+
+    tokenizer: Any
+    codec: Codec
+    added: tuple[str, ...]
+    """Control tokens that it had to be given."""
+    known: int
+    """Ids below this one were its own."""
+
+    @property
+    def size(self) -> int:
+        """Rows that embeddings need."""
+        return len(self.tokenizer)
+
+
+def base_path(recipe: Recipe) -> str:
+    """The model that a recipe starts from: its own, or the embedded serial base."""
+    return recipe.model.path or str(files("aspd_cli") / "assets" / "tiny" / "base")
+
+
+def load_config(recipe: Recipe) -> PreTrainedConfig:
+    """The architecture, without any weight. Raises `ModelError` when there is none to read."""
+    try:
+        if recipe.model.config is not None:
+            return AutoConfig.for_model(**recipe.model.config)
+        return AutoConfig.from_pretrained(base_path(recipe))
+    except Exception as error:  # unknown types and fields, missing files, no network
+        what = "model.config" if recipe.model.config is not None else base_path(recipe)
+        raise ModelError(f"{what} is no model that can be trained: {reason(error)}") from error
+
+
+def load_vocabulary(
+    recipe: Recipe, config: PreTrainedConfig, found: Dataset, made: Path | None
+) -> Vocabulary:
+    """The recipe's tokenizer with the control tokens; a new model may get a new one.
+
+    Args:
+        made: where the new tokenizer of this run stands already.
+
+    Raises:
+        ModelError: there is none, or it is not the model's.
+    """
+    if recipe.model.config is not None and recipe.model.tokenizer is None:
+        tokenizer: Any = (
+            _tokenizer(str(made)) if made else new_tokenizer(_texts(found), config.vocab_size)
+        )
+    else:
+        own = recipe.model.config is None and base_path(recipe)
+        tokenizer = _tokenizer(recipe.model.tokenizer or str(own))
+        if own and recipe.model.tokenizer:
+            _check_same(recipe.model.tokenizer, tokenizer, own)
+    known, rows = len(tokenizer), config.get_text_config().vocab_size
+    if recipe.model.config is None and recipe.model.tokenizer and known > rows:
+        raise ModelError(
+            f"the tokenizer {recipe.model.tokenizer} has {known} tokens and the model "
+            f"{base_path(recipe)} embeddings for {rows}: they do not belong together"
+        )
+    vocabulary = tokenizer.get_vocab()
+    missing = tuple(token for token in CONTROL_TOKENS if token not in vocabulary)
+    add_control_tokens(tokenizer)
+    codec = Codec(tokenizer)
+    if split := [
+        t for t in CONTROL_TOKENS if len(tokenizer.encode(t, add_special_tokens=False)) != 1
+    ]:
+        raise ModelError(f"the tokenizer does not keep {' '.join(split)} as one token each")
+    return Vocabulary(tokenizer, codec, missing, known)
+
+
+def load_model(recipe: Recipe, config: PreTrainedConfig, vocabulary: Vocabulary) -> PreTrainedModel:
+    """The recipe's model, with a row for every token. Raises `ModelError` when there is none."""
+    device = device_of(recipe)
+    if recipe.model.config is not None:
+        model = new_model(recipe.model.config, vocabulary.tokenizer)
+        wanted = branch_mask.implementation(model.config, recipe.training.attention, device)
+        model.set_attn_implementation(wanted)
+        return model
+    path = base_path(recipe)
+    wanted = branch_mask.implementation(config, recipe.training.attention, device)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=number_format(recipe),
+            attn_implementation=wanted,
+            **_quantized(recipe.lora),
+        )
+    except Exception as error:  # whatever a damaged file makes of the libraries that read it
+        raise ModelError(f"the model {path} cannot be loaded: {reason(error)}") from error
+    rows = cast(int, model.get_input_embeddings().num_embeddings)  # ZeRO-3 leaves the weight empty
+    if vocabulary.size > rows:  # never downward: many vocabularies are padded
+        model.resize_token_embeddings(vocabulary.size, mean_resizing=False)
+    if vocabulary.added:
+        initialise(model, vocabulary.codec, vocabulary.added, min(vocabulary.known, rows))
+    return model
+
+
+def device_of(recipe: Recipe) -> str:
+    """The kind of device that is trained on: `cuda` where there is one, unless told otherwise."""
+    told = recipe.model.device or "cuda"
+    return "cuda" if told.startswith("cuda") and torch.cuda.is_available() else "cpu"
+
+
+def number_format(recipe: Recipe) -> torch.dtype:
+    """How weights are held. Training all needs float32: bfloat16 rounds small steps away."""
+    name = recipe.model.dtype
+    if name == "auto":
+        frozen = recipe.lora is not None and device_of(recipe) == "cuda"
+        name = "bfloat16" if frozen and torch.cuda.is_bf16_supported() else "float32"
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def lora_config(lora: LoraSection, model: PreTrainedModel, codec: Codec) -> Any:
+    """LoRA, and full training of the six control tokens' rows: of the head too when it has its own.
+
+    Rows of the embedding alone would never teach an untied head to emit them.
+    """
+    from peft import LoraConfig
+
+    tables = [model.get_input_embeddings()]
+    if model.get_output_embeddings().weight is not tables[0].weight:
+        tables.append(model.get_output_embeddings())
+    names = [
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if any(module is table for table in tables)
+    ]
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        trainable_token_indices={name: list(codec.control) for name in names},
+        task_type="CAUSAL_LM",
+    )
+
+
+def _quantized(lora: LoraSection | None) -> dict[str, Any]:
+    """Arguments that load the weights in four bits (QLoRA: NF4, its constants quantised too)."""
+    if lora is None or lora.quantization is None:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": config, "device_map": {"": int(os.environ.get("LOCAL_RANK", 0))}}
+
+
+def _tokenizer(path: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # as for the model
+        raise ModelError(f"the tokenizer {path} cannot be loaded: {reason(error)}") from error
+
+
+def _check_same(name: str, tokenizer: Any, model: str) -> None:
+    """Refuses a tokenizer whose tokens have other ids in the model's own one."""
+    try:
+        own = AutoTokenizer.from_pretrained(model).get_vocab()
+    except Exception:  # the model has none: that is what model.tokenizer is for
+        return
+    other = tokenizer.get_vocab()
+    moved = sum(other.get(token) != i for token, i in own.items() if token not in CONTROL_TOKENS)
+    if moved > len(own) // 100:
+        raise ModelError(
+            f"the tokenizer {name} is not that of the model {model}: {moved} of its {len(own)} "
+            "tokens have other ids; leave out model.tokenizer"
+        )
+
+
+def _texts(found: Dataset) -> list[str]:
+    """What a new tokenizer learns from; numbers count extra, so that each becomes one token."""
+    turns = [turn for column in ("prompt", "completion") for row in found[column] for turn in row]
+    numbers = [str(number) for number in range(100)]
+    return [turn["content"] for turn in turns] + numbers * (len(turns) // 100 + 1)

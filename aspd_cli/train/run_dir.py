@@ -1,0 +1,246 @@
+"""The run directory: what stands in it beside the weights, and from where a run may go on.
+
+`open_run` starts a directory or goes on in it, and refuses a recipe or data other than those it was
+made with. `newest_complete` is the newest checkpoint that was written to its end.
+"""
+
+import json
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from aspd_cli.core.markup import SEPARATOR
+from aspd_cli.errors import DataError, UsageError
+from aspd_cli.recipe import Recipe, load_recipe
+
+RECIPE, VERSIONS, SETTINGS = "recipe.yaml", "versions.json", "aspd.json"
+SAMPLES, LOSSES, STATE = "samples.jsonl", "losses.png", "trainer_state.json"
+MERGED = "merged"
+"""The whole model, where one was asked for."""
+
+_FREE = {
+    *("data.workers", "model.device", "training.output_dir", "training.report_to"),
+    *("training.logging_steps", "training.save_steps", "training.save_total_limit"),
+    *("training.eval_steps", "training.samples", "training.save_dtype"),
+    # Compared by what they come to: what is in the file, and the number of records a step.
+    *("data.train", "data.eval", "training.gradient_accumulation_steps"),
+}
+"""Fields that a resumed run may change: they alter neither the data nor a single weight."""
+_GROWING = {"training.max_steps", "training.num_train_epochs"}
+"""Fields that a resumed run may raise."""
+_OTHER_COMMANDS = ("generation", "transform", "evaluation")
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
+
+_WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+_INDEX = "model.safetensors.index.json"
+_SHARDED = ("pytorch_model_fsdp*", "pytorch_model*.bin")
+"""Weights as FSDP leaves them on every process."""
+_OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "latest")
+"""Written by one process, by FSDP whole and in shards, by DeepSpeed (the name of its folder)."""
+
+
+def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
+    """Makes the run directory ready and gives the checkpoint to go on from, if any.
+
+    Raises:
+        UsageError: it holds another run, or one with settings that do not go on as these.
+        DataError: it cannot be written.
+    """
+    run = Path(recipe.training.output_dir)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        probe = run / f".writable-{os.getpid()}"
+        probe.write_text("x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            f"the run directory {run} cannot be written: {error.strerror}; choose another "
+            "training.output_dir"
+        ) from error
+    checkpoints = list(run.glob("checkpoint-*"))
+    if fresh:
+        for path in checkpoints:
+            shutil.rmtree(path)
+        for name in (RECIPE, VERSIONS, SAMPLES, STATE, "tokenizer_config.json"):
+            (run / name).unlink(missing_ok=True)
+        return None
+    if not resume:
+        if checkpoints:
+            raise UsageError(
+                f"{run} holds a run already: go on with --resume, replace it with --fresh, or "
+                "choose another training.output_dir"
+            )
+        return None
+    if (run / RECIPE).is_file() and (changed := changes(load_recipe(run / RECIPE), recipe)):
+        raise UsageError(
+            f"the run in {run} cannot go on with another {' and '.join(changed)}: give the old "
+            "value, or start anew with --fresh"
+        )
+    return newest_complete(run)
+
+
+def changes(before: Recipe, now: Recipe) -> list[str]:
+    """The fields, as `name (was OLD, is NEW)`, that make `now` another run than `before`."""
+    old, new = _flat(before.model_dump()), _flat(now.model_dump())
+    out = []
+    for name in sorted({*old, *new}):
+        was, is_ = old.get(name), new.get(name)
+        if was == is_ or name in _FREE or name.split(".")[0] in _OTHER_COMMANDS:
+            continue
+        if name in _GROWING and was != -1 and is_ != -1 and is_ > was:
+            continue
+        out.append(f"{name} (was {was}, is {is_})")
+    return out
+
+
+def check_facts(run: Path, facts: dict[str, Any]) -> None:
+    """Refuses to resume on other data or with another number of records a step.
+
+    Raises:
+        UsageError: names what differs.
+    """
+    try:
+        before = json.loads((run / VERSIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    names = {"data": "training data", "batch": "number of records a step"}
+    changed = [
+        f"{text} (was {before[name]}, is {facts[name]})"
+        for name, text in names.items()
+        if name in before and before[name] != facts[name]
+    ]
+    if changed:
+        raise UsageError(
+            f"the run in {run} cannot go on with other {' and '.join(changed)}: start anew with "
+            "--fresh"
+        )
+
+
+def write_start(
+    run: Path, recipe: Recipe, facts: dict[str, Any], settings: dict[str, Any], tokenizer: Any
+) -> None:
+    """Writes recipe, versions, ASPD settings and tokenizer before the first step.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions = {"aspd": _own_version(), "python": platform.python_version(), **versions}
+    try:
+        (run / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+        _write_json(run / VERSIONS, {**versions, **facts})
+        _write_json(run / SETTINGS, settings)
+        tokenizer.save_pretrained(run)
+    except Exception as error:
+        if not is_failed_write(error):
+            raise
+        raise DataError(f"the run directory {run} cannot be written: {_cause(error)}") from error
+
+
+def is_failed_write(error: Exception) -> bool:
+    """Whether a file could not be written; torch and tokenizers have no class for it."""
+    named = ("inline_container", "iostream error", "os error")
+    return isinstance(error, OSError | SafetensorError) or any(n in str(error) for n in named)
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def cut_samples(run: Path, checkpoint: Path | None) -> None:
+    """Takes out the samples of steps that will be done again."""
+    path = run / SAMPLES
+    if checkpoint is None or not path.is_file():
+        path.unlink(missing_ok=True)
+        return
+    last = int(checkpoint.name.rpartition("-")[2])
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last]
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
+    """What decoding must know of how the weights were trained."""
+    found: dict[str, Any] = {
+        "positions": recipe.model.positions,
+        "max_depth": max(depth, 1),
+        "separator": SEPARATOR,
+        "style": recipe.data.style,
+    }
+    return {**found, "base": recipe.model.path} if recipe.lora is not None else found
+
+
+def _own_version() -> str:
+    from aspd_cli import __version__
+
+    return __version__
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted names; `model.config` and such are taken apart too."""
+    out: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            out |= _flat(item, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = item
+    return out
+
+
+def newest_complete(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run directory, or None.
+
+    A run killed while it saves leaves a directory that transformers would resume from without its
+    optimizer and without a word.
+    """
+    found = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return next((path for path in reversed(found) if _complete(path)), None)
+
+
+def _complete(checkpoint: Path) -> bool:
+    """The state of the trainer is written last, so its end says that the rest had its turn."""
+    deepspeed = (checkpoint / "latest").is_file()
+    return (
+        _readable_json(checkpoint / "trainer_state.json") is not None
+        and any(checkpoint.glob("rng_state*.pth"))
+        and any(True for pattern in _OPTIMIZER for _ in checkpoint.glob(pattern))
+        and (deepspeed or (checkpoint / "scheduler.pt").is_file())
+        and (deepspeed or _weights_complete(checkpoint))
+    )
+
+
+def _weights_complete(checkpoint: Path) -> bool:
+    if (index := _readable_json(checkpoint / _INDEX)) is not None:
+        names = set(index.get("weight_map", {}).values())
+    else:
+        names = {name for name in _WEIGHTS if (checkpoint / name).is_file()}
+    if names:
+        return all(_readable(checkpoint / name) for name in names)
+    return any(True for pattern in _SHARDED for _ in checkpoint.glob(pattern))
+
+
+def _readable_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _readable(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return len(tensors.keys()) > 0
+    except (OSError, SafetensorError):
+        return False

@@ -1,0 +1,224 @@
+"""Values of an input: JSONL, a JSON array or Parquet, gzipped or not; or a dataset of the Hub.
+
+A file's format is read off its first bytes, never off its name; `-` is standard input. A dataset is
+named `ORG/NAME`, `ORG/NAME:SPLIT` or `ORG/NAME/CONFIG:SPLIT`, the split `train` unless it is named;
+a directory laid out like one will do. All readers stream: memory holds one value, one batch of
+Parquet rows, or one chunk of an array.
+"""
+
+import gzip
+import io
+import json
+import logging
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from aspd_cli.errors import DataError
+
+SPLIT = "train"
+_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([\w.\[\]%:-]+))?")
+_FILES = frozenset(".json .jsonl .ndjson .parquet .gz .csv .tsv .txt .zip .arrow .yaml".split())
+
+STDIN = Path("-")
+"""The path that means standard input."""
+
+_CHUNK = 1 << 16
+_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetName:
+    """Which part of which dataset."""
+
+    path: str
+    """Hub id, or a local directory."""
+    config: str | None = None
+    split: str = SPLIT
+
+    def __str__(self) -> str:
+        return f"{self.path}{f'/{self.config}' if self.config else ''}:{self.split}"
+
+
+def dataset_name(path: Path) -> DatasetName | None:
+    """The dataset that a path means; None when it means a file, which may be missing."""
+    text = path.as_posix()
+    place, colon, split = text.partition(":")
+    if Path(place).is_dir():
+        return DatasetName(place, None, split if colon else SPLIT)
+    found = _NAME.fullmatch(text)
+    # Where its directory is there, or its ending is that of a file, a file was meant.
+    if path.exists() or not found or path.parent.is_dir() or Path(place).suffix in _FILES:
+        return None
+    return DatasetName(found[1], found[2], found[3] or SPLIT)
+
+
+def read_dataset(name: DatasetName) -> Iterator[Any]:
+    """All values of a dataset in order, one in memory at a time.
+
+    Raises:
+        DataError: there is no such dataset, config or split, or the Hub cannot be reached.
+    """
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    # What it tells of its retries would hide the one sentence that matters.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        rows = load_dataset(name.path, name.config, split=name.split, streaming=True)
+        yield from rows
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(". ")
+        where = "" if Path(name.path).is_dir() else " from the Hub (is there a network?)"
+        raise DataError(f"cannot read the dataset {name}{where}: {reason}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One value of a file, or why there is none."""
+
+    line: int
+    """Line on which it begins, from 1; the row, from 1, in a Parquet file or a dataset."""
+    value: Any
+    problem: str | None = None
+
+
+def read_values(path: Path) -> Iterator[Raw]:
+    """All values of a file, or of a dataset of the Hub, in order.
+
+    Raises:
+        DataError: it cannot be read at all.
+    """
+    if path != STDIN and (name := dataset_name(path)):
+        yield from (Raw(row, value) for row, value in enumerate(read_dataset(name), start=1))
+        return
+    try:
+        with ExitStack() as stack:
+            file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
+            yield from _values(file, stack)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot read {_name(path)}: {reason}") from error
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
+
+
+class _Readable(io.RawIOBase):
+    """Any binary stream as a raw one, and not closed with it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
+    file = io.BufferedReader(_Readable(source))
+    head = file.peek(8)[:8]
+    if head.startswith(b"\x1f\x8b"):
+        yield from _values(stack.enter_context(gzip.GzipFile(fileobj=file)), stack)
+    elif head.startswith(b"PAR1"):
+        # Parquet is read from its end, so what cannot seek cheaply is spooled.
+        if isinstance(source, gzip.GzipFile) or not source.seekable():
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(file, spool)
+                yield from _parquet(spool)
+        else:
+            yield from _parquet(source)
+    elif head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        yield from _array(io.TextIOWrapper(file, encoding="utf-8-sig"))
+    else:
+        yield from _lines(file)
+
+
+def _lines(file: Iterable[bytes]) -> Iterator[Raw]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            yield Raw(number, None, "not UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield Raw(number, None, f"not JSON: {error}")
+        else:
+            yield Raw(number, value)
+
+
+def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
+    """The elements of a JSON array, decoded one by one; behind a broken one nothing is found."""
+    decoder = json.JSONDecoder()
+    text, line, ended = "", 1, False
+
+    def more() -> None:
+        nonlocal text, ended
+        # As much again as there is: a long element is not tried once a chunk.
+        data = file.read(max(_CHUNK, len(text)))
+        ended, text = not data, text + data
+
+    def skip(characters: str) -> None:
+        """Drops blanks and `characters` from the front."""
+        nonlocal text, line
+        while True:
+            rest = text.lstrip(" \t\r\n" + characters)
+            line += text.count("\n", 0, len(text) - len(rest))
+            text = rest
+            if text or ended:
+                return
+            more()
+
+    try:
+        skip("")
+        text = text.removeprefix("[")
+        while True:
+            skip(",")
+            if text.startswith("]"):
+                return
+            try:
+                value, end = decoder.raw_decode(text)
+                # A number at the end of the text may go on in the next chunk.
+                if end == len(text) and not ended:
+                    more()
+                    continue
+            except RecursionError as error:
+                yield Raw(line, None, f"not JSON: {error}")
+                return
+            except ValueError as error:
+                if not ended:
+                    more()
+                    continue
+                yield Raw(line, None, f"not JSON, nor is what comes after it read: {error}")
+                return
+            yield Raw(line, value)
+            line += text.count("\n", 0, end)
+            text = text[end:]
+    except UnicodeDecodeError:
+        yield Raw(line, None, "not UTF-8, nor is what comes after it read")
+
+
+def _parquet(file: IO[bytes]) -> Iterator[Raw]:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    row = 0
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS):
+            for value in batch.to_pylist():
+                row += 1
+                yield Raw(row, value)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"the Parquet file cannot be read after row {row}: {error}") from error

@@ -1,0 +1,87 @@
+"""The records of an input: conversations to transform, and what is none with the reason why."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from aspd_cli.errors import DataError
+from aspd_cli.transform.io.formats import DIALECTS, Example, detect, read_example
+from aspd_cli.transform.io.readers import Raw, read_values
+
+LOOKED_AT = 100
+"""Values at the head of a file of which one must fit a dialect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One conversation of an input file."""
+
+    index: int
+    """Which value of the file it is, from 0, unreadable ones counted."""
+    line: int
+    """Where it begins, from 1."""
+    id: Any
+    """The record's own `id`; its index in a file whose records have none."""
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A value that holds no conversation, and why."""
+
+    line: int
+    """Where it begins, from 1."""
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"line": self.line, "reason": self.reason}
+
+
+def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejected]:
+    """Every value of `path` exactly once and in order.
+
+    Args:
+        dialect: one of `DIALECTS`, or "auto": that of the first value that fits one.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or its dialect is unknown or ambiguous.
+    """
+    values = read_values(path)
+    head = list(islice(values, LOOKED_AT))
+    name = path if path.name != "-" else "standard input"
+    if not head:
+        raise DataError(f"{name} is empty: there is nothing to transform")
+    if dialect == "auto":
+        try:
+            found = detect(raw.value for raw in head)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+        if found is None:
+            raise DataError(f"{name} is in no dialect that is known: {_looks_like(head)}")
+        dialect = found
+    named = any(isinstance(raw.value, Mapping) and "id" in raw.value for raw in head)
+    for index, raw in enumerate(chain(head, values)):
+        try:
+            if raw.problem is not None:
+                raise DataError(raw.problem)
+            example = read_example(raw.value, dialect)
+        except DataError as error:
+            yield Rejected(raw.line, str(error))
+        else:
+            # One type of id in all of a file: readers of JSON lines take no two in a column.
+            yield Record(index, raw.line, raw.value.get("id") if named else index, example)
+
+
+def _looks_like(head: list[Raw]) -> str:
+    """What was found instead of records, and what was wanted."""
+    wanted = "; ".join(", ".join(fields) for fields, _ in DIALECTS.values())
+    first = head[0]
+    if first.problem is not None:
+        seen = f"line {first.line} is {first.problem}"
+    elif isinstance(first.value, Mapping):
+        seen = f"the first record has the fields {', '.join(map(str, first.value))}"
+    else:
+        seen = f"line {first.line} is no JSON object"
+    return f"{seen}, and a record has one of: {wanted}"

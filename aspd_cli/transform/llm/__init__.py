@@ -1,0 +1,11 @@
+"""The endpoint back end: a model proposes a document, and a judge accepts it.
+
+In reading order:
+
+- `backend`: proposals, verdicts, and which proposal becomes the document
+- `annotate`: a model groups the answer's segments; its text is never written again
+- `segments`: the answer as the pieces that may be grouped
+- `rewrite`: a model writes the answer again with tags, the paper's way
+- `judge`: a verdict, asked for several times
+- `prompts`: the wording of all requests, as text files
+"""

@@ -1,0 +1,122 @@
+"""Titles: short names of items, taken from their own labels."""
+
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+
+from aspd_cli.transform.rules.lists import LABEL, ORDINAL
+
+MAX_WORDS = 8
+FIRST_WORDS = 6
+_MAX_CHARACTERS = 64
+
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
+_COLON = re.compile(r"([^.:：。!?？！\n]{2,80}?)(?::\s|:$|：|\s[-–—]+\s|——)")
+_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
+"""The first clause of a text without spaces between its words, or the beginning of it."""
+_QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
+_MARKS = re.compile(r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\]]*)\]\([^)]*\)")
+_NUMBER = re.compile(r"^(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+")
+_PAIRED = '()"“”[]'
+_OUTER = " .,;:!?-–—>|，。；：、！？…"
+_WEAK_END = frozenset(
+    "a an the of to in on at by for with and or but from as that which who is are was were be it "
+    "its their your his her my our this these can will if when while into than such so not any "
+    "more most all some you they he she we has have had".split()
+)
+
+
+def title_of(head: str, *, heading: bool = False) -> str | None:
+    """The title of an item from its first line without the marker; None when it has no words.
+
+    An item that does not name itself is called by its first words.
+
+    Args:
+        heading: the line is a heading, so all of it is the label.
+    """
+    if heading:
+        whole = _clean(head)
+        short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
+        return (whole if short else _first_words(whole.split(), FIRST_WORDS)) or None
+    if found := ORDINAL.match(head):
+        head = head[found.end() :]
+    for pattern in (LABEL, _BOLD, _COLON, _QUOTED):
+        found = pattern.match(head)
+        if found is None:
+            continue
+        label = next(group for group in reversed(found.groups()) if group)
+        text = _clean(label)
+        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if _wide(text) else 99):
+            return text
+    return _first_words(_clean(head).split(), FIRST_WORDS) or None
+
+
+def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
+    """The titles, those of items that begin alike from where they differ; labels stay labels.
+
+    Args:
+        heads: the first line of each item without its marker.
+    """
+    out = list(titles)
+    places: dict[str, list[int]] = {}
+    for at, title in enumerate(titles):
+        places.setdefault(title, []).append(at)
+    for title, same in places.items():
+        if not title or len(same) == 1:
+            continue
+        texts = [_clean(heads[at]).split() for at in same]
+        unnamed = (
+            _first_words(words, FIRST_WORDS) == title_of(heads[at])
+            for at, words in zip(same, texts, strict=True)
+        )
+        if not all(unnamed):
+            continue
+        alike = sum(
+            1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))
+        )
+        for at, words in zip(same, texts, strict=True):
+            out[at] = _first_words(words[alike:], FIRST_WORDS) or title
+    return out
+
+
+def _wide(text: str) -> bool:
+    """Whether a text is Chinese or Japanese, which write no spaces."""
+    return not text.isascii() and re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text) is not None
+
+
+def _first_words(words: list[str], count: int) -> str:
+    if words and _wide(words[0]):
+        clause = _CLAUSE.search(" ".join(words))
+        return _trim(clause[0] if clause else words[0][:12])
+    chosen: list[str] = []
+    for word in words[:count]:
+        chosen.append(word)
+        if word[-1] in ".,;:!?" and len(chosen) > 1 and len(" ".join(chosen)) > 5:
+            break
+    while len(chosen) > 2 and chosen[-1].lower().strip(".,;:!?\"'") in _WEAK_END:
+        chosen.pop()
+    return _trim(" ".join(chosen)[:_MAX_CHARACTERS])
+
+
+def _clean(text: str) -> str:
+    """The words without Markdown, their own number and outer punctuation."""
+    if any(map(text.__contains__, "*_`#[")):
+        text = _MARKS.sub(lambda found: found[1] or "", text)
+    text = " ".join(text.split())
+    return _trim(_NUMBER.sub("", text))
+
+
+def _trim(text: str) -> str:
+    text = text.strip(_OUTER)
+    if not any(map(text.__contains__, _PAIRED)):
+        return text
+    for opening, closing in ("()", '""', "“”", "[]"):
+        if text.startswith(opening) and text.endswith(closing) and len(text) > 1:
+            inner = text[1:-1]
+            if opening not in inner and closing not in inner:
+                text = inner
+        elif text.count(opening) != text.count(closing) or (
+            opening == closing and text.count(opening) % 2
+        ):
+            text = text.replace(opening, "").replace(closing, "")
+    return text.strip(_OUTER)

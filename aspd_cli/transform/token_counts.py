@@ -1,0 +1,176 @@
+"""How many tokens texts and documents have: by a tokenizer, or by an estimate without one.
+
+Reading a tokenizer with transformers brings torch into memory, some 200 MB that counting does not
+need, and each call of it costs as much as the encoding of a short text. So another process reads
+the tokenizer (`python -m aspd_cli.transform.token_counts WHERE`) and hands over its Rust object:
+the ids are those that training will see.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aspd_cli
+from aspd_cli.core.codec import Codec, ControlIds
+from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR
+from aspd_cli.errors import ModelError
+from aspd_cli.transform.word_cache import words_of
+
+EMBEDDED = Path(aspd_cli.__file__).parent / "assets" / "tiny" / "base"
+"""The embedded model, whose tokenizer counts where no other is named."""
+
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_CHARACTERS = 4
+
+_NAMES = ("eos_token", "eos_token_id", "unk_token_id", "all_special_ids")
+
+
+class EstimatingCodec(Codec):
+    """Stands in for a tokenizer where only the number of tokens counts: every id is 0.
+
+    A Chinese, Japanese or Korean character is one token; of other text four characters are one, as
+    large vocabularies have it for English.
+    """
+
+    def __init__(self) -> None:
+        self.control = ControlIds(*[0] * 6)
+        self.separator = self.encode(SEPARATOR)
+
+    def encode(self, text: str) -> list[int]:
+        """As many zeros as the text has tokens; at least one unless it is empty."""
+        wide = 0 if text.isascii() else len(_WIDE.findall(text))
+        return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
+
+
+class FastCodec(Codec):
+    """The same ids, most of them looked up word by word."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        special = tokenizer.convert_ids_to_tokens(sorted(self.special))
+        literals = {*CONTROL_TOKENS, *special}
+        self._words = words_of(tokenizer.backend_tokenizer, literals) if self._bare else None
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one piece; control and other special tokens in it are plain text."""
+        ids = self._words.encode(text) if self._words else None
+        return super().encode(text) if ids is None else ids
+
+
+def open_codec(name: str | None) -> tuple[Codec, str]:
+    """What counts tokens, and what to call it.
+
+    Args:
+        name: directory or Hub id of a tokenizer. None: the embedded one, else an estimate.
+
+    Raises:
+        ModelError: there is no such tokenizer.
+    """
+    if name is None and not EMBEDDED.is_dir():
+        return EstimatingCodec(), "an estimate, four characters each"
+    tokenizer = read_tokenizer(name or str(EMBEDDED))
+    fast = hasattr(tokenizer, "backend_tokenizer")
+    codec = FastCodec(tokenizer) if fast else Codec(tokenizer)
+    return codec, f"the tokenizer of {name or 'the embedded model'}"
+
+
+class BareTokenizer:
+    """A fast tokenizer as its Rust object and the names of its special tokens."""
+
+    def __init__(self, backend: Any, names: dict[str, Any]) -> None:
+        self.backend_tokenizer = backend
+        self.eos_token: str | None = names["eos_token"]
+        self.eos_token_id: int | None = names["eos_token_id"]
+        self.unk_token_id: int | None = names["unk_token_id"]
+        self.all_special_ids: list[int] = names["all_special_ids"]
+        self.added_tokens_decoder: dict[int, Any] = backend.get_added_tokens_decoder()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The ids of a text."""
+        return list(self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def decode(self, ids: list[int], *, clean_up_tokenization_spaces: bool) -> str:
+        """The text of ids, special tokens included; it is never cleaned up."""
+        return str(self.backend_tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        """The names of ids."""
+        return [str(self.backend_tokenizer.id_to_token(i)) for i in ids]
+
+    def convert_tokens_to_ids(self, token: str) -> int | None:
+        """The id of a name; that of unknown ones where there is none."""
+        found = self.backend_tokenizer.token_to_id(token)
+        return self.unk_token_id if found is None else int(found)
+
+
+def read_tokenizer(where: str) -> Any:
+    """A tokenizer with the control tokens: a `BareTokenizer`, or transformers' own if it is slow.
+
+    Args:
+        where: directory or Hub id.
+
+    Raises:
+        ModelError: there is no such tokenizer.
+    """
+    # Where torch has been read already, another process would save nothing.
+    if "torch" in sys.modules:
+        return _bare(_load(where))
+    command = [sys.executable, "-m", "aspd_cli.transform.token_counts", where]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ModelError(said or f"the tokenizer in {where} cannot be read")
+    if not done.stdout:
+        return _load(where)
+    names, _, backend = done.stdout.partition(b"\n")
+    return _made(json.loads(names), backend.decode())
+
+
+def _load(where: str) -> Any:
+    from transformers import AutoTokenizer
+
+    from aspd_cli.core.codec import add_control_tokens
+
+    try:
+        # A directory needs no network, which transformers would ask and wait for.
+        local = Path(where).is_dir()
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
+    except Exception as error:  # transformers raises whatever its readers do
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"there is no tokenizer in {where}: {reason}") from error
+    add_control_tokens(tokenizer)
+    return tokenizer
+
+
+def _bare(tokenizer: Any) -> Any:
+    if not tokenizer.is_fast:
+        return tokenizer
+    names = {name: getattr(tokenizer, name) for name in _NAMES}
+    return BareTokenizer(tokenizer.backend_tokenizer, names)
+
+
+def _made(names: dict[str, Any], backend: str) -> BareTokenizer:
+    from tokenizers import Tokenizer
+
+    return BareTokenizer(Tokenizer.from_str(backend), names)
+
+
+def _hand_over(where: str) -> int:
+    """Writes the names and the Rust object of a tokenizer; nothing for a slow one."""
+    try:
+        tokenizer = _bare(_load(where))
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if isinstance(tokenizer, BareTokenizer):
+        names = {name: getattr(tokenizer, name) for name in _NAMES}
+        print(json.dumps(names))
+        print(tokenizer.backend_tokenizer.to_str(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_hand_over(sys.argv[1]))

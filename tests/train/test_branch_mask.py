@@ -1,0 +1,158 @@
+"""The mask in a stock model: for every family, a branch is what it is alone, and nothing wider."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import create_mask
+
+from aspd_cli.core.codec import Codec
+from aspd_cli.core.layout import TokenBlock, TokenBranch, lay_out
+from aspd_cli.core.visibility import batch_mask
+from aspd_cli.engine.decoder import Decoder
+from aspd_cli.errors import ModelError, TrainingError
+from aspd_cli.train import branch_mask, tiled_attention
+from aspd_cli.train.batching import BranchCollator
+from aspd_cli.train.trainer import BranchTrainer
+from tests import make
+from tests.engine.families import FAMILIES, lane_paths, make_models_fork, tiny_model
+
+NESTED = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tokens": 700}
+PROMPTS = ["Compare the two fruits.", "Who was Ada?"]
+
+
+@pytest.fixture(scope="module")
+def words() -> Any:
+    return make.tokenizer("qwen", "chatml")
+
+
+def row(layout: Any) -> dict[str, Any]:
+    return {
+        "input_ids": layout.input_ids,
+        "position_ids": layout.position_ids,
+        "labels": layout.labels(),
+        "lanes": layout.lanes,
+        "sees": layout.sees,
+    }
+
+
+def logits(model: Any, rows: list[dict[str, Any]]) -> Tensor:
+    """(B, T, V) of a batch as the trainer hands it to the model."""
+    batch = BranchCollator(0)(rows)
+    del batch["labels"]
+    with torch.no_grad():
+        return model(**batch, use_cache=False).logits
+
+
+def with_hook(model: Any, family: str) -> Any:
+    model.set_attn_implementation(branch_mask.implementation(model.config))
+    assert model.config._attn_implementation == (
+        "eager" if family == "gemma2" else tiled_attention.NAME
+    )
+    branch_mask.install(model)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_padded_batch_gives_the_logits_that_the_engine_samples_from(
+    family: str, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(family, len(words))
+    stock = with_hook(copy.deepcopy(model), family)
+    decoder = Decoder(model, words)
+    recorder = make_models_fork(monkeypatch)
+    decoder.generate(PROMPTS, temperature=1.0, seed=5, **NESTED)
+    layouts, trees = [], []
+    for index, prompt in enumerate(PROMPTS):
+        answer = recorder.answers[index]
+        trees.append(answer.main.tree())
+        prompt_ids = decoder.encode(prompt, answer.options)
+        layouts.append(
+            lay_out(trees[-1], decoder.codec, prompt_ids=prompt_ids, end_ids=answer.end_ids)
+        )
+    assert len({len(layout) for layout in layouts}) > 1, "padding must be among what is tested"
+    made = logits(stock, [row(layout) for layout in layouts])
+    compared = 0
+    for index, (layout, tree) in enumerate(zip(layouts, trees, strict=True)):
+        for lane, path in enumerate(lane_paths(tree)):
+            sampled = ((layout.lanes == lane) & layout.sampled).nonzero()[0]
+            for at, found in zip(sampled, recorder.logits[index, path], strict=True):
+                torch.testing.assert_close(made[index, at - 1], found, atol=1e-4, rtol=1e-4)
+                compared += lane > 0
+    assert compared > 20
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text", "mistral-window"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_branch_is_what_it_is_alone_beyond_the_window_too(
+    family: str, attention: str, words: Any
+) -> None:
+    """Windows of nine, branches of twenty: cut by index, the second would not see the prompt."""
+    if (family, attention) == ("gemma2", "sdpa"):
+        pytest.skip("refused, see below")
+    codec = Codec(words)
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(20, 400, (3, 20), generator=draw).tolist()
+    titles = ((21, 22), (23,))
+    branches = (TokenBranch(titles[0], (tuple(ids[0]),)), TokenBranch(titles[1], (tuple(ids[1]),)))
+    whole = lay_out((TokenBlock(titles, branches),), codec, prompt_ids=ids[2])
+    model = tiny_model(family, len(words))
+    model.set_attn_implementation(attention)
+    branch_mask.install(model)
+    made = logits(model, [row(whole)])[0]
+    second = whole.lanes == 2
+    before = (whole.lanes == 0) & (torch.arange(len(whole)).numpy() < second.argmax())
+    alone = torch.from_numpy(whole.input_ids[before | second])[None]
+    with torch.no_grad():
+        expected = model(alone).logits[0]  # an ordinary sequence, by transformers' own mask
+    torch.testing.assert_close(
+        made[torch.from_numpy(second)], expected[-int(second.sum()) :], atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_the_rule_for_flex_attention_is_the_dense_mask(window: int | None, words: Any) -> None:
+    codec = Codec(words)
+    trees = [
+        (
+            TokenBlock(((9,), (8,)), (TokenBranch((9,), ((5, 6),)), TokenBranch((8,), ((7,),)))),
+            (3,),
+        ),
+        ((4, 5, 6),),
+    ]
+    rows = [row(lay_out(tree, codec, prompt_ids=[1, 2])) for tree in trees]
+    batch = BranchCollator(0)(rows)
+    known = (batch["lanes"], batch["sees"], batch["position_ids"], window)
+    size = batch["lanes"].shape[1]
+    assert (batch["lanes"] < 0).any(), "padding must be among what is tested"
+    dense = create_mask(branch_mask.flex_rule(*known), 2, 1, size, size, device="cpu")
+    assert torch.equal(dense, batch_mask(*known))
+
+
+@pytest.mark.parametrize(
+    ("family", "wanted", "words_"),
+    [
+        ("gemma2", "sdpa", "leaves out in silence"),
+        ("qwen2", "flex_attention", "no backward pass on cpu"),
+    ],
+)
+def test_attention_that_would_train_something_else_is_refused(
+    family: str, wanted: str, words_: str
+) -> None:
+    model = tiny_model(family, 50)
+    with pytest.raises(ModelError, match=words_):
+        branch_mask.implementation(model.config, wanted, "cpu")
+    model.config._attn_implementation = wanted
+    with pytest.raises(ModelError, match=words_):
+        branch_mask.install(model)
+
+
+@pytest.mark.parametrize("name", ["packing", "padding_free", "max_length"])
+def test_arguments_that_would_mix_or_cut_records_are_refused(name: str, tmp_path: Any) -> None:
+    from trl import SFTConfig
+
+    ours = {"remove_unused_columns": False, "max_length": None, name: 1024}
+    with pytest.raises(TrainingError, match=name):
+        BranchTrainer(args=SFTConfig(output_dir=str(tmp_path), bf16=False, **ours))

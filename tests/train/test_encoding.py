@@ -1,0 +1,158 @@
+"""Records of a file as tokens: nothing cut or lost in silence, the same however it is read."""
+
+import gzip
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets import Dataset
+
+from aspd_cli.core.codec import Codec
+from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
+from aspd_cli.errors import DataError
+from aspd_cli.recipe.sections import DataSection
+from aspd_cli.train.data import digest, held_out, records
+from aspd_cli.train.encoding import Encoded, encode
+from tests.train.conftest import write
+
+
+def block(*contents: str) -> str:
+    branches = (Branch(f"T{i}", Document((text,))) for i, text in enumerate(contents))
+    return render(Document((Block(tuple(branches)),)))
+
+
+def encoding(source: Path, codec: Codec, **options: Any) -> Encoded:
+    data = DataSection(train=str(source), **options)
+    return encode(records(data, data.train), codec, data, "same-seq", False, data.train)
+
+
+LONG = block("a word " * 40, "another " * 40)
+SHORT = block("one", "two")
+
+
+def test_records_that_are_not_markup_are_told_with_their_line(tmp_path: Path, codec: Codec) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT, "<|title|>A<|/title|>", "text", "x<|/para|>")
+    lines = path.read_text().splitlines()
+    path.write_text("\n\n".join(lines) + "\n")  # blank lines count, records or not
+    with pytest.raises(DataError) as caught:
+        encoding(path, codec)
+    head, first, second = str(caught.value).split("\n  ")
+    assert head == "2 records cannot be trained on:"
+    assert first.startswith(f"{path}:3: markup is not well formed")
+    assert second.startswith(f"{path}:7: markup is not well formed")
+
+
+def test_an_empty_completion_and_a_foreign_one_are_told(tmp_path: Path, codec: Codec) -> None:
+    path = tmp_path / "d.jsonl"
+    prompt = [{"role": "user", "content": "?"}]
+    path.write_text(json.dumps({"prompt": prompt, "completion": []}) + "\n")
+    with pytest.raises(DataError, match=r"d\.jsonl:1: the completion is empty"):
+        encoding(path, codec)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": \n', r"d\.jsonl:2: not JSON"),
+        ('{"question": "a", "answer": "b"}\n', "aspd transform"),
+        ("", "d.jsonl"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(
+    tmp_path: Path,
+    text: str,
+    words: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("datasets"), "propagate", True)
+    path = tmp_path / "d.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        records(DataSection(), str(path))
+    assert not caplog.records, "datasets says nothing of its own"
+
+
+def test_a_missing_file_is_told_apart_from_a_hub_id() -> None:
+    with pytest.raises(DataError, match=r"there is no file \./nowhere\.jsonl"):
+        records(DataSection(), "./nowhere.jsonl")
+
+
+def test_too_long_records_are_dropped_and_counted(tmp_path: Path, codec: Codec) -> None:
+    found = encoding(write(tmp_path / "d.jsonl", SHORT, LONG, SHORT), codec, max_length=64)
+    assert (found.records, len(found.data), found.dropped, found.parallel) == (3, 2, 1, 2)
+    assert max(found.lengths) <= 64
+
+
+def test_too_long_records_become_serial_where_that_fits(tmp_path: Path, codec: Codec) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT, LONG, "far too long " * 200)
+    whole = encoding(path, codec, max_length=None)
+    limit = whole.lengths[1] - 1
+    found = encoding(path, codec, max_length=limit, too_long="serial")
+    assert (found.made_serial, found.dropped, found.parallel, found.depth) == (1, 1, 1, 1)
+    ids = [int(i) for i in found.data[1]["input_ids"]]
+    answer = [i for i, label in zip(ids, found.data[1]["labels"], strict=True) if label != -100]
+    assert codec.decode(answer) == plain(parse(LONG)), "plain, and all of it"
+
+
+def test_nothing_left_says_what_to_change(tmp_path: Path, codec: Codec) -> None:
+    path = write(tmp_path / "d.jsonl", LONG)
+    with pytest.raises(DataError, match=r"the shortest has \d+ tokens and data.max_length is 20"):
+        encoding(path, codec, max_length=20)
+
+
+def test_depth_is_that_of_the_data(tmp_path: Path, codec: Codec) -> None:
+    inner = parse(SHORT)
+    deep = Document((Block((Branch("A", inner), Branch("B", Document(("x",))))),))
+    assert encoding(write(tmp_path / "d.jsonl", SHORT, render(deep)), codec).depth == 2
+    assert encoding(write(tmp_path / "s.jsonl", "text"), codec).depth == 0
+
+
+def test_several_workers_and_the_cache_give_what_one_gives(tmp_path: Path, codec: Codec) -> None:
+    path = write(tmp_path / "d.jsonl", *(SHORT, LONG, "text") * 5)
+    datasets.disable_caching()
+    try:
+        one = encoding(path, codec, workers=1).data
+        three = encoding(path, codec, workers=3).data
+    finally:
+        datasets.enable_caching()
+    first = encoding(path, codec).data
+    again = encoding(path, codec).data
+    assert again.cache_files, "read from the cache"
+    for other in (three, first, again):
+        assert other.with_format(None).to_list() == one.with_format(None).to_list()
+
+
+def test_the_cache_goes_by_content_and_not_by_name(tmp_path: Path, codec: Codec) -> None:
+    first = encoding(write(tmp_path / "d.jsonl", SHORT), codec)
+    other = encoding(write(tmp_path / "d.jsonl", LONG), codec)
+    assert other.lengths != first.lengths
+    assert encoding(write(tmp_path / "e.jsonl", SHORT), codec).data.cache_files == (
+        encoding(tmp_path / "e.jsonl", codec).data.cache_files
+    )
+    assert encoding(tmp_path / "d.jsonl", codec, style="serial").parallel == 0
+
+
+def test_every_format_holds_the_same_records(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT, "text")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    (tmp_path / "d.json").write_text(json.dumps(values, indent=1))
+    with gzip.open(tmp_path / "d.jsonl.gz", "wb") as file:
+        file.write(path.read_bytes())
+    Dataset.from_list(values).to_parquet(str(tmp_path / "d.parquet"))
+    names = ("d.jsonl", "d.json", "d.jsonl.gz", "d.parquet")
+    assert len({digest(records(DataSection(), str(tmp_path / name))) for name in names}) == 1
+
+
+def test_the_eval_split_is_disjoint_repeats_and_keeps_equal_prompts_together() -> None:
+    rows = [{"prompt": f"question {i % 60}", "completion": str(i)} for i in range(100)]
+    train, test = held_out(Dataset.from_list(rows), 0.1, seed=1)
+    assert len(train) + len(test) == 100
+    assert 10 <= len(test) <= 12
+    assert not set(train["prompt"]) & set(test["prompt"])
+    assert held_out(Dataset.from_list(rows), 0.1, seed=1)[1].to_list() == test.to_list()
+    assert held_out(Dataset.from_list(rows), 0.1, seed=2)[1].to_list() != test.to_list()
+    assert train["completion"] == sorted(train["completion"], key=int), "the order is kept"

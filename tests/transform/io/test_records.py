@@ -1,0 +1,269 @@
+"""Records: every dialect in every format, each value once and in order, what is none with why."""
+
+import gzip
+import io
+import json
+import random
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from aspd_cli.errors import DataError
+from aspd_cli.transform.io import readers
+from aspd_cli.transform.io.readers import STDIN
+from aspd_cli.transform.io.records import Record, Rejected, read_records
+
+USER, ANSWER = {"role": "user", "content": "Q 1"}, {"role": "assistant", "content": "A 1\n"}
+SYSTEM = {"role": "system", "content": "S"}
+EARLIER = [{"role": "user", "content": "Q 0"}, {"role": "assistant", "content": "A 0"}]
+
+DIALECTS: dict[str, tuple[dict[str, Any], list[dict[str, str]]]] = {
+    "messages": ({"messages": [*EARLIER, USER, ANSWER]}, [*EARLIER, USER]),
+    "messages with a question left open": (
+        {"messages": [USER, ANSWER, {"role": "user", "content": "thanks"}]},
+        [USER],
+    ),
+    "prompt and completion": ({"prompt": "Q 1", "completion": "A 1\n"}, [USER]),
+    "prompt and completion as messages": (
+        {"prompt": [SYSTEM, USER], "completion": [ANSWER]},
+        [SYSTEM, USER],
+    ),
+    "alpaca": ({"instruction": "Q 1", "output": "A 1\n"}, [USER]),
+    "alpaca in full": (
+        {
+            "instruction": "Q",
+            "input": "1",
+            "history": [["Q 0", "A 0"]],
+            "system": "S",
+            "output": "A 1\n",
+        },
+        [SYSTEM, *EARLIER, {"role": "user", "content": "Q\n1"}],
+    ),
+    "sharegpt": (
+        {
+            "conversations": [
+                {"from": "system", "value": "S"},
+                {"from": "human", "value": "Q 1"},
+                {"from": "gpt", "value": "A 1\n"},
+            ]
+        },
+        [SYSTEM, USER],
+    ),
+    "question and answer": ({"question": "Q 1", "answer": "A 1\n"}, [USER]),
+}
+
+
+def write(path: Path, values: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return path
+
+
+def records(path: Path, dialect: str = "auto") -> list[Record]:
+    found = list(read_records(path, dialect))
+    assert all(isinstance(record, Record) for record in found), found
+    return [record for record in found if isinstance(record, Record)]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_is_found_and_read(tmp_path: Path, name: str) -> None:
+    value, prompt = DIALECTS[name]
+    [record] = records(write(tmp_path / "in.jsonl", [value]))
+    assert record.example.prompt == prompt
+    assert record.example.answer == "A 1\n"
+
+
+def parquet(values: list[Any]) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), buffer, row_group_size=7)
+    return buffer.getvalue()
+
+
+FORMATS = {
+    "jsonl": lambda values: "".join(json.dumps(v) + "\n" for v in values).encode(),
+    "jsonl with a byte order mark, blank lines and no last newline": lambda values: (
+        b"\xef\xbb\xbf" + "\r\n\n".join(json.dumps(v, ensure_ascii=False) for v in values).encode()
+    ),
+    "array": lambda values: json.dumps(values).encode(),
+    "indented array": lambda values: b"\n " + json.dumps(values, indent=2).encode() + b"\n",
+    "parquet": parquet,
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_holds_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool, piped: bool
+) -> None:
+    values = [{"id": f"n{n}", "question": f"q {n} é", "answer": f"a {n} 中\n"} for n in range(30)]
+    data = FORMATS[name](values)
+    data = gzip.compress(data) if zipped else data
+    path = tmp_path / "in"
+    path.write_bytes(data)
+    if piped:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(_Pipe(data)))
+        path = STDIN
+    found = records(path)
+    assert [r.id for r in found] == [v["id"] for v in values]
+    assert [r.example.answer for r in found] == [v["answer"] for v in values]
+    assert [r.index for r in found] == list(range(30))
+
+
+class _Pipe(io.BytesIO):
+    """Bytes that come a few at a time and cannot be sought."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size, 1000) if size and size > 0 else size)
+
+
+def test_an_array_is_read_alike_however_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [{"question": "q" * n, "answer": f'[{n}, "}}'} for n in range(1, 20)]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(values, indent=1))
+    for size in (1, 2, 7, 64, 1000):
+        monkeypatch.setattr(readers, "_CHUNK", size)
+        assert [r.example.answer for r in records(path)] == [v["answer"] for v in values]
+
+
+def test_what_is_no_record_is_rejected_in_its_place(tmp_path: Path) -> None:
+    good = {"question": "q", "answer": "a"}
+    path = tmp_path / "in.jsonl"
+    lines = [
+        json.dumps(good),
+        "{broken",
+        "[1]",
+        json.dumps({"question": "q"}),
+        json.dumps({"question": "", "answer": "a"}),
+        json.dumps({"question": "q", "answer": " \n"}),
+        json.dumps({"question": "q", "answer": "a <|para|>"}),
+        json.dumps({"question": "q", "answer": "\ud800"}),
+        json.dumps({"question": ["q"], "answer": "a"}),
+        "",
+        json.dumps(good),
+    ]
+    path.write_bytes("\n".join(lines).encode() + b'\n{"question": "\xff"}\n')
+    found = list(read_records(path))
+    assert [r.line for r in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
+    reasons = {r.line: r.reason for r in found if isinstance(r, Rejected)}
+    for line, words in {
+        2: "not JSON",
+        3: "is a JSON object",
+        4: "no `answer`",
+        5: "the prompt is empty",
+        6: "the answer is empty",
+        7: "control token",
+        8: "surrogate",
+        9: "is not a text",
+        12: "not UTF-8",
+    }.items():
+        assert words in reasons.pop(line)
+    assert not reasons
+    assert [r.index for r in found if isinstance(r, Record)] == [0, 9]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"messages": [USER]}, "no answer of the assistant"),
+        ({"messages": [ANSWER]}, "the prompt is empty"),
+        ({"messages": "hi"}, "`messages` is not a list"),
+        ({"messages": [{"content": "x"}]}, "needs a `role`"),
+        ({"messages": [USER, {"role": "assistant", "content": [1]}]}, "is not a text"),
+        ({"conversations": [{"from": "parrot", "value": "x"}]}, "parrot"),
+        ({"conversations": ["x"]}, "needs a `from`"),
+        ({"instruction": "q", "output": "a", "history": ["x"]}, "is not a text"),
+    ],
+)
+def test_a_conversation_without_an_answer_says_why(
+    tmp_path: Path, value: dict[str, Any], words: str
+) -> None:
+    [found] = read_records(write(tmp_path / "in.jsonl", [value]))
+    assert isinstance(found, Rejected)
+    assert words in found.reason
+
+
+def test_a_broken_array_gives_what_is_before_the_break(tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    path.write_text('[{"question": "q", "answer": "a"},\n {"question": oops}]')
+    first, second = read_records(path)
+    assert isinstance(first, Record)
+    assert isinstance(second, Rejected)
+    assert second.line == 2
+
+
+def test_an_ambiguous_file_names_its_dialects_and_a_choice_settles_it(tmp_path: Path) -> None:
+    both = {"question": "q", "answer": "a", "instruction": "i", "output": "o"}
+    path = write(tmp_path / "in.jsonl", [both])
+    with pytest.raises(DataError, match=r"alpaca and question-answer.*transform.dialect=alpaca"):
+        list(read_records(path))
+    assert records(path, "question-answer")[0].example.answer == "a"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b'{"text": "x"}\n', "the fields text, and a record has one of: messages; prompt"),
+        (b"\x00\x01", "line 1 is not JSON"),
+        (b"[]", "is empty"),
+        (b"\x1f\x8bxx", "cannot read"),
+        (b"PAR1xxxx", "Parquet file cannot be read"),
+    ],
+)
+def test_a_file_without_records_is_an_error(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=words):
+        list(read_records(path))
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*missing: No such file"):
+        list(read_records(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, array: bool) -> None:
+    path = tmp_path / "in"
+
+    def peak(count: int) -> int:
+        text = "x" * 1000
+        lines = (json.dumps({"question": f"{n}", "answer": text}) for n in range(count))
+        with path.open("w") as file:
+            file.write("[" if array else "")
+            file.writelines(f"{line},\n" if array else f"{line}\n" for line in islice(lines, count))
+            file.write("0]" if array else "")
+        tracemalloc.start()
+        total = sum(isinstance(record, Record) for record in read_records(path))
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert total == count
+        return size
+
+    assert peak(4000) < peak(500) + 500_000
+
+
+def test_shuffled_garbage_never_loses_or_doubles_a_line(tmp_path: Path) -> None:
+    def lines(rng: random.Random) -> Iterator[bytes]:
+        for n in range(200):
+            good = json.dumps({"question": f"q{n}", "answer": f"a{n}"}).encode()
+            bad = [good[: rng.randrange(1, 9)], b"\xff", b"[]", b"7"]
+            yield rng.choice([good, *bad]) if n else good  # an array would begin with a bracket
+
+    for seed in range(20):
+        path = tmp_path / "in.jsonl"
+        path.write_bytes(b"\n".join(lines(random.Random(seed))))
+        assert [r.line for r in read_records(path)] == list(range(1, 201))

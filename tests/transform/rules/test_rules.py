@@ -1,0 +1,131 @@
+"""The rules: independent structure becomes branches, all else stays, and no character changes."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aspd_cli.core.markup import Block, holds_markup, parse, plain, render
+from aspd_cli.transform.rules import propose
+from aspd_cli.transform.rules.cross_references import cross_reference
+from aspd_cli.transform.rules.titles import MAX_WORDS
+from tests.transform import answers
+
+LINES = [
+    *("# Top", "## Left part", "## Right part", "**Bold head**", "Label:", "In conclusion, done."),
+    *("1. **First one**: it says a few words about itself", "2. **Second one**: and a few more",
+      "3. third, without any label but with words", "1) odd", "- **Dash**: says something long",
+      "* star with several words behind it", "  - nested and indented", "    1. deep", "- x"),
+    *("Name: value that goes on for a while", "First, there is a reason that counts for much.",
+      "Second, there is a reason of quite another kind.", "Finally, there is an end."),
+    *("", "", "plain words in a row", "| a | b |", "```", "---", "\ttab", "中文的一行文字", "…"),
+    *("x = 3", "as above", "1. ", "**", "- ", "#", "\u2028", "\x0b", "a\rb"),
+]  # fmt: skip
+MARKDOWN = st.lists(st.sampled_from(LINES), max_size=25).flatmap(
+    lambda lines: st.sampled_from(["\n", "\n\n", "\r\n"]).map(lambda end: end.join(lines))
+)
+
+
+@given(MARKDOWN | st.text(max_size=200).filter(lambda text: not holds_markup(text)))
+@settings(max_examples=400, deadline=None)
+def test_the_plain_text_is_the_answer_byte_for_byte(answer: str) -> None:
+    document = propose(answer).document
+    assert plain(document) == answer
+    assert parse(render(document)) == document
+
+
+@given(MARKDOWN, st.integers(2, 5))
+@settings(max_examples=200, deadline=None)
+def test_no_block_is_too_wide_and_titles_are_short_and_of_one_line(answer: str, most: int) -> None:
+    for block in propose(answer, max_branches=most).document.blocks():
+        assert 2 <= len(block.branches) <= most
+        for branch in block.branches:
+            assert len(branch.title.split()) <= MAX_WORDS
+            assert "\n" not in branch.title
+            assert branch.title == branch.title.strip()
+
+
+@pytest.mark.parametrize("name", answers.PARALLEL)
+def test_independent_parts_become_branches_with_their_labels(name: str) -> None:
+    answer, titles = answers.PARALLEL[name]
+    [block] = propose(answer).document.blocks()
+    assert [branch.title for branch in block.branches] == titles
+    assert plain(propose(answer).document) == answer
+
+
+@pytest.mark.parametrize("name", answers.SERIAL)
+def test_dependent_parts_stay_serial_with_the_reason(name: str) -> None:
+    proposal = propose(answers.SERIAL[name])
+    assert not list(proposal.document.blocks())
+    assert all(proposal.refusals)
+
+
+def test_nested_lists_stay_in_their_item_and_the_conclusion_stays_outside() -> None:
+    document = propose(answers.TIPS).document
+    head, block, tail = document.parts
+    assert isinstance(block, Block)
+    assert isinstance(tail, str)
+    assert "Lamps count too." in plain(block.branches[1].content)
+    assert str(head).endswith("better:\n\n")
+    assert tail.startswith("In conclusion")
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_the_last_branch_ends_like_its_siblings(gap: str) -> None:
+    """No branch sees that it is the last: the blank line behind a list is serial text."""
+    items = [
+        f"- **{name}**: lives in {place} and has been there for years."
+        for name, place in (("Anna", "Rome"), ("Tim", "Oslo"), ("Ruth", "Lima"))
+    ]
+    answer = f"They live here:\n\n{gap.join(items)}\n\nThat is all."
+    document = propose(answer).document
+    [block] = document.blocks()
+    endings = {plain(branch.content).rpartition(".")[2] for branch in block.branches}
+    assert endings == {gap}
+    assert plain(document) == answer
+
+
+def test_a_section_that_concludes_is_no_branch() -> None:
+    document = propose(answers.SECTIONS).document
+    assert str(document.parts[-1]).startswith("## Conclusion")
+
+
+def test_a_list_too_wide_for_one_block_becomes_several() -> None:
+    words = "zero one two three four five six seven eight nine".split()
+    items = (
+        f"{n}. **Item {word}** - as many words as a branch needs\n" for n, word in enumerate(words)
+    )
+    document = propose("".join(items), max_branches=4).document
+    assert [len(block.branches) for block in document.blocks()] == [3, 3, 4]
+
+
+def test_what_the_prompt_names_is_no_reference_to_a_neighbour() -> None:
+    branches = [
+        ("Price", "- **Price**: The hall was paid for by Anna Keller.\n"),
+        ("Use", "- **Use**: Today the heirs of Keller rent it out.\n"),
+    ]
+    assert cross_reference(branches) is not None
+    assert cross_reference(branches, "Tell me about Anna Keller's hall") is None
+
+
+def test_a_pronoun_that_all_items_begin_with_stands_for_what_is_before_them() -> None:
+    first, second = "- It strengthens the back.\n", "- It calms the mind.\n"
+    assert cross_reference([("Strength", first), ("Calm", second)]) is None
+    assert cross_reference([("Yoga", "- Yoga helps.\n"), ("Calm", second)]) is not None
+
+
+def test_rules_are_deterministic_and_quick() -> None:
+    texts = [text for text, _ in answers.PARALLEL.values()] + list(answers.SERIAL.values())
+    start = time.process_time()
+    runs = [[propose(text) for text in texts] for _ in range(20)]
+    seconds = time.process_time() - start
+    assert all(run == runs[0] for run in runs)
+    assert len(texts) * 20 / seconds > 300  # a tenth of what an idle core does
+
+
+def test_long_lines_do_not_take_quadratic_time() -> None:
+    for text in ("a" * 200_000, "**" * 50_000, "- " * 50_000, "1. a\n" * 5_000, ": " * 50_000):
+        start = time.process_time()
+        assert plain(propose(text).document) == text
+        assert time.process_time() - start < 5
