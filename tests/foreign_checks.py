@@ -169,19 +169,6 @@ def attention_arguments(_: Path) -> None:
     assert "s_aux=self.sinks" in inspect.getsource(modeling_gpt_oss)
 
 
-def missing_files(folder: Path) -> None:
-    from transformers.utils import cached_file
-
-    quietly = {
-        "_raise_exceptions_for_missing_entries": False,
-        "_raise_exceptions_for_connection_errors": False,
-    }
-    assert cached_file(folder, "aspd.json", local_files_only=True, **quietly) is None
-    (folder / "aspd.json").touch()
-    found = cached_file(folder, "aspd.json", local_files_only=True, **quietly)
-    assert found == str(folder / "aspd.json")
-
-
 def loading_report(folder: Path) -> None:
     model().save_pretrained(folder)
     _, report = AutoModelForCausalLM.from_pretrained(

@@ -153,18 +153,6 @@ ENTRIES = [
     ),
     Entry(
         "transformers",
-        (
-            "_raise_exceptions_for_missing_entries",
-            "_raise_exceptions_for_connection_errors",
-        ),
-        ("engine/loading.py",),
-        "A model without aspd.json is no error.",
-        "huggingface_hub.hf_hub_download raises EntryNotFoundError or LocalEntryNotFoundError, "
-        "which can be caught: it does as well, and is to take this one's place.",
-        checks.missing_files,
-    ),
-    Entry(
-        "transformers",
         ("missing_keys", "mismatched_keys"),
         ("engine/loading.py",),
         "Weights that are not there or have another shape are an error, not noise in their place.",

@@ -1,7 +1,11 @@
-"""The README and the program agree. That its set-up commands work is for `.ci/run` to show."""
+"""The README, the reference and the guide for contributors agree with the program.
+
+That the README's set-up commands work is for `.ci/run` to show.
+"""
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,15 +14,32 @@ from typer.testing import CliRunner
 from aspd_cli.cli.main import app
 from aspd_cli.recipe import load_recipe
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+NAMES = ("README.md", ".github/REFERENCE.md", ".github/CONTRIBUTING.md")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+README = TEXTS["README.md"]
+BLOCKS = [
+    (name, kind, block)
+    for name, text in TEXTS.items()
+    for kind, block in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+]
 COMMANDS = [
     line
-    for kind, block in BLOCKS
+    for _, kind, block in BLOCKS
     if kind == "sh"
-    for line in block.splitlines()
+    for line in block.replace("\\\n", " ").splitlines()
     if re.search(r"\baspd ", line)
 ]
+RECIPES = [(name, block) for name, kind, block in BLOCKS if kind == "yaml"]
+EXAMPLES = [
+    example
+    for text in TEXTS.values()
+    for example in re.findall(r"^\| .+? \| `(.+?)` \| (parallel|serial) \|$", text, re.MULTILINE)
+]
+
+
+def test_the_readme_fits_a_screen() -> None:
+    assert len(README.split()) <= 900
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -27,35 +48,50 @@ def test_every_command_and_flag_exists(line: str) -> None:
     assert command
     shown = CliRunner().invoke(app, [command[1], "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
-    for flag in re.findall(r"(?<= )--[a-z-]+", line):
+    for flag in re.findall(r"(?<= )--[a-z_-]+", line):
         assert flag in shown.stdout
 
 
-def test_its_recipe_is_valid(tmp_path: Path) -> None:
-    [recipe] = [block for kind, block in BLOCKS if kind == "yaml"]
+def test_the_readme_has_one_recipe() -> None:
+    assert [name for name, _ in RECIPES].count("README.md") == 1
+
+
+@pytest.mark.parametrize(("name", "recipe"), RECIPES)
+def test_every_recipe_is_valid(name: str, recipe: str, tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text(recipe)
     assert load_recipe(path).lora
 
 
-def test_every_file_it_names_is_there() -> None:
-    root = Path(__file__).parent.parent
-    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (root / target).exists(), target
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_it_links_is_there(name: str) -> None:
+    folder = (ROOT / name).parent
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", TEXTS[name]):
+        assert (folder / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_path_and_module_it_names_is_there(name: str) -> None:
+    named = r"(?<![\w./-])(?:aspd_cli|tests|recipes|\.ci|\.github)/[\w./-]+"
+    for path in re.findall(named, TEXTS[name]):
+        assert (ROOT / path.rstrip(".")).exists(), path
+    for module in re.findall(r"python -m ([a-z_.]+\w)", TEXTS[name]):
+        assert find_spec(module), module
 
 
 def test_the_first_command_answers_as_shown() -> None:
     [prompt] = re.findall(r'aspd generate --parallel "(Describe.*?)"', README)
-    [shown] = [block for kind, block in BLOCKS if kind == "text"]
+    [shown] = [block for name, kind, block in BLOCKS if (name, kind) == ("README.md", "text")]
     result = CliRunner().invoke(app, ["generate", "--parallel", prompt])
     assert result.exit_code == 0
     assert result.stdout == shown
 
 
-@pytest.mark.parametrize(
-    ("prompt", "kind"),
-    re.findall(r"^\| .+? \| `(.+?)` \| (parallel|serial) \|$", README, re.MULTILINE),
-)
+def test_there_are_examples_of_both_kinds() -> None:
+    assert {kind for _, kind in EXAMPLES} == {"parallel", "serial"}
+
+
+@pytest.mark.parametrize(("prompt", "kind"), EXAMPLES)
 def test_its_examples_are_decoded_as_it_says(prompt: str, kind: str) -> None:
     result = CliRunner().invoke(app, ["generate", "--parallel", "--json", prompt])
     assert result.exit_code == 0

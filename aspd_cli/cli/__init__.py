@@ -3,6 +3,7 @@
 - `main`: the program, its commands, and the one place where an error becomes a sentence and a code
 - `commands`: the flags of each command; each file parses, imports late and calls one view
 - `views`: what a person sees of a run: progress, tables, the live answer
+- `command`: the help page of every command, and how its flags may be spelled
 - `options`: flags that several commands share
 - `libraries`: what transformers and its relatives tell on standard error, turned off
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from aspd_cli import __version__
+from aspd_cli.cli.command import Command, hyphens, of_lm_eval
 from aspd_cli.cli.commands.env import env
 from aspd_cli.cli.commands.eval import evaluate
 from aspd_cli.cli.commands.generate import generate
@@ -49,21 +50,24 @@ class Commands(TyperGroup):
 def _sentence(error: Exception) -> str:
     if isinstance(error, AspdError | OSError):
         return str(error)
-    return f"unexpected {type(error).__name__}: {error} (--debug shows where it comes from)"
+    return f"unexpected {type(error).__name__}: {error} (run with --debug for a traceback)"
 
 
 app = typer.Typer(
     name="aspd",
     cls=Commands,
-    help="Adaptive serial-parallel decoding: independent parts of an answer, written at once.",
+    help="Adaptive serial-parallel decoding: write independent parts of an answer at once.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": hyphens,  # inherited: --max_new_tokens is --max-new-tokens
+    },
 )
 for command in (transform, validate, train, generate):
-    app.command()(command)
-app.command("eval")(evaluate)
-app.command()(env)
+    app.command(cls=Command)(command)
+app.command("eval", cls=Command, context_settings={"token_normalize_func": of_lm_eval})(evaluate)
+app.command(cls=Command)(env)
 
 
 def _version(value: bool) -> None:
@@ -76,7 +80,9 @@ def _version(value: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,34 +18,73 @@ def _set_debug(ctx: typer.Context, value: bool) -> None:
     ctx.meta[_DEBUG] = value
 
 
+def option(name: str, help: str, panel: str, *more: str, **rest: Any) -> Any:
+    """An option in a panel of the help page; defaults are named in `help`."""
+    return typer.Option(name, *more, help=help, rich_help_panel=panel, show_default=False, **rest)
+
+
+def words(*choices: str) -> Callable[[str], list[str]]:
+    """Completes the last word of a list with commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        head, comma, last = incomplete.rpartition(",")
+        return [f"{head}{comma}{word}" for word in choices if word.startswith(last)]
+
+    return complete
+
+
+def _fields(incomplete: str) -> list[str]:
+    from aspd_cli.recipe import field_names
+
+    return [f"{name}=" for name in field_names() if name.startswith(incomplete)]
+
+
+GENERAL = "General options"
+"""The panel, last on every help page, of what most commands have."""
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", metavar="FILE", help="YAML file with settings; flags win over it."),
+    option(
+        "--recipe",
+        "YAML file with settings; flags take precedence.",
+        GENERAL,
+        "-r",
+        metavar="FILE",
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=VALUE", help="Set one field of the recipe; repeatable."),
+    option(
+        "--set",
+        "Set one field of the recipe; repeatable.",
+        GENERAL,
+        metavar="A.B=VALUE",
+        autocompletion=_fields,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no measures.")]
+Json = Annotated[bool, option("--json", "Print JSON, one object per line.", GENERAL)]
+Quiet = Annotated[bool, option("--quiet", "Hide progress and statistics.", GENERAL, "-q")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", callback=_set_debug, is_eager=True, help="Show tracebacks."),
+    option("--debug", "Show tracebacks.", GENERAL, callback=_set_debug, is_eager=True),
 ]
-
-
-def option(name: str, help: str, panel: str, *more: str, **rest: Any) -> Any:
-    """An option of a command's own, in a panel of its help."""
-    return typer.Option(name, *more, help=help, rich_help_panel=panel, show_default=False, **rest)
-
 
 MODEL = "Model"
 """The panel of what says which model runs, and where."""
 ModelName = Annotated[
-    str | None, option("--model", "Directory or Hub id; none: the embedded model.", MODEL)
+    str | None,
+    option("--model", "Directory or Hub id (default: the embedded model).", MODEL, "-m"),
 ]
 AdapterName = Annotated[
-    str | None, option("--adapter", "Directory or Hub id of a LoRA adapter.", MODEL)
+    str | None, option("--adapter", "Directory or Hub id of a LoRA adapter.", MODEL, "-a")
 ]
-Device = Annotated[str | None, option("--device", "As torch names it, like cuda:1.", MODEL)]
-Dtype = Annotated[str | None, option("--dtype", "auto, float32, bfloat16 or float16.", MODEL)]
+Device = Annotated[str | None, option("--device", "Device, as in cpu or cuda:1.", MODEL)]
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+Dtype = Annotated[
+    str | None,
+    option(
+        "--dtype",
+        "auto, float32, bfloat16 or float16 (default: auto).",
+        MODEL,
+        autocompletion=words(*DTYPES),
+    ),
+]

@@ -24,7 +24,7 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
         DataError: the prompt is empty or no text, or a message lacks `role` or `content`.
     """
     if not isinstance(prompt, Sequence):
-        raise DataError("a prompt is a text or a list of messages")
+        raise DataError("a prompt must be a string or a list of messages")
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     messages = []
     for turn in turns:
@@ -36,14 +36,14 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
     if not messages or not messages[-1]["content"].strip():
         raise DataError("the prompt is empty: give the question as text")
     if messages[-1]["role"] == "assistant":
-        raise DataError("the last message is the assistant's: there is nothing to answer")
+        raise DataError("the last message is from the assistant: there is nothing to answer")
     if system is not None and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
     try:
         "".join(message["content"] for message in messages).encode()
     except UnicodeEncodeError as error:  # JSON can write one, UTF-8 and tokenizers cannot
         raise DataError(
-            "the prompt holds half of a surrogate pair, which is no character"
+            "the prompt contains half of a surrogate pair, which is not a valid character"
         ) from error
     return messages
 
@@ -113,4 +113,4 @@ def _render(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_pr
             )
         )
     except TemplateError as error:
-        raise DataError(f"the model's chat template refuses this conversation: {error}") from error
+        raise DataError(f"the model's chat template rejects this conversation: {error}") from error

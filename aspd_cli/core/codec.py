@@ -34,7 +34,7 @@ class ControlIds:
         ids = _ids_of(tokenizer, CONTROL_TOKENS)
         if missing := [t for t in CONTROL_TOKENS if t not in ids]:
             raise ModelError(
-                f"the tokenizer does not hold the control tokens {' '.join(missing)}: add them and "
+                f"the tokenizer lacks the control tokens {' '.join(missing)}: add them and "
                 "teach them to the model with `aspd train`, load an adapter that has them with "
                 "--adapter, or decode with --plain"
             )

@@ -47,7 +47,7 @@ class Document:
                 merged.extend(run)
         for part in merged:
             if isinstance(part, str) and (found := _CONTROL.search(part)):
-                raise MarkupError(f"text holds the control token {found[0]}", found.start())
+                raise MarkupError(f"text contains the control token {found[0]}", found.start())
         object.__setattr__(self, "parts", tuple(part for part in merged if part != ""))
 
     def blocks(self) -> Iterator["Block"]:
@@ -70,7 +70,7 @@ class Branch:
         if not self.title:
             raise MarkupError("a title is empty")
         if found := _CONTROL.search(self.title):
-            raise MarkupError(f"a title holds the control token {found[0]}", found.start())
+            raise MarkupError(f"a title contains the control token {found[0]}", found.start())
 
 
 @dataclass(frozen=True, slots=True)

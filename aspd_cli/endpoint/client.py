@@ -104,7 +104,7 @@ class Endpoint:
                     return valid
             if looked == most:
                 raise ReplyError(
-                    f"{looked - len(valid)} of {looked} replies are not valid, at last: {reason}",
+                    f"{looked - len(valid)} of {looked} replies are invalid; the last: {reason}",
                     valid,
                 )
             await self._more(asked, min(wanted - len(valid), most - looked))

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import AspdError, DataError, UsageError
+from aspd_cli.resume import refuse_changes
 
 _MARK = 0x41535044  # "ASPD": tells a journal from other SQLite files
 _TABLES = (
@@ -152,19 +153,13 @@ class Journal:
             self.history[stage] = StageTally(*counts)
 
     def _compare(self, values: Mapping[str, str]) -> None:
-        before = dict(self._file.execute("SELECT name, value FROM settings"))
-        differing = sorted(
-            name for name in {*before, *values} if before.get(name) != values.get(name)
+        stored = dict(self._file.execute("SELECT name, value FROM settings"))
+        before, now = (
+            {name: json.loads(value) for name, value in each.items()} for each in (stored, values)
         )
-        if differing:
-            changes = ", ".join(
-                f"{name} (was {_shown(before.get(name))}, is {_shown(values.get(name))})"
-                for name in differing
-            )
-            raise UsageError(
-                f"{self.path} comes from a run with other settings: {changes}; "
-                "set them back to go on with it, or start anew with --fresh"
-            )
+        refuse_changes(
+            self.path, before, now, "restore them to resume it, or start over with --fresh"
+        )
 
     def _read(self, call: bytes) -> list[str]:
         with self._errors():
@@ -209,15 +204,15 @@ class Journal:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise UsageError(
-                    f"another run is writing {self.path}; wait for its end or choose another output"
+                    f"another run is writing {self.path}; wait for it or choose another output"
                 ) from error
-            raise DataError(f"the journal {self.path} cannot be used: {error}") from error
+            raise DataError(f"cannot use the journal {self.path}: {error}") from error
         except OSError as error:
-            raise DataError(f"the journal {self.path} cannot be used: {error.strerror}") from error
+            raise DataError(f"cannot use the journal {self.path}: {error.strerror}") from error
         except sqlite3.Error as error:
             raise DataError(
-                f"{self.path} is no journal of this program ({error}); "
-                "choose another output, or start anew with --fresh"
+                f"{self.path} is not a journal of aspd ({error}); "
+                "choose another output, or start over with --fresh"
             ) from error
 
 
@@ -231,10 +226,4 @@ def remove_journal(path: Path) -> None:
         try:
             path.with_name(name).unlink(missing_ok=True)
         except OSError as error:
-            raise DataError(f"the journal {path} cannot be removed: {error.strerror}") from error
-
-
-def _shown(value: str | None, width: int = 60) -> str:
-    if value is None:
-        return "not set"
-    return value if len(value) <= width else value[: width - 3] + "..."
+            raise DataError(f"cannot delete the journal {path}: {error.strerror}") from error

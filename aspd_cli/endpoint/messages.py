@@ -200,5 +200,5 @@ def read_json(reply: str) -> Any:
         if end - bracket.start() > longest:
             best, longest = value, end - bracket.start()
     if best is None:
-        raise ReplyError("the reply holds no JSON")
+        raise ReplyError("the reply contains no JSON")
     return best

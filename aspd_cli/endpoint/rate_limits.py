@@ -112,6 +112,6 @@ class Budget:
         if section.budget_tokens is not None:
             limits.append(f"{spent.tokens:,} of {section.budget_tokens:,} tokens")
         return (
-            f"the budget is spent: {' and '.join(limits)} are paid and the next call may cost more "
-            "than what is left; the same command with a larger budget goes on from here"
+            f"the budget is spent: {' and '.join(limits)} used, and the next call may cost more "
+            "than what is left; raise the budget and run the same command to resume"
         )

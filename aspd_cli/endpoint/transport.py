@@ -75,7 +75,7 @@ def diagnose(
         return _status(error, section, url, answered)
     causes = _causes(error)
     if any(isinstance(cause, aiohttp.InvalidURL) for cause in causes):
-        return EndpointError(f"{url} is no address of an endpoint; correct endpoint.base_url")
+        return EndpointError(f"{url} is not an endpoint address; correct endpoint.base_url")
     if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
         return Again(f"no connection ({_line(causes[-1])})", unreachable=True)
     # A connection that the server closes is a timeout, too, by the name that httpx2 gives it.
@@ -194,7 +194,7 @@ class Sender:
         key = os.environ.get(section.api_key_env, "").strip()
         if not key and section.base_url is None:
             raise EndpointError(
-                f"there is no API key: set the environment variable {section.api_key_env}, "
+                f"no API key: set the environment variable {section.api_key_env}, "
                 "or endpoint.base_url in the recipe for a server that needs none"
             )
         timeout = openai.Timeout(section.timeout, connect=min(CONNECT_SECONDS, section.timeout))
@@ -209,8 +209,8 @@ class Sender:
             )
         except Exception as error:  # httpx2 has no common base for what is wrong with a URL
             raise EndpointError(
-                f"the client for {section.base_url} cannot be made: {error}; "
-                "correct the endpoint of the recipe"
+                f"cannot use the endpoint {section.base_url}: {error}; "
+                "correct transform.endpoint in the recipe"
             ) from error
         self.url = str(self._client.base_url).rstrip("/")
 

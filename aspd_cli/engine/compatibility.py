@@ -33,12 +33,12 @@ def check_family(config: Any) -> None:
     text = config.get_text_config(decoder=True)
     name = config.model_type
     if config.is_encoder_decoder:
-        raise ModelError(f"{name} is an encoder-decoder model: aspd needs a decoder-only model")
+        raise ModelError(f"{name} is an encoder-decoder model; aspd needs a decoder-only model")
     kinds = set(getattr(text, "layer_types", None) or _ATTENTION)
     if foreign := sorted(kinds - _ATTENTION):
         raise ModelError(
-            f"{name} has layers of kind {', '.join(foreign)}: branches can be kept apart only in "
-            "full and in sliding attention"
+            f"{name} has layers of the type {', '.join(foreign)}: branches can be kept apart "
+            "only in full and sliding-window attention"
         )
     if getattr(text, "alibi", False):
         raise ModelError(f"{name} uses ALiBi, which counts distance by index, not by position ids")

@@ -130,7 +130,8 @@ class Decoder:
         ids = encode_prompt(self.codec, prompt, options.system)
         if self.context is not None and len(ids) >= self.context:
             raise ModelError(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context}: shorten it"
+                f"the prompt has {len(ids)} tokens, but the model's context is {self.context}: "
+                "shorten it"
             )
         return ids
 
@@ -168,7 +169,7 @@ class Decoder:
     def _check_control(self) -> None:
         if max(self.codec.control) >= self.runner.known_ids:
             raise ModelError(
-                "the tokenizer holds the control tokens but the model has embeddings for "
-                f"{self.runner.known_ids} tokens only: load the adapter that was trained with it "
+                "the tokenizer has the control tokens, but the model has embeddings for only "
+                f"{self.runner.known_ids} tokens: load the adapter that was trained with it "
                 "(--adapter), or decode with --plain"
             )

@@ -18,9 +18,7 @@ from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.lora import merge_adapter, read_config, reason
 from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
-
-EMBEDDED = Path(__file__).parent.parent / "assets" / "tiny"
-"""The embedded model: `base/`, a serial model, and `adapter/`, which makes it parallel."""
+from aspd_cli.files import EMBEDDED_MODEL
 
 SETTINGS = "aspd.json"
 """Beside the weights: positions and depth that the model was trained with."""
@@ -53,7 +51,7 @@ def load(
         ModelError: nothing loadable is there, or the family cannot be decoded in parallel.
     """
     if path is None:
-        path, adapter = EMBEDDED / "base", adapter or EMBEDDED / "adapter"
+        path, adapter = EMBEDDED_MODEL / "base", adapter or EMBEDDED_MODEL / "adapter"
     source = Path(path)
     if adapter is None and (source / "adapter_config.json").is_file():
         path, adapter = _base_of(source), source
@@ -69,7 +67,7 @@ def load(
     try:
         model = model if device_map else model.to(chosen)
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise ModelError(f"the device {chosen} cannot be used: {error}") from error
+        raise ModelError(f"cannot use the device {chosen}: {error}") from error
     return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock)
 
 
@@ -86,13 +84,12 @@ def _load_base(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Model, tokenizer and settings of a directory or a hub id."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import cached_file
 
     local, place = Path(path).is_dir(), f"{path!r}"
     if not local:
-        place += " (there is no such directory, so the hub was asked)"
+        place += " (no such directory, so it was looked up on the Hub)"
     elif not (Path(path) / "config.json").is_file():
-        raise ModelError(f"{path} holds no config.json: it is not a model directory")
+        raise ModelError(f"{path} contains no config.json: it is not a model directory")
     only_files = local or not _hub_answers(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=only_files)
@@ -105,13 +102,7 @@ def _load_base(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        settings = cached_file(
-            path,
-            SETTINGS,
-            local_files_only=only_files,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
+        settings = _find_settings(path, only_files)
     except Exception as error:  # whatever a damaged file makes of the libraries that read it
         raise ModelError(f"cannot load a model from {place}: {reason(error)}") from error
     model, report = loaded
@@ -119,9 +110,23 @@ def _load_base(
     if unfit:
         raise ModelError(
             f"the weights in {path!r} do not fit their config.json: {len(unfit)} tensors of "
-            f"{type(model).__name__} are missing or of another shape, {min(unfit)} for one"
+            f"{type(model).__name__} are missing or have another shape, for example {min(unfit)}"
         )
-    return model, tokenizer, _settings(Path(settings)) if settings else {}
+    return model, tokenizer, _settings(settings) if settings else {}
+
+
+def _find_settings(path: str, only_files: bool) -> Path | None:
+    """The file of a model's settings; few models have one."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if Path(path).is_dir():
+        file = Path(path) / SETTINGS
+        return file if file.is_file() else None
+    try:
+        return Path(hf_hub_download(path, SETTINGS, local_files_only=only_files))
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None
 
 
 def _hub_answers(repository: str) -> bool:
@@ -141,7 +146,9 @@ def _hub_answers(repository: str) -> bool:
 def _base_of(adapter: Path) -> str:
     base = read_config(adapter).get("base_model_name_or_path")
     if not base:
-        raise ModelError(f"{adapter} does not name its base: pass --model BASE --adapter {adapter}")
+        raise ModelError(
+            f"{adapter} does not name its base model: pass --model BASE --adapter {adapter}"
+        )
     return str(base)
 
 
@@ -156,7 +163,7 @@ def _fetch(adapter: str) -> Path:
         return Path(snapshot_download(adapter))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"there is no adapter directory {adapter!r}, and it cannot be fetched from the hub"
+            f"no adapter directory {adapter!r}, and it cannot be downloaded from the Hub"
         ) from error
 
 
@@ -189,15 +196,15 @@ def _settings(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read: {error}") from error
+        raise ModelError(f"cannot read {file}: {error}") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{file} must hold an object with `positions` and `max_depth`")
+        raise ModelError(f"{file} must contain an object with `positions` and `max_depth`")
     settings = {name: found[name] for name in ("positions", "max_depth") if name in found}
     if settings.get("positions", "same-seq") not in get_args(Positions):
         raise ModelError(f"{file}: positions must be {' or '.join(get_args(Positions))}")
     depth = settings.get("max_depth", 1)
     if not isinstance(depth, int) or depth < 1:
-        raise ModelError(f"{file}: max_depth must be a whole number from 1 up, not {depth!r}")
+        raise ModelError(f"{file}: max_depth must be a whole number of at least 1, not {depth!r}")
     return settings
 
 

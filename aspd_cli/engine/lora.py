@@ -34,7 +34,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} is not an adapter directory: {error}") from error
     if not isinstance(config, dict) or "peft_type" not in config:
-        raise ModelError(f"{folder}/adapter_config.json is not the configuration of an adapter")
+        raise ModelError(f"{folder}/adapter_config.json is not an adapter configuration")
     return config
 
 
@@ -53,7 +53,7 @@ def merge_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
     """
     config = read_config(folder)
     if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise ModelError(f"{folder} holds no {_WEIGHTS[0]}: it is not an adapter directory")
+        raise ModelError(f"{folder} contains no {_WEIGHTS[0]}: it is not an adapter directory")
     try:
         if _is_plain(config) and (weights := _plain_tensors(folder)):
             _merge(model, weights, config)
@@ -112,5 +112,7 @@ def _merge_with_peft(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
     # Loaded once more for what PEFT says about it: tensors that fit nowhere are dropped in silence.
     loaded = wrapped.load_adapter(str(folder), "default")
     if loaded.unexpected_keys:
-        raise ValueError(f"it has tensors for what the model lacks: {loaded.unexpected_keys[0]}")
+        raise ValueError(
+            f"it has a tensor for a layer that the model lacks: {loaded.unexpected_keys[0]}"
+        )
     return wrapped.merge_and_unload()  # type: ignore[no-any-return]

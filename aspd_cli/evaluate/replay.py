@@ -5,7 +5,6 @@ model runs all the same. What is measured is the wall-clock of the real structur
 a real architecture; what the weights say does not matter, so they may be random.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError
 from aspd_cli.evaluate.requests import EvalRequest
+from aspd_cli.files import EMBEDDED_MODEL, parse_jsonl
 from aspd_cli.recipe.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
@@ -51,15 +51,12 @@ def read_documents(path: Path) -> Iterator[Replayed]:
         DataError: the file cannot be read, or a line is no such record.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise DataError(f"cannot read the documents in {path}: {reason}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+        with path.open("rb") as file:
+            lines = list(parse_jsonl(file))
+    except OSError as error:
+        raise DataError(f"cannot read the documents in {path}: {error.strerror}") from error
+    for number, record, problem in lines:
         try:
-            record = json.loads(line)
             prompt, answer = record["prompt"], record["completion"]
             text = answer if isinstance(answer, str) else answer[-1]["content"]
             to_messages(prompt)
@@ -69,6 +66,7 @@ def read_documents(path: Path) -> Iterator[Replayed]:
         except (ValueError, KeyError, IndexError, TypeError, DataError) as error:
             raise DataError(
                 f"{path}:{number} has no `prompt` and `completion` as `aspd transform` writes them"
+                + (f": {problem}" if problem else "")
             ) from error
 
 
@@ -102,7 +100,7 @@ def replay_asks(
         longest = max(longest, length)
     if not fit:
         raise DataError(
-            f"{path} holds no document with a block that fits: {serial} have no block, "
+            f"{path} contains no document with a block that fits: {serial} have no block, "
             f"{too_long} are too long"
         )
     options = GenerationOptions(max_new_tokens=longest)
@@ -145,7 +143,7 @@ def random_decoder(
 
     from aspd_cli.core.codec import ControlIds, add_control_tokens
     from aspd_cli.engine.decoder import Decoder
-    from aspd_cli.engine.loading import EMBEDDED, choose_device, choose_dtype, finish
+    from aspd_cli.engine.loading import choose_device, choose_dtype, finish
     from aspd_cli.engine.lora import reason
 
     settings = dict(_configuration(source))
@@ -153,14 +151,14 @@ def random_decoder(
     place = tokenizer or (str(own) if own else None)
     chosen = choose_device(device)
     try:
-        codec = AutoTokenizer.from_pretrained(place or str(EMBEDDED / "adapter"))
+        codec = AutoTokenizer.from_pretrained(place or str(EMBEDDED_MODEL / "adapter"))
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         torch.manual_seed(0)
         number = choose_dtype(dtype, chosen)
         with torch.device(chosen):
             model = AutoModelForCausalLM.from_config(config, dtype=number)
     except Exception as error:  # whatever the libraries make of a configuration
-        raise ModelError(f"cannot make a model of {source}: {reason(error)}") from error
+        raise ModelError(f"cannot create a model from {source}: {reason(error)}") from error
     add_control_tokens(codec)
     needed = max(*ControlIds.of(codec), len(codec) - 1) + 1
     if needed > model.get_input_embeddings().weight.shape[0]:
@@ -186,5 +184,5 @@ def _configuration(source: str | None) -> dict[str, Any]:
         raise ModelError(f"cannot read a configuration in {path}:{line}: {fault}")
     found = text.data
     if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
-        raise ModelError(f"{path} is no configuration of a model: it has no model_type")
+        raise ModelError(f"{path} is not a model configuration: it has no model_type")
     return found

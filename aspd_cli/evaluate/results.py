@@ -20,6 +20,7 @@ from aspd_cli.core.metrics import AnswerStats, Interval
 from aspd_cli.engine.options import Mode
 from aspd_cli.errors import DataError
 from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.files import json_safe, read_jsonl
 
 ALL = "all"
 """Stands for all tasks, or all categories, together."""
@@ -256,17 +257,17 @@ class Evaluation:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in a directory that `aspd eval --output_path` wrote.
+    """The evaluation in a directory that `aspd eval --output` wrote.
 
     Raises:
         DataError: the directory holds none.
     """
     try:
         value = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["aspd"]
-        lines = (folder / SAMPLES).read_text(encoding="utf-8").split("\n")
-        return Evaluation.of(value, [Answer.of(json.loads(line)) for line in lines if line])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} holds no results of `aspd eval`: {error}") from error
+        lines = read_jsonl(folder / SAMPLES, "answers")
+        return Evaluation.of(value, [Answer.of(line) for _, line in lines])
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        raise DataError(f"{folder} contains no results of `aspd eval`: {error}") from error
 
 
 def interval_dict(interval: Interval) -> dict[str, float | None]:
@@ -282,7 +283,8 @@ def interval_of(value: Mapping[str, Any]) -> Interval:
 
 def number(value: float) -> float | None:
     """A measure, JSON-ready."""
-    return None if math.isnan(value) else round(value, 6)
+    rounded: float | None = json_safe(round(value, 6))
+    return rounded
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _timed(
     """Systems and prompts where speed alone is measured."""
     limit = recipe.evaluation.limit
     if limit is not None and (limit < 1 or limit != int(limit)):
-        raise UsageError(f"--limit {limit:g} is a share of a task; give a number of prompts")
+        raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of prompts")
     number = None if limit is None else int(limit)
     if job.replay is None:
         runners = _open(recipe, words, processes)
@@ -178,7 +178,7 @@ def _replay(
 ) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
     model = recipe.model
     if second := [name for name, path in check_systems(words, model) if path]:
-        raise UsageError(f"--replay leads one model through given answers; leave out {second[0]}")
+        raise UsageError(f"--replay runs one model through given answers; leave out {second[0]}")
     if job.random_weights:
         decoder, place = random_decoder(
             model.path,
@@ -187,7 +187,7 @@ def _replay(
             model.dtype,
             keep_stock=STOCK in words,
         )
-        notes.append(f"random weights: the texts are given; tokens as {place} cuts them")
+        notes.append(f"random weights: the texts are replayed, with the tokenizer of {place}")
         runners = [make_runner(name, decoder, model.path, None) for name in words]
     else:
         runners = _open(recipe, words, processes)

@@ -16,6 +16,7 @@ from aspd_cli.evaluate.hf_generate import Stock
 from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
 from aspd_cli.evaluate.timeline import Bar, timeline
+from aspd_cli.files import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -97,14 +98,17 @@ def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[s
     for word in compare:
         name, equals, path = (part.strip() for part in word.partition("="))
         if equals and (not path or name in (*MODES, STOCK) or not name):
-            raise UsageError(f"--compare {word}: a second model is NAME=PATH, like seq=runs/seq")
+            raise UsageError(
+                f"--compare {word}: write a second model as NAME=PATH, such as seq=runs/seq"
+            )
         if name == SEQ and not equals:
             if model.path is not None:
                 raise UsageError("--compare seq needs the Seq model's directory: seq=PATH")
             path = EMBEDDED_NAME
         elif not equals and name not in (*MODES, STOCK):
             raise UsageError(
-                f"--compare {word}: a system is parallel, serial, plain, hf or NAME=PATH"
+                f"--compare {word}: unknown system; choose from parallel, serial, plain, hf "
+                "and NAME=PATH"
             )
         if name in [known for known, _ in found]:
             raise UsageError(f"--compare names {name} twice")
@@ -169,12 +173,10 @@ def make_runner(
 
 
 def _load(path: str | None, model: "ModelSection", load: Any, *, keep_stock: bool) -> "Decoder":
-    from aspd_cli.engine.loading import EMBEDDED
-
     if path is None:
         return load(model.path, model.adapter, keep_stock)
     if path == EMBEDDED_NAME:
-        return load(str(EMBEDDED / "base"), None, False)
+        return load(str(EMBEDDED_MODEL / "base"), None, False)
     if "/" not in path and not Path(path).exists():
-        raise ModelError(f"there is no model directory {path!r}")
+        raise ModelError(f"no model directory {path!r}")
     return load(path, None, False)

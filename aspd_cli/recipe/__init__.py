@@ -68,19 +68,19 @@ class Recipe(Section):
     """All settings. Every section and every field has a default."""
 
     model: ModelSection = ModelSection()
-    """Which model, and how it is held."""
+    """Which model to use, and how to load it."""
     data: DataSection = DataSection()
-    """What is trained on."""
+    """What to train on."""
     transform: TransformSection = TransformSection()
     """How ordinary answers become parallel-structured ones."""
     training: TrainingSection = TrainingSection()
-    """How it is trained."""
+    """How to train."""
     lora: LoraSection | None = None
     """Low-rank adaptation; null trains all weights."""
     generation: GenerationSection = GenerationSection()
-    """How answers are decoded."""
+    """How to decode answers."""
     evaluation: EvaluationSection = EvaluationSection()
-    """What is measured."""
+    """What to measure."""
 
     def to_yaml(self) -> str:
         """The resolved recipe; `load_recipe` on it gives an equal one."""
@@ -105,7 +105,7 @@ def load_recipe(
     source = Source() if path is None else _read(Path(path))
     problems = [(f"{path}:{line}", at, text) for line, at, text in source.problems]
     if source.data is not None and not isinstance(source.data, dict):
-        problems.append((f"{path}:1", (), "a recipe is a mapping of sections, like `model:`"))
+        problems.append((f"{path}:1", (), "a recipe is a mapping of sections, such as `model:`"))
     data: dict[Any, Any] = source.data if isinstance(source.data, dict) else {}
     # An empty section, as in "training:" with all its fields commented out, means its defaults.
     data = {key: {} if value is None and key != "lora" else value for key, value in data.items()}
@@ -134,11 +134,10 @@ def load_recipe(
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         for detail in error.errors():
-            field = _field_path(detail["loc"], places)
-            if detail["type"] == "missing":  # it stands nowhere: its section does
-                places.setdefault(detail["loc"], places.get(field, str(path)))
+            field = _field_path(detail["loc"], data)
+            if detail["type"] == "missing":  # it is nowhere: its section is
                 field = detail["loc"]
-            problems.append((places.get(field, str(path)), field, _explain(detail)))
+            problems.append((_place(field, places, str(path)), field, _explain(detail)))
     if problems:
         lines = [
             ": ".join(filter(None, (place, _dotted(at), text))) for place, at, text in problems
@@ -153,9 +152,9 @@ def _read(path: Path) -> Source:
     try:
         return read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"there is no recipe {path}; give the path of a YAML file") from None
+        raise RecipeError(f"no recipe at {path}; give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
 
 
 def _put(data: dict[Any, Any], at: tuple[str, ...], value: Any) -> None:
@@ -171,22 +170,31 @@ def _dotted(at: tuple[str | int, ...]) -> str:
     return ".".join(map(str, at))
 
 
-def _field_path(loc: tuple[str | int, ...], places: Mapping[Any, str]) -> tuple[str | int, ...]:
+def _field_path(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
     """`loc` without what pydantic appends for the members of a union."""
-    at = loc
+    for end, key in enumerate(loc):
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return loc[:end] or loc
+    return loc
+
+
+def _place(at: tuple[str | int, ...], places: Mapping[Any, str], path: str) -> str:
+    """Where a field is given; that of its section if it came with it, as in `--set lora={r: 0}`."""
     while at and at not in places:
         at = at[:-1]
-    return at or loc
+    return places.get(at, path)
 
 
 def _explain(detail: ErrorDetails) -> str:
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return _unknown(detail["loc"])
+        return _unknown(detail["loc"], given)
     if kind == "missing":
-        return "has no default; give it a value"
+        return "is required; give it a value"
     if kind == "model_type":
-        return "a section is a mapping of fields"
+        return "must be a mapping of fields, such as `name: value`"
     if kind == "value_error":  # of a section's own check
         return str(detail["ctx"]["error"])
     if kind == "literal_error":
@@ -194,19 +202,30 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{re.sub('^(Input|String) should', 'must', detail['msg'])}, not {given!r}"
 
 
-def _unknown(loc: tuple[str | int, ...]) -> str:
-    """Why `loc` is no field, with the nearest one that is."""
+def _unknown(loc: tuple[str | int, ...], given: Any) -> str:
+    """Why `loc` is no field, with the nearest one that is: first in its own section."""
     *parents, name = map(str, loc)
     fields = _fields()
+    no_such = f"no such {'field' if parents else 'section'}"
     if name in _ELSEWHERE:
-        return f"no such {'field' if parents else 'section'}; here it is {_ELSEWHERE[name]}"
+        return f"{no_such}; use {_ELSEWHERE[name]}"
+    # Of several sections with a field, the outermost: a judge's temperature is rarely meant.
+    sections = sorted(fields, key=lambda section: section.count("."), reverse=True)
+    everywhere = {field: section for section in sections for field in fields[section]}
     here = fields[_dotted(tuple(parents))] if parents else list(Recipe.model_fields)
-    if near := difflib.get_close_matches(name, here, n=1):
-        return f"no such {'field' if parents else 'section'}; did you mean {near[0]}?"
-    everywhere = {field: section for section, names in fields.items() for field in names}
-    if near := difflib.get_close_matches(name, everywhere, n=1):
-        return f"no such field here; did you mean {everywhere[near[0]]}.{near[0]}?"
-    return f"no such {'field' if parents else 'section'}; there are {', '.join(here)}"
+    near = difflib.get_close_matches(name, here, n=1)
+    if near and (parents or name not in everywhere):
+        return f"{no_such}; did you mean {near[0]}?"
+    for word in map(str, given) if isinstance(given, dict) and not parents else [name]:
+        if near := difflib.get_close_matches(word, everywhere, n=1):
+            where = " here" if parents else ""
+            return f"{no_such}{where}; did you mean {everywhere[near[0]]}.{near[0]}?"
+    return f"{no_such}; choose from {', '.join(here)}"
+
+
+def field_names() -> list[str]:
+    """The dotted names of all fields, as `--set` takes them."""
+    return [f"{section}.{field}" for section, names in _fields().items() for field in names]
 
 
 def _fields(section: type[Section] = Recipe, at: tuple[str, ...] = ()) -> dict[str, list[str]]:

@@ -14,49 +14,49 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Which model, and how it is held."""
+    """Which model to use, and how to load it."""
 
     path: str | None = None
-    """Directory or Hub id of the model; null is the embedded one, or a new one given `config`."""
+    """Directory or Hub id of the model; null: the embedded one, or a new one if `config` is set."""
     config: dict[str, Any] | None = None
-    """Architecture of a new model: a transformers config with its `model_type`, random weights."""
+    """Architecture of a new model with random weights: a transformers config with `model_type`."""
     tokenizer: str | None = None
-    """Directory or Hub id of the tokenizer; null takes the model's own."""
+    """Directory or Hub id of the tokenizer; null: the model's own."""
     adapter: str | None = None
-    """Directory or Hub id of a LoRA adapter on top of the model."""
+    """Directory or Hub id of a LoRA adapter to apply to the model."""
     positions: Literal["same-seq", "same-max"] = "same-seq"
-    """Where text after a block goes on: after the sum of its branches, or after the longest one."""
+    """Position of the text after a block: after the sum of its branches, or after the longest."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format; auto: float32 on a CPU or where all weights are trained, else bfloat16."""
+    """Number format; auto: float32 on CPU or when training all weights, otherwise bfloat16."""
     device: str | None = None
-    """As torch names it, like `cpu` or `cuda:1`; null takes CUDA if there is one, else the CPU."""
+    """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None
-    """How accelerate spreads a large model over devices, like `auto`; null keeps it on one."""
+    """How accelerate spreads a large model over devices, such as `auto`; null: one device."""
 
 
 class DataSection(Section):
-    """What is trained on."""
+    """What to train on."""
 
     train: str = "synth"
     """A file (JSONL, JSON or Parquet) or Hub dataset of prompt-completion records, or `synth`."""
     eval: str | None = None
-    """Like `train`, for the evaluation loss; null takes `eval_share` of the training data."""
+    """Like `train`, for the evaluation loss; null: `eval_share` of the training data."""
     eval_share: float = Field(0.0, ge=0, le=0.5)
-    """Share of the training records that is held out for the evaluation loss; 0 holds out none."""
+    """Fraction of the training records to hold out for the evaluation loss; 0: none."""
     style: Literal["parallel", "serial"] = "parallel"
     """`parallel` trains the blocks of the answers; `serial` trains their plain text."""
     max_length: int | None = Field(2048, ge=8)
-    """Longest sequence in tokens, prompt included; null: no limit but the model's context."""
+    """Longest sequence in tokens, prompt included; null: the model's context."""
     too_long: Literal["drop", "serial"] = "drop"
-    """Longer records: left out, or trained as plain text if that fits. Never cut."""
+    """Longer records: drop, or train on their plain text if it fits; never truncated."""
     workers: int | None = Field(None, ge=1)
-    """Processes that tokenise; null: one for every thousand records, at most one a core."""
+    """Processes that tokenise; null: one per thousand records, at most one per core."""
     examples: int = Field(10_000, ge=1)
-    """How many questions `synth` makes for training."""
+    """Number of training questions that `synth` generates."""
     mix: dict[Literal["math", "rag", "general", "chain", "outline", "other"], float] | None = None
-    """Shares of the families in what `synth` makes, as in {math: 1, rag: 2}; null: its own mix."""
+    """Weights of the question families of `synth`, as in {math: 1, rag: 2}; null: the default."""
     exercises: int = Field(0, ge=0)
-    """How many pages of practice in copying and sums `synth` adds, for a model from scratch."""
+    """Number of copying and arithmetic exercises that `synth` adds, to train from scratch."""
     seed: int = Field(0, ge=0)
     """Seed of the generated questions."""
 
@@ -65,37 +65,37 @@ class EndpointSection(Section):
     """An OpenAI-compatible chat endpoint: the API itself, vLLM, SGLang, llama.cpp and others."""
 
     model: str = Field(min_length=1)
-    """Name of the model, as the endpoint knows it."""
+    """Name of the model at the endpoint."""
     base_url: str | None = Field(None, pattern="^https?://")
-    """Where the endpoint is, as in http://localhost:8000/v1; null is the OpenAI API."""
+    """URL of the endpoint, as in http://localhost:8000/v1; null: the OpenAI API."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; with `base_url` it may be unset."""
+    """Environment variable with the API key; optional if `base_url` is set."""
     temperature: float | None = Field(None, ge=0)
-    """Temperature of the replies; null is the endpoint's own."""
+    """Sampling temperature; null: the endpoint's default."""
     top_p: float | None = Field(None, gt=0, le=1)
-    """Draw from the fewest tokens whose probabilities reach this sum; null: the endpoint's own."""
+    """Sample from the fewest tokens that reach this probability; null: the endpoint's default."""
     max_tokens: int | None = Field(None, ge=1)
-    """Longest reply in tokens, a reasoning model's thoughts included; null: the endpoint's own."""
+    """Longest reply in tokens, including reasoning; null: the endpoint's default."""
     extra_body: dict[str, Any] = {}
-    """Further fields of every request, as in {reasoning_effort: low}."""
+    """Extra fields for every request, as in {reasoning_effort: low}."""
     concurrency: int = Field(64, ge=1, le=4096)
-    """Most requests in flight at once."""
+    """Maximum number of requests in flight."""
     requests_per_minute: float | None = Field(None, gt=0)
-    """Most requests begun within any minute; null: no limit."""
+    """Maximum number of requests started per minute; null: no limit."""
     tokens_per_minute: float | None = Field(None, gt=0)
-    """Most tokens a minute, prompts and replies together; null: no limit."""
+    """Maximum number of tokens per minute, prompts and replies together; null: no limit."""
     timeout: float = Field(300.0, gt=0)
     """Seconds after which a request counts as failed."""
     max_retries: int = Field(8, ge=0)
-    """How often a failed request is sent again, after growing pauses."""
+    """How often to retry a failed request, with exponential backoff."""
     price_input: float | None = Field(None, ge=0)
-    """Dollars for a million tokens of prompt."""
+    """Price in dollars per million prompt tokens."""
     price_output: float | None = Field(None, ge=0)
-    """Dollars for a million tokens of reply."""
+    """Price in dollars per million reply tokens."""
     budget: float | None = Field(None, gt=0)
-    """Dollars that an output may cost in all, resumed runs together; null: no limit."""
+    """Most dollars to spend on an output, over all resumed runs; null: no limit."""
     budget_tokens: int | None = Field(None, ge=1)
-    """Tokens that an output may cost in all, resumed runs together; null: no limit."""
+    """Most tokens to spend on an output, over all resumed runs; null: no limit."""
 
     @model_validator(mode="after")
     def _dollars_need_prices(self) -> Self:
@@ -110,25 +110,25 @@ class TransformSection(Section):
     dialect: Literal[
         "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
     ] = "auto"
-    """Which fields of a record hold its conversation; auto finds out from the file."""
+    """Record format: the fields that hold the conversation; auto: detect it from the file."""
     min_tokens: int = Field(128, ge=0)
-    """Answers with fewer tokens stay serial: a fork would not pay."""
+    """Answers with fewer tokens stay serial: branching would not pay off."""
     max_tokens: int = Field(8000, ge=1)
     """Answers with more tokens stay serial."""
     max_branches: int = Field(16, ge=2)
-    """Most branches of one block; a longer list becomes several blocks."""
+    """Maximum number of branches per block; a longer list becomes several blocks."""
     endpoint: EndpointSection | None = None
-    """Which endpoint proposes and judges; null: the rules of the program, offline."""
+    """Endpoint that proposes and judges; null: use the built-in rules, offline."""
     back_end: Literal["auto", "rules", "openai"] = "auto"
-    """What transforms: rules, or the models of `endpoint`; auto is rules where that is null."""
+    """Use the rules or the model of `endpoint`; auto: the rules if `endpoint` is null."""
     method: Literal["annotate", "rewrite"] = "annotate"
-    """How a model proposes: `annotate` names parts of the answer, `rewrite` writes it again."""
+    """How a model proposes: `annotate` marks parts of the answer, `rewrite` rewrites it."""
     proposals: int = Field(3, ge=1, le=64)
-    """How many proposals a model makes for an answer, of which the best is taken."""
+    """Number of proposals per answer; the best one is used."""
     samples: int = Field(3, ge=1, le=64)
-    """How often the judge is asked at each check."""
+    """Number of judge votes per check."""
     accept: int = Field(3, ge=1, le=64)
-    """How many of `samples` must say yes."""
+    """How many of the `samples` votes must be yes."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -140,56 +140,56 @@ class TransformSection(Section):
 
 
 class TrainingSection(Section):
-    """How it is trained. The names and meanings of transformers' TrainingArguments."""
+    """How to train. The names and meanings of transformers' TrainingArguments."""
 
     output_dir: str = "runs/aspd"
-    """Directory of checkpoints and of the finished model."""
+    """Directory for the checkpoints and the finished model."""
     seed: int = Field(0, ge=0)
     """Seed of the initial weights and of the order of the records."""
     learning_rate: float = Field(2e-4, gt=0)
-    """Highest learning rate of the schedule."""
+    """Peak learning rate."""
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
-    """Shape of the learning rate over the steps."""
+    """Learning rate schedule."""
     warmup_ratio: float = Field(0.03, ge=0, le=1)
-    """Share of the steps in which the learning rate rises from zero."""
+    """Fraction of the steps in which the learning rate rises from zero."""
     num_train_epochs: float = Field(1.0, gt=0)
     """Passes over the data, when `max_steps` is -1."""
     max_steps: int = Field(-1, ge=-1)
-    """Optimizer steps in all; -1 counts epochs instead."""
+    """Total number of optimizer steps; -1: use `num_train_epochs`."""
     per_device_train_batch_size: int = Field(8, ge=1)
-    """Records in a batch on each device."""
+    """Records per batch on each device."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Batches whose gradients are summed into one step."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of the optimizer."""
     max_grad_norm: float = Field(1.0, ge=0)
-    """Gradients are scaled down to this norm; 0 does not clip."""
+    """Clip gradients to this norm; 0: no clipping."""
     adam_beta2: float = Field(0.999, gt=0, lt=1)
     """Decay of the optimizer's second moment."""
     optim: str = "adamw_torch"
     """Optimizer, by its transformers name; `muon` is Muon on hidden matrices, AdamW on the rest."""
     logging_steps: int = Field(10, ge=1)
-    """Steps between two lines of the log."""
+    """Steps between log entries."""
     save_steps: int = Field(500, ge=1)
-    """Steps between two checkpoints."""
+    """Steps between checkpoints."""
     save_total_limit: int = Field(2, ge=1)
-    """Checkpoints that are kept; older ones are deleted."""
+    """Number of checkpoints to keep; older ones are deleted."""
     eval_steps: int | None = Field(None, ge=1)
-    """Steps between two evaluations; null: as between two checkpoints."""
+    """Steps between evaluations; null: `save_steps`."""
     samples: int = Field(3, ge=0)
     """Answers written to samples.jsonl at each evaluation, decoded as `generation` says."""
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio", "swanlab"] = "none"
-    """Where losses are reported besides the run directory."""
+    """Where to report losses in addition to the run directory."""
     attention: Literal["auto", "sdpa", "eager", "flex_attention"] = "auto"
-    """Attention kernel; auto is sdpa, and eager where only that computes the family."""
+    """Attention implementation; auto: sdpa, or eager for families that need it."""
     bf16: bool | None = None
-    """Compute in bfloat16 (mixed precision); null: on a GPU that can."""
+    """Compute in bfloat16 (mixed precision); null: on a GPU that supports it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Number format of the finished weights; null keeps that of the training."""
+    """Number format of the saved weights; null: the same as in training."""
     loss_on_prompt: bool = False
-    """Take the loss on prompt tokens too: for models trained from scratch."""
+    """Compute the loss on prompt tokens as well, to train from scratch."""
 
 
 class LoraSection(Section):
@@ -202,78 +202,78 @@ class LoraSection(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the input of the update matrices."""
     target_modules: str | list[str] = "all-linear"
-    """Modules that get an update, by the end of their names; `all-linear` is every linear layer."""
+    """Modules to adapt, by the end of their names; `all-linear`: every linear layer."""
     quantization: Literal["4bit"] | None = None
-    """`4bit` holds the frozen weights in 4 bits (QLoRA, CUDA only); null: as `model.dtype` says."""
+    """`4bit`: load the frozen weights in 4 bits (QLoRA, CUDA only); null: use `model.dtype`."""
 
 
 class GenerationSection(Section):
-    """How answers are decoded. The sampling names are those of transformers' GenerationConfig."""
+    """How to decode answers. The sampling names are those of transformers' GenerationConfig."""
 
     mode: Literal["parallel", "serial", "plain"] = "parallel"
     """Branches together, branches one after another, or no blocks at all."""
     system: str | None = None
-    """System message put before every prompt that has none."""
+    """System message for prompts that have none."""
     max_new_tokens: int = Field(512, ge=1)
     """Longest answer in tokens, all branches and forced tokens together."""
     max_branch_tokens: int | None = Field(None, ge=1)
-    """Longest branch in tokens; null leaves it to `max_new_tokens`."""
+    """Longest branch in tokens; null: `max_new_tokens`."""
     temperature: float = Field(0.0, ge=0)
-    """0 takes the likeliest token; above, tokens are drawn."""
+    """Sampling temperature; 0: greedy decoding."""
     top_k: int | None = Field(None, ge=1)
-    """Draw from the k likeliest tokens; null: from all."""
+    """Sample from the k most likely tokens; null: from all."""
     top_p: float | None = Field(None, gt=0, le=1)
-    """Draw from the fewest tokens whose probabilities reach this sum; null: from all."""
+    """Sample from the fewest tokens that reach this total probability; null: from all."""
     min_p: float | None = Field(None, ge=0, le=1)
-    """Draw from tokens at least this share as likely as the likeliest; null: from all."""
+    """Drop tokens less likely than this fraction of the most likely one; null: keep all."""
     repetition_penalty: float = Field(1.0, gt=0)
-    """Above 1, tokens that the lane already sees become less likely."""
+    """Above 1, tokens that already occur become less likely."""
     stop: list[Annotated[str, Field(min_length=1)]] = []
-    """Strings at which an answer ends; they are not part of it."""
+    """Strings at which to stop; they are not part of the answer."""
     seed: int = Field(0, ge=0)
-    """Seed of the draws."""
+    """Seed for sampling."""
     batch_size: int = Field(8, ge=1)
-    """How many prompts are decoded at once."""
+    """Number of prompts to decode at once."""
     max_branches: int = Field(16, ge=2)
-    """Most branches of one block."""
+    """Maximum number of branches per block."""
     max_title_tokens: int = Field(32, ge=1)
     """Longest title in tokens."""
     max_depth: int | None = Field(None, ge=1)
-    """How deep blocks may nest; null: as deep as the model was trained for."""
+    """Maximum nesting depth of blocks; null: the depth the model was trained for."""
 
 
 class EvaluationSection(Section):
-    """What is measured, and against what. The names are those of lm-eval where it has one."""
+    """What to measure, and against what. Names match lm-eval where it has one."""
 
     tasks: list[str] = []
-    """Tasks of lm-eval, `aspd_synth`, and the judged benches mt_bench, vicuna_bench, rag_bench."""
+    """Tasks of lm-eval, `aspd_synth`, and judged benchmarks: mt_bench, vicuna_bench, rag_bench."""
     data: dict[str, str] = {}
-    """Task -> file with its documents, for tasks whose own data are out of reach."""
+    """Task -> local file with its documents, to use instead of the Hub."""
     num_fewshot: int | None = Field(None, ge=0)
-    """Solved examples before each question; null: as the task has it."""
+    """Solved examples before each question; null: the task's default."""
     limit: float | None = Field(None, gt=0)
-    """So many documents of each task; below 1 it is a share; null: all of them."""
+    """Number of documents per task, or a fraction if below 1; null: all."""
     apply_chat_template: bool | None = None
-    """Whether prompts are chat turns; null: where the model has a chat template."""
+    """Format prompts as chat turns; null: if the model has a chat template."""
     gen_kwargs: dict[str, Any] = {}
-    """Generation arguments that override a task's own, as lm-eval names them."""
+    """Generation arguments that override a task's own, with lm-eval's names."""
     log_samples: bool = True
     """Write every answer to samples.jsonl."""
     compare: list[Annotated[str, Field(min_length=1)]] | None = None
-    """Of parallel, serial, plain, hf (transformers) and NAME=PATH (a model); null: by the job."""
+    """Systems: parallel, serial, plain, hf (transformers), NAME=PATH (a model); null: automatic."""
     concurrency: list[Annotated[int, Field(ge=1)]] = [1]
-    """How many prompts a system is given at once; several numbers measure each."""
+    """Number of prompts at once; with several numbers, measure each."""
     repeats: int = Field(1, ge=1)
-    """Timed runs of every answer, of which the median counts."""
+    """Timed runs of each answer; the median is used."""
     prompts: str | None = None
-    """JSONL file of prompts for measures of speed alone; null: generated questions."""
+    """JSONL file of prompts for `--latency`; null: generated questions."""
     max_length: int | None = Field(None, ge=1)
-    """Replay leaves out documents with more tokens; null: only what exceeds the context."""
+    """Replay skips documents with more tokens; null: those that exceed the context."""
     output_path: str | None = None
-    """Directory for results.json, samples.jsonl and the report; null writes none."""
+    """Directory for results.json, samples.jsonl and the report; null: do not write them."""
     judge: EndpointSection | None = None
-    """Which endpoint judges the answers to the judged benches."""
+    """Endpoint that grades the answers to the judged benchmarks."""
     judge_mode: Literal["single", "pairwise", "both"] = "both"
     """Grades from 1 to 10, comparisons with the baseline in both orders, or both."""
     judge_samples: int = Field(1, ge=1, le=64)
-    """Verdicts on each answer, and pairs of them on each comparison."""
+    """Verdicts per answer, and pairs of verdicts per comparison."""

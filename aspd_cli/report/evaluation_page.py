@@ -50,7 +50,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
             written.append(folder / f"{chart.name}.png")
             save(chart, written[-1])
     except OSError as error:
-        raise DataError(f"cannot write the report into {folder}: {error.strerror}") from error
+        raise DataError(f"cannot write the report to {folder}: {error.strerror}") from error
     return written
 
 

@@ -20,7 +20,7 @@ SPEED_ROWS = (
     ("steps", "steps", ""),
     ("tokens", "tokens", ""),
     ("useful_tokens", "useful tokens", ""),
-    ("tps", "useful tokens a second (TPS)", ""),
+    ("tps", "useful tokens per second (TPS)", ""),
     ("p_tps", "in parallel stages (P-TPS)", ""),
     ("ideal_speedup", "ideal speed-up: tokens / steps", "x"),
     ("markup_overhead", "markup overhead", "%"),

@@ -50,10 +50,10 @@ def picture(
     layout = lay_out(tokenize(document, codec), codec, positions=positions)
     parts: list[RenderableType] = [markup_text(document)]
     if real:
-        parts += [Text("tokens, forced ones underlined, and their positions", "bold")]
+        parts += [Text("tokens as token@position (forced tokens underlined)", "bold")]
         parts += [token_text(layout, codec)]
     parts += [
-        Text("who sees whom: a row for each token, a column for each that it may see", "bold")
+        Text("attention mask: rows are tokens, columns are the tokens they attend to", "bold")
     ]
     return Group(*parts, mask_text(layout.visibility()))
 
@@ -84,14 +84,14 @@ def _block_text(block: Block) -> Text:
 
 
 def token_text(layout: Layout, codec: Codec) -> Text:
-    """Every token with its position; forced ones are underlined, lanes have their colours."""
+    """Every token as token@position; forced ones are underlined, lanes have their colours."""
     out = Text()
     names = codec.tokenizer.convert_ids_to_tokens(layout.input_ids.tolist())
     rows = zip(names, layout.position_ids, layout.lanes, layout.sampled, strict=True)
     for name, position, lane, sampled in rows:
         colour = "default" if lane == MAIN else COLOURS[(lane - 1) % len(COLOURS)]
         out.append(_printable(str(name)), colour if sampled else f"underline {colour}")
-        out.append(f"{position} ", "dim")
+        out.append(f"@{position}  ", "dim")
     return out
 
 
@@ -114,7 +114,7 @@ def _printable(text: str) -> str:
 
 
 def sample_text(sample: "Sample", codec: "Codec") -> Text:
-    """Every token of a record with its position, in the colour of its lane."""
+    """Every token of a record as token@position, in the colour of its lane."""
     out = Text()
     first = max(0, sample.answer - _SHOWN_PROMPT)
     if first:
@@ -125,5 +125,5 @@ def sample_text(sample: "Sample", codec: "Codec") -> Text:
         colour = COLOURS[(lane - 1) % len(COLOURS)] if lane else "default"
         style = "dim" if at < sample.answer else colour if learnt else f"underline {colour}"
         name = "".join(c for c in str(names[at]) if c.isprintable())
-        out.append(name, style).append(f"{sample.positions[at]} ", "dim")
+        out.append(name, style).append(f"@{sample.positions[at]}  ", "dim")
     return out

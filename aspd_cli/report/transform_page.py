@@ -27,7 +27,7 @@ _MEASURES = {
     "ppd": ("answers with a block (PPD)", "{:.0%}"),
     "dp": ("of the tokens are branch content (DP)", "{:.0%}"),
     "abn": ("branches in a block (ABN)", "{:.1f}"),
-    "ape": ("of branch content is left when titles are paid (APE)", "{:.0%}"),
+    "ape": ("of branch content remains after the cost of titles (APE)", "{:.0%}"),
 }
 
 
@@ -115,7 +115,7 @@ def _figures(report: Report, speedups: Sequence[float]) -> Iterator[tuple[str, s
         cost = f"${spent.dollars:.2f}" if spent.dollars else f"{spent.calls:,} calls"
         yield cost, "paid to the endpoint", f"{spent.tokens:,} tokens"
     if report.rejected:
-        yield f"{report.rejected:,}", "values rejected", "no answer could be read"
+        yield f"{report.rejected:,}", "records rejected", "no answer could be read"
 
 
 def _stages(report: Report) -> str:
@@ -174,8 +174,8 @@ def _speedups(speedups: Sequence[float]) -> str:
         wide=(10.6, 3.4),
     )
     note = (
-        "What decoding would gain at a step's constant price: all tokens of an answer, markup "
-        "included, over the steps of its longest path."
+        "The speed-up of decoding if every step took the same time: all tokens of an answer, "
+        "markup included, divided by the steps of its longest path."
     )
     return html.section("Ideal speed-up", figure(chart), note=note)
 

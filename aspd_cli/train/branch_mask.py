@@ -30,7 +30,7 @@ def implementation(config: PreTrainedConfig, wanted: str = "auto", device: str =
     soft_capped = getattr(text, "attn_logit_softcapping", None) is not None
     if wanted == "sdpa" and soft_capped:
         raise ModelError(
-            f"{text.model_type} caps its attention scores, which sdpa leaves out in silence: set "
+            f"{text.model_type} caps its attention scores, which sdpa silently ignores: set "
             "training.attention to auto or eager"
         )
     if wanted == "flex_attention" and device != "cuda":

@@ -82,7 +82,9 @@ class Interruption(TrainerCallback):
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self.listener.say("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
+        self.listener.say(
+            "stopping after this step and saving a checkpoint; press Ctrl-C again to stop at once"
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Saves and stops, when asked to."""

@@ -63,26 +63,26 @@ def check_recipe(recipe: Recipe) -> None:
     lora, training, data = recipe.lora, recipe.training, recipe.data
     targets = [] if lora is None else lora.target_modules
     problems = {
-        "data.eval and data.eval_share exclude each other; leave one out": data.eval is not None
+        "data.eval and data.eval_share cannot be combined; leave one out": data.eval is not None
         and data.eval_share > 0,
-        "model.adapter is for decoding: train on a model that `aspd train --merge` has written": (
+        "model.adapter is only for decoding: train a merged model (`aspd train --merge`) instead": (
             recipe.model.adapter is not None
         ),
-        "model.config makes a new model and model.path names one: leave one out": (
+        "model.config creates a model and model.path loads one: leave one out": (
             recipe.model.config is not None and recipe.model.path is not None
         ),
-        "model.config makes a new model, and lora trains only a little of one: leave one out": (
+        "model.config creates a model, and lora cannot train a new one: leave one out": (
             recipe.model.config is not None and lora is not None
         ),
-        "training.max_steps: 0 steps train nothing": training.max_steps == 0,
+        "training.max_steps: must be -1 or at least 1, not 0": training.max_steps == 0,
         f"training.report_to: {training.report_to} is not installed: pip install "
         f"{training.report_to}": (
             training.report_to != "none" and find_spec(training.report_to) is None
         ),
-        "training.save_dtype is for whole models; an adapter is small: leave it out": (
+        "training.save_dtype applies to full models, not to adapters: leave it out": (
             lora is not None and training.save_dtype is not None
         ),
-        "training.optim: muon trains whole matrices, not the small factors of lora": (
+        "training.optim: muon cannot train lora matrices; choose another, such as adamw_torch": (
             lora is not None and training.optim == "muon"
         ),
         "lora.target_modules: the head is trained at the six control tokens only; leave out "
@@ -98,7 +98,7 @@ def _quantization_problems(recipe: Recipe) -> dict[str, bool]:
     wanted = recipe.lora is not None and recipe.lora.quantization is not None
     cuda = device_of(recipe) == "cuda"
     return {
-        "lora.quantization: 4bit needs a CUDA device, and there is none: leave it out": wanted
+        "lora.quantization: 4bit needs a CUDA device, and none is available: leave it out": wanted
         and not cuda,
         "lora.quantization: 4bit needs bitsandbytes: pip install bitsandbytes": wanted
         and cuda

@@ -40,11 +40,11 @@ def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
     found = _read(source)
     if missing := set(COLUMNS) - set(found.column_names):
         raise DataError(
-            f"{source} has no column {' and no column '.join(sorted(missing))}: make training data "
-            "with `aspd transform`"
+            f"{source} has no column {' and no column '.join(sorted(missing))}: create training "
+            "data with `aspd transform`"
         )
     if not len(found):
-        raise DataError(f"{source} holds no record")
+        raise DataError(f"{source} contains no records")
     return found.select_columns(COLUMNS)
 
 
@@ -55,7 +55,7 @@ def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
     last = sorted(ranks)[number - 1]
     kept = [i for i, rank in enumerate(ranks) if rank > last]
     if not kept:
-        raise DataError("no record is left to train on: lower data.eval_share")
+        raise DataError("no records left to train on: lower data.eval_share")
     return found.select(kept), found.select([i for i, rank in enumerate(ranks) if rank <= last])
 
 
@@ -89,9 +89,9 @@ def _read(source: str) -> Dataset:
         if path.is_file() and (fault := _first_fault(path)):
             raise DataError(fault) from error
         if path.is_file() and not path.stat().st_size:
-            raise DataError(f"{source} holds no record") from error
+            raise DataError(f"{source} contains no records") from error
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"the training data {source} cannot be read: {reason}") from error
+        raise DataError(f"cannot read the training data {source}: {reason}") from error
 
 
 def _loaded(source: str, path: Path) -> Dataset:
@@ -99,7 +99,7 @@ def _loaded(source: str, path: Path) -> Dataset:
         kind = "parquet" if _is_parquet(path) else "json"
         return load_dataset(kind, data_files=source, split="train")
     if path.exists() or not _may_be_hub_id(source):
-        raise DataError(f"there is no file {source}; give a JSONL file, a Hub id or `synth`")
+        raise DataError(f"no file {source}; give a JSONL file, a Hub id or `synth`")
     return load_dataset(source, split="train")
 
 

@@ -99,7 +99,7 @@ def _answer(completion: Any) -> str:
     if isinstance(completion, list) and completion:
         completion = completion[-1].get("content") if isinstance(completion[-1], dict) else None
     if not isinstance(completion, str) or not completion:
-        raise DataError("the completion is empty, or neither a text nor a list of messages")
+        raise DataError("the completion is empty, or is neither a string nor a list of messages")
     return completion
 
 
@@ -191,8 +191,8 @@ def encode(
     if not len(kept):
         shortest = min(values(rows, "length"))
         raise DataError(
-            f"no record of {source} is left to train on: the shortest has {shortest} tokens and "
-            f"data.max_length is {data.max_length}"
+            f"no record in {source} is short enough to train on: the shortest has {shortest} "
+            f"tokens, but data.max_length is {data.max_length}"
         )
     depths = values(kept, "depth")
     return Encoded(

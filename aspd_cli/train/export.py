@@ -47,8 +47,8 @@ def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
         trainer.save_model(str(run))
     except (OSError, SafetensorError) as error:
         raise TrainingError(
-            f"the result cannot be written to {run}: {reason(error)}; make room, then --resume "
-            "writes it from the newest checkpoint"
+            f"cannot write the result to {run}: {reason(error)}; free disk space and run again "
+            "with --resume to write it from the newest checkpoint"
         ) from error
     if dtype and not trainer.is_sharded:
         model.to(held)  # rounded by now, as in the file: comparing both is exact
@@ -81,8 +81,8 @@ def verify(
         pairs = zip([*found, -1], [*expected, -1], strict=False)
         at = next(i for i, (one, other) in enumerate(pairs) if one != other)
         raise TrainingError(
-            f"what was saved in {run} does not answer as the trained model did: token {at + 1} is "
-            f"another; the checkpoints in {run} are as they were"
+            f"the model saved in {run} answers differently from the trained model, from token "
+            f"{at + 1}; the checkpoints in {run} are unchanged"
         )
 
 
@@ -117,7 +117,7 @@ def merge(run: Path, recipe: Recipe) -> Path:
         found.pop("base", None)
         (target / run_dir.SETTINGS).write_text(json.dumps(found, indent=2) + "\n")
     except (OSError, ValueError) as error:
-        raise TrainingError(f"the merged model cannot be written: {reason(error)}") from error
+        raise TrainingError(f"cannot write the merged model: {reason(error)}") from error
     return target
 
 
@@ -142,8 +142,8 @@ def push(run: Path, repository: str) -> str:
         )
     except Exception as error:  # no network, no token, no such user: a class for each
         raise TrainingError(
-            f"{folder} cannot be uploaded to {repository}: {reason(error)}; it is complete on "
-            "disk, and `hf upload` sends it later"
+            f"cannot upload {folder} to {repository}: {reason(error)}; it is complete on "
+            "disk: upload it later with `hf upload`"
         ) from error
     return str(address)
 

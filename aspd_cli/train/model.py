@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from aspd_cli.core.codec import Codec, add_control_tokens
 from aspd_cli.core.markup import CONTROL_TOKENS
 from aspd_cli.engine.lora import reason
 from aspd_cli.errors import ModelError
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import LoraSection
 from aspd_cli.train import branch_mask
@@ -46,7 +46,7 @@ class Vocabulary:
 
 def base_path(recipe: Recipe) -> str:
     """The model that a recipe starts from: its own, or the embedded serial base."""
-    return recipe.model.path or str(files("aspd_cli") / "assets" / "tiny" / "base")
+    return recipe.model.path or str(EMBEDDED_MODEL / "base")
 
 
 def load_config(recipe: Recipe) -> PreTrainedConfig:
@@ -57,7 +57,7 @@ def load_config(recipe: Recipe) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(base_path(recipe))
     except Exception as error:  # unknown types and fields, missing files, no network
         what = "model.config" if recipe.model.config is not None else base_path(recipe)
-        raise ModelError(f"{what} is no model that can be trained: {reason(error)}") from error
+        raise ModelError(f"cannot load the model {what} to train it: {reason(error)}") from error
 
 
 def load_vocabulary(
@@ -84,7 +84,7 @@ def load_vocabulary(
     if recipe.model.config is None and recipe.model.tokenizer and known > rows:
         raise ModelError(
             f"the tokenizer {recipe.model.tokenizer} has {known} tokens and the model "
-            f"{base_path(recipe)} embeddings for {rows}: they do not belong together"
+            f"{base_path(recipe)} has embeddings for {rows}: they do not match"
         )
     vocabulary = tokenizer.get_vocab()
     missing = tuple(token for token in CONTROL_TOKENS if token not in vocabulary)
@@ -93,7 +93,7 @@ def load_vocabulary(
     if split := [
         t for t in CONTROL_TOKENS if len(tokenizer.encode(t, add_special_tokens=False)) != 1
     ]:
-        raise ModelError(f"the tokenizer does not keep {' '.join(split)} as one token each")
+        raise ModelError(f"the tokenizer does not encode {' '.join(split)} as one token each")
     return Vocabulary(tokenizer, codec, missing, known)
 
 
@@ -115,7 +115,7 @@ def load_model(recipe: Recipe, config: PreTrainedConfig, vocabulary: Vocabulary)
             **_quantized(recipe.lora),
         )
     except Exception as error:  # whatever a damaged file makes of the libraries that read it
-        raise ModelError(f"the model {path} cannot be loaded: {reason(error)}") from error
+        raise ModelError(f"cannot load the model {path}: {reason(error)}") from error
     rows = cast(int, model.get_input_embeddings().num_embeddings)  # ZeRO-3 leaves the weight empty
     if vocabulary.size > rows:  # never downward: many vocabularies are padded
         model.resize_token_embeddings(vocabulary.size, mean_resizing=False)
@@ -184,7 +184,7 @@ def _tokenizer(path: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path)
     except Exception as error:  # as for the model
-        raise ModelError(f"the tokenizer {path} cannot be loaded: {reason(error)}") from error
+        raise ModelError(f"cannot load the tokenizer {path}: {reason(error)}") from error
 
 
 def _check_same(name: str, tokenizer: Any, model: str) -> None:
@@ -197,7 +197,7 @@ def _check_same(name: str, tokenizer: Any, model: str) -> None:
     moved = sum(other.get(token) != i for token, i in own.items() if token not in CONTROL_TOKENS)
     if moved > len(own) // 100:
         raise ModelError(
-            f"the tokenizer {name} is not that of the model {model}: {moved} of its {len(own)} "
+            f"the tokenizer {name} does not match the model {model}: {moved} of its {len(own)} "
             "tokens have other ids; leave out model.tokenizer"
         )
 

@@ -113,25 +113,30 @@ def sentences(figures: Preflight) -> list[str]:
     share = figures.parallel / figures.kept
     lines = [
         f"{figures.kept} records, {figures.parallel} ({share:.0%}) with blocks, {figures.tokens} "
-        f"tokens, the longest {figures.longest}",
+        f"tokens, longest record {figures.longest}",
         f"{figures.family}, {figures.trained:,} of {figures.parameters:,} parameters trained, "
-        f"{figures.steps} steps of {figures.batch} records",
+        f"{_count(figures.steps, 'step')} of {_count(figures.batch, 'record')}",
     ]
     if figures.made_serial:
         lines.append(
-            f"{figures.made_serial} records are too long with blocks: trained as plain text"
+            f"{figures.made_serial} records are too long with blocks; training on their plain text"
         )
     if figures.dropped:
-        lines.append(f"{figures.dropped} records are too long and left out")
+        lines.append(f"{figures.dropped} records are dropped as too long")
     if figures.evaluated:
         lines.append(f"{figures.evaluated} records are held out for evaluation")
     if figures.free is not None and figures.total_memory > figures.free:
         lines.append(
-            f"about {figures.total_memory / GIB:.0f} GiB are needed and the device has "
+            f"about {figures.total_memory / GIB:.0f} GiB are needed, but the device has "
             f"{figures.free / GIB:.0f}: lower training.per_device_train_batch_size, or turn on "
             "training.gradient_checkpointing"
         )
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, int]], int]:

@@ -60,15 +60,15 @@ def prepare(recipe: Recipe, args: SFTConfig, made: Path | None) -> Preparation:
 
 def _check(recipe: Recipe, config: PreTrainedConfig, train: Encoded) -> None:
     if recipe.data.style == "parallel" and not train.parallel:
-        lost = f" ({train.made_serial} lost theirs, too long)" if train.made_serial else ""
+        lost = f" ({train.made_serial} lost theirs as too long)" if train.made_serial else ""
         raise DataError(
-            f"no record of {recipe.data.train} holds a block{lost}, so the model would learn never "
-            "to fork: mark blocks with `aspd transform`, or set data.style=serial for a Seq model"
+            f"no record in {recipe.data.train} has a block{lost}, so the model would never learn "
+            "to branch: mark blocks with `aspd transform`, or set data.style=serial for a Seq model"
         )
     context, longest = context_length(config), max(train.lengths)
     if context is not None and longest > context:
         raise ModelError(
-            f"a record of {recipe.data.train} has {longest} tokens and the model's context "
+            f"a record in {recipe.data.train} has {longest} tokens, but the model's context is "
             f"{context}: set data.max_length to {context} or less"
         )
 

@@ -99,7 +99,9 @@ def train(
     facts = _facts(made, args)
     if resume:
         run_dir.check_facts(run, facts)
-        tell.say(f"going on from {checkpoint}" if checkpoint else "no checkpoint: from the start")
+        tell.say(
+            f"resuming from {checkpoint}" if checkpoint else "no checkpoint: starting from step 0"
+        )
     for sentence in sentences(preflight(recipe, made, args.world_size)):
         tell.say(sentence)
     if main:
@@ -140,7 +142,7 @@ def _fit(trainer: BranchTrainer, checkpoint: Path | None, tell: Listener) -> Non
         trainer.add_callback(interruption)
         trainer.train(resume_from_checkpoint=start)
     if interruption.asked:
-        tell.say(f"stopped after step {trainer.state.global_step}; --resume goes on from there")
+        tell.say(f"stopped after step {trainer.state.global_step}; continue with --resume")
         raise KeyboardInterrupt
 
 
@@ -151,7 +153,7 @@ def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Lis
     draw_losses(trainer.state.log_history, run / run_dir.LOSSES)
     export.forget(run)
     if trainer.is_sharded:
-        tell.say("what was saved is not compared: the weights are spread over processes")
+        tell.say("the saved model is not verified: its weights are sharded over processes")
         return
     model, prompt = trainer.model, made.prompts[0]
     whole = model.get_base_model() if is_peft(model) else model

@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 
 from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import DataError, UsageError
+from aspd_cli.files import complete_lines, write_atomically, write_text
 from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.resume import refuse_changes, settings_of
 
 RECIPE, VERSIONS, SETTINGS = "recipe.yaml", "versions.json", "aspd.json"
 SAMPLES, LOSSES, STATE = "samples.jsonl", "losses.png", "trainer_state.json"
@@ -27,13 +29,14 @@ _FREE = {
     *("data.workers", "model.device", "training.output_dir", "training.report_to"),
     *("training.logging_steps", "training.save_steps", "training.save_total_limit"),
     *("training.eval_steps", "training.samples", "training.save_dtype"),
+    # Of other commands.
+    *("generation", "transform", "evaluation"),
     # Compared by what they come to: what is in the file, and the number of records a step.
     *("data.train", "data.eval", "training.gradient_accumulation_steps"),
 }
 """Fields that a resumed run may change: they alter neither the data nor a single weight."""
 _GROWING = {"training.max_steps", "training.num_train_epochs"}
 """Fields that a resumed run may raise."""
-_OTHER_COMMANDS = ("generation", "transform", "evaluation")
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
@@ -59,7 +62,7 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
         probe.unlink()
     except OSError as error:
         raise DataError(
-            f"the run directory {run} cannot be written: {error.strerror}; choose another "
+            f"cannot write to the run directory {run}: {error.strerror}; choose another "
             "training.output_dir"
         ) from error
     checkpoints = list(run.glob("checkpoint-*"))
@@ -72,30 +75,18 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
     if not resume:
         if checkpoints:
             raise UsageError(
-                f"{run} holds a run already: go on with --resume, replace it with --fresh, or "
-                "choose another training.output_dir"
+                f"{run} already contains a run: continue it with --resume, replace it with "
+                "--fresh, or choose another training.output_dir"
             )
         return None
-    if (run / RECIPE).is_file() and (changed := changes(load_recipe(run / RECIPE), recipe)):
-        raise UsageError(
-            f"the run in {run} cannot go on with another {' and '.join(changed)}: give the old "
-            "value, or start anew with --fresh"
+    if (run / RECIPE).is_file():
+        before, now = (
+            settings_of(each.model_dump(mode="json"), free=_FREE)
+            for each in (load_recipe(run / RECIPE), recipe)
         )
+        cure = "restore them, or start over with --fresh"
+        refuse_changes(f"the run in {run}", before, now, cure, growing=_GROWING)
     return newest_complete(run)
-
-
-def changes(before: Recipe, now: Recipe) -> list[str]:
-    """The fields, as `name (was OLD, is NEW)`, that make `now` another run than `before`."""
-    old, new = _flat(before.model_dump()), _flat(now.model_dump())
-    out = []
-    for name in sorted({*old, *new}):
-        was, is_ = old.get(name), new.get(name)
-        if was == is_ or name in _FREE or name.split(".")[0] in _OTHER_COMMANDS:
-            continue
-        if name in _GROWING and was != -1 and is_ != -1 and is_ > was:
-            continue
-        out.append(f"{name} (was {was}, is {is_})")
-    return out
 
 
 def check_facts(run: Path, facts: dict[str, Any]) -> None:
@@ -109,16 +100,11 @@ def check_facts(run: Path, facts: dict[str, Any]) -> None:
     except (OSError, ValueError):
         return
     names = {"data": "training data", "batch": "number of records a step"}
-    changed = [
-        f"{text} (was {before[name]}, is {facts[name]})"
-        for name, text in names.items()
-        if name in before and before[name] != facts[name]
-    ]
-    if changed:
-        raise UsageError(
-            f"the run in {run} cannot go on with other {' and '.join(changed)}: start anew with "
-            "--fresh"
-        )
+    old, new = (
+        {text: each[name] for name, text in names.items() if name in before}
+        for each in (before, facts)
+    )
+    refuse_changes(f"the run in {run}", old, new, "start over with --fresh")
 
 
 def write_start(
@@ -132,14 +118,14 @@ def write_start(
     versions = {name: metadata.version(name) for name in _PACKAGES}
     versions = {"aspd": _own_version(), "python": platform.python_version(), **versions}
     try:
-        (run / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
-        _write_json(run / VERSIONS, {**versions, **facts})
-        _write_json(run / SETTINGS, settings)
+        write_text(run / RECIPE, recipe.to_yaml())
+        write_text(run / VERSIONS, json.dumps({**versions, **facts}, indent=2) + "\n")
+        write_text(run / SETTINGS, json.dumps(settings, indent=2) + "\n")
         tokenizer.save_pretrained(run)
     except Exception as error:
         if not is_failed_write(error):
             raise
-        raise DataError(f"the run directory {run} cannot be written: {_cause(error)}") from error
+        raise DataError(f"cannot write to the run directory {run}: {_cause(error)}") from error
 
 
 def is_failed_write(error: Exception) -> bool:
@@ -159,9 +145,9 @@ def cut_samples(run: Path, checkpoint: Path | None) -> None:
         path.unlink(missing_ok=True)
         return
     last = int(checkpoint.name.rpartition("-")[2])
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last]
-    path.write_text("".join(kept), encoding="utf-8")
+    lines, _ = complete_lines(path)
+    with write_atomically(path) as file:
+        file.writelines(line + b"\n" for line in lines if json.loads(line)["step"] <= last)
 
 
 def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
@@ -179,21 +165,6 @@ def _own_version() -> str:
     from aspd_cli import __version__
 
     return __version__
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted names; `model.config` and such are taken apart too."""
-    out: dict[str, Any] = {}
-    for name, item in value.items():
-        if isinstance(item, dict) and item:
-            out |= _flat(item, f"{prefix}{name}.")
-        else:
-            out[prefix + name] = item
-    return out
 
 
 def newest_complete(run: Path) -> Path | None:

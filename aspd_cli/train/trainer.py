@@ -41,7 +41,7 @@ _WRONG = {
     "packing": "packing puts records into one sequence, where they would see each other",
     "padding_free": "without padding records would see each other",
     "use_liger_kernel": "Liger replaces the forward pass that takes the mask",
-    "remove_unused_columns": "the columns it removes hold who sees whom",
+    "remove_unused_columns": "it would remove the columns that define the attention mask",
     "max_length": "TRL would cut records inside their blocks",
 }
 """Arguments of TRL that would train something else without a word, and why."""
@@ -112,7 +112,7 @@ class BranchTrainer(SFTTrainer):
         """Number format of the next weights that are saved; None: as they are."""
         for name, why in _WRONG.items():
             if getattr(kwargs["args"], name, None):
-                raise TrainingError(f"{name} cannot go with branches: {why}; turn it off")
+                raise TrainingError(f"{name} does not work with branches: {why}; turn it off")
         super().__init__(*args, **kwargs)
         branch_mask.install(self.model.get_base_model() if is_peft(self.model) else self.model)
         head = self.model.get_output_embeddings()
@@ -185,10 +185,10 @@ class BranchTrainer(SFTTrainer):
         scaled = self.accelerator.mixed_precision == "fp16"  # skips such steps itself
         if norm is not None and not scaled and not torch.isfinite(torch.as_tensor(norm)):
             raise TrainingError(
-                f"the gradients are no numbers (norm {float(norm)}) at step "
-                f"{self.state.global_step + 1}: lower training.learning_rate, or look at the "
-                "records of this step; the weights in the newest checkpoint are sound, and "
-                "--resume goes on from there"
+                f"the gradients are not finite (norm {float(norm)}) at step "
+                f"{self.state.global_step + 1}: lower training.learning_rate, or check the "
+                "records of this step; the newest checkpoint is intact, and --resume continues "
+                "from it"
             )
         return norm
 
@@ -230,8 +230,8 @@ class BranchTrainer(SFTTrainer):
             torn = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
             shutil.rmtree(torn, ignore_errors=True)
             raise TrainingError(
-                f"the checkpoint of step {step} cannot be written to {torn.parent}: "
-                f"{str(error).splitlines()[0]}; make room, then go on with --resume"
+                f"cannot write the checkpoint of step {step} to {torn.parent}: "
+                f"{str(error).splitlines()[0]}; free disk space, then continue with --resume"
             ) from error
 
 
@@ -266,7 +266,9 @@ def assemble(
             control=codec.control,
         )
     except ValueError as error:  # TRL, PEFT and accelerate on what they cannot combine
-        raise ModelError(f"this cannot be trained so: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"cannot train with these settings: {str(error).splitlines()[0]}"
+        ) from error
     if recipe.lora is not None and trainer.is_fsdp_enabled:
         raise ModelError(_WHOLE.format("FSDP"))
     if not next(model.parameters()).is_meta and not is_deepspeed_zero3_enabled():
@@ -284,7 +286,7 @@ def _add_callbacks(
     if made.eval is None or not recipe.training.samples:
         return
     if trainer.is_sharded:
-        tell.say("no sample answers: the model's weights are spread over processes")
+        tell.say("no sample answers: the model's weights are sharded over processes")
         return
     options = recipe.generation
     if recipe.data.style == "serial":  # a Seq model never learns to fork

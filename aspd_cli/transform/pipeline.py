@@ -6,20 +6,19 @@ same file: with rules nothing was paid for, and what an endpoint was paid for is
 """
 
 import asyncio
-import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, render
 from aspd_cli.core.metrics import measure
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
+from aspd_cli.files import json_line, write_atomically, write_jsonl
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
@@ -143,23 +142,22 @@ def _output(out: Path, report: Report) -> Iterator[Write]:
     rejects = out.with_suffix(".rejected.jsonl")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(out) as answers, _whole(rejects) as rejected:
+        with write_atomically(out) as answers, write_atomically(rejects) as rejected:
 
             def write(record: Record | Rejected, outcome: Outcome | None) -> None:
                 if isinstance(record, Rejected):
                     report.reject(record)
-                    _write(rejected, record.as_dict())
+                    rejected.write(json_line(record.as_dict()))
                 elif outcome is not None:
                     report.add(
                         outcome.stage, outcome.reason, outcome.structure, failed=outcome.failed
                     )
-                    _write(answers, row(record, outcome))
+                    answers.write(json_line(row(record, outcome)))
 
             yield write
         if not report.rejected:
             rejects.unlink()
-        with _whole(out.with_suffix(".report.json")) as file:
-            _write(file, report.as_dict())
+        write_jsonl(out.with_suffix(".report.json"), [report.as_dict()])
     except OSError as error:
         raise DataError(f"cannot write {error.filename or out}: {error.strerror}") from error
 
@@ -178,22 +176,3 @@ async def _looking(progress: Progress, report: Report) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
-    """A file that appears under its name when it is finished, or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _write(file: IO[str], value: dict[str, Any]) -> None:
-    file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -1,6 +1,5 @@
 """What a run of `aspd transform` did: counts per stage, and the parallelism of its output."""
 
-import math
 from collections import Counter
 from dataclasses import asdict
 from random import Random
@@ -8,6 +7,7 @@ from typing import Any
 
 from aspd_cli.core.metrics import Interval, Structure, parallelism
 from aspd_cli.endpoint.usage import Tally
+from aspd_cli.files import json_safe
 from aspd_cli.transform.io.records import Rejected
 
 STAGES = {
@@ -126,7 +126,7 @@ class Report:
             "measured": len(self._sample),
             "measures": {
                 name: {
-                    key: None if math.isnan(number) else round(number, 4)
+                    key: json_safe(round(number, 4))
                     for key, number in zip(("value", "low", "high"), interval, strict=True)
                 }
                 for name, interval in self.measures().items()

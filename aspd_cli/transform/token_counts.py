@@ -13,14 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import aspd_cli
 from aspd_cli.core.codec import Codec, ControlIds
 from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR
 from aspd_cli.errors import ModelError
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.transform.word_cache import words_of
-
-EMBEDDED = Path(aspd_cli.__file__).parent / "assets" / "tiny" / "base"
-"""The embedded model, whose tokenizer counts where no other is named."""
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
@@ -69,9 +66,9 @@ def open_codec(name: str | None) -> tuple[Codec, str]:
     Raises:
         ModelError: there is no such tokenizer.
     """
-    if name is None and not EMBEDDED.is_dir():
+    if name is None and not EMBEDDED_MODEL.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    tokenizer = read_tokenizer(name or str(EMBEDDED))
+    tokenizer = read_tokenizer(name or str(EMBEDDED_MODEL / "base"))
     fast = hasattr(tokenizer, "backend_tokenizer")
     codec = FastCodec(tokenizer) if fast else Codec(tokenizer)
     return codec, f"the tokenizer of {name or 'the embedded model'}"
@@ -122,7 +119,7 @@ def read_tokenizer(where: str) -> Any:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ModelError(said or f"the tokenizer in {where} cannot be read")
+        raise ModelError(said or f"cannot read the tokenizer in {where}")
     if not done.stdout:
         return _load(where)
     names, _, backend = done.stdout.partition(b"\n")
@@ -140,7 +137,7 @@ def _load(where: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
     except Exception as error:  # transformers raises whatever its readers do
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"there is no tokenizer in {where}: {reason}") from error
+        raise ModelError(f"cannot load a tokenizer from {where}: {reason}") from error
     add_control_tokens(tokenizer)
     return tokenizer
 

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import TokenBlock, TokenTree, lay_out
-from aspd_cli.engine.loading import EMBEDDED
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.branch_mask import masks
 from tests.bench.branched import document, row, timed
@@ -30,7 +30,7 @@ def mask_table(codec: Codec, repeats: int = 11) -> None:
     """Prints what each part takes."""
     trees = [document(codec, TOKENS, seed) for seed in range(BATCH)]
     collate = BranchCollator(0)
-    config = AutoConfig.from_pretrained(EMBEDDED / "base")
+    config = AutoConfig.from_pretrained(EMBEDDED_MODEL / "base")
     config._attn_implementation = "sdpa"
     taken: dict[str, list[float]] = {"positions and lanes": [], "batch": [], "masks": []}
     for _ in range(repeats):
@@ -109,4 +109,4 @@ def by_definition(trees: list[TokenTree], codec: Codec) -> tuple[list[list[int]]
 
 
 if __name__ == "__main__":
-    mask_table(Codec(AutoTokenizer.from_pretrained(EMBEDDED / "base")))
+    mask_table(Codec(AutoTokenizer.from_pretrained(EMBEDDED_MODEL / "base")))

@@ -30,7 +30,8 @@ from rich.table import Table
 from aspd_cli.core.markup import Block
 from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.loading import EMBEDDED, load
+from aspd_cli.engine.loading import load
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.synth import FAMILIES, Example, Split, examples
 
 MIX = {"math": 22, "rag": 42, "general": 18, "chain": 15, "other": 3}
@@ -74,7 +75,7 @@ def main() -> None:
         held_out = raw(args.prompts, "test", families=FAMILIES)
         wanted = transform(held_out, folder / "test")
         forks = [record["aspd"]["status"] == "parallel" for record in wanted]
-        decoder = load(EMBEDDED / "base", adapter=run)
+        decoder = load(EMBEDDED_MODEL / "base", adapter=run)
         tell_answers(decoder, held_out, forks)
         wide = [item for item, fork in zip(held_out, forks, strict=True) if fork]
         tell_speed(decoder, wide[: args.latency_prompts])

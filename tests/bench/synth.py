@@ -23,7 +23,8 @@ from rich.table import Table
 from aspd_cli.core.chat import encode_prompt
 from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.loading import EMBEDDED, load
+from aspd_cli.engine.loading import load
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.synth import FAMILIES, Example, examples
 
 BUDGET = 700
@@ -37,8 +38,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--table", choices=("accuracy", "latency"), help="only this one")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base", default=str(EMBEDDED / "base"))
-    parser.add_argument("--adapter", default=str(EMBEDDED / "adapter"))
+    parser.add_argument("--base", default=str(EMBEDDED_MODEL / "base"))
+    parser.add_argument("--adapter", default=str(EMBEDDED_MODEL / "adapter"))
     args = parser.parse_args()
     aspd = load(args.base, adapter=args.adapter, keep_stock=True)
     drawn = list(examples(args.prompts, split="test", seed=args.seed, families=FAMILIES))

@@ -23,7 +23,7 @@ from trl import SFTConfig, SFTTrainer
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.metrics import Array, bootstrap
-from aspd_cli.engine.loading import EMBEDDED
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=11)
     args = parser.parse_args()
-    step_table(Codec(AutoTokenizer.from_pretrained(EMBEDDED / "base")), args.repeats)
+    step_table(Codec(AutoTokenizer.from_pretrained(EMBEDDED_MODEL / "base")), args.repeats)
 
 
 def step_table(codec: Codec, repeats: int) -> None:
@@ -158,7 +158,7 @@ def dataset(rows: list[dict[str, Any]]) -> Any:
 
 def new_model(changes: dict[str, int]) -> Any:
     """The embedded model's architecture with other sizes, and random weights."""
-    config = AutoConfig.from_pretrained(EMBEDDED / "base")
+    config = AutoConfig.from_pretrained(EMBEDDED_MODEL / "base")
     config.update({**changes, "max_position_embeddings": 4096})
     if changes:
         config.layer_types = (

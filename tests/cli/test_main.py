@@ -1,13 +1,17 @@
 """The program as a whole: how fast it answers, and what reaches the user when something breaks."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import aspd_cli as aspd
+from aspd_cli.cli.main import app
 from tests.cli.conftest import Cli
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -72,7 +76,7 @@ def test_every_public_name_is_there() -> None:
     [
         (["nonsense"], 2, "No such command"),
         (["train"], 2, "Missing argument"),
-        (["train", "/no/such.yaml"], 2, "there is no recipe /no/such.yaml"),
+        (["train", "/no/such.yaml"], 2, "no recipe at /no/such.yaml"),
         (["train", "BAD"], 2, "3 problems in the recipe"),
     ],
 )
@@ -95,6 +99,74 @@ def test_an_unexpected_error_is_a_sentence_unless_debugging(
     result = cli(*args)
     assert result.exit_code == 1
     assert result.stderr == (
-        "aspd: error: unexpected ZeroDivisionError: of a kind (--debug shows where it comes from)\n"
+        "aspd: error: unexpected ZeroDivisionError: of a kind (run with --debug for a traceback)\n"
     )
     assert "Traceback" in cli(*args, "--debug").stderr
+
+
+GROUP: Any = typer.main.get_command(app)
+
+
+def parsed(command: str, *args: str) -> dict[str, Any]:
+    parent = GROUP.make_context("aspd", [command], resilient_parsing=True)
+    made = GROUP.commands[command].make_context(
+        command, list(args), parent=parent, resilient_parsing=True
+    )
+    return dict(made.params)
+
+
+@pytest.mark.parametrize("command", sorted(GROUP.commands))
+def test_flags_may_have_underscores_or_hyphens(command: str) -> None:
+    nothing = parsed(command)
+    for option in GROUP.commands[command].params:
+        for flag in (*option.opts, *option.secondary_opts):
+            if not flag.startswith("--") or flag == "--debug":  # which is no parameter
+                continue
+            value = [] if option.is_flag else ["1"]
+            found = parsed(command, flag, *value)
+            assert found != nothing
+            assert "_" not in flag
+            assert parsed(command, f"--{flag[2:].replace('-', '_')}", *value) == found
+
+
+def test_values_keep_their_underscores_and_lm_eval_its_names() -> None:
+    assert parsed("generate", "--system=a_b --c_d", "-m", "x_y")["system"] == "a_b --c_d"
+    assert parsed("generate", "--system", "--c_d")["system"] == "--c_d"
+    for theirs, ours in (
+        (["--output_path", "a_b"], ["-o", "a_b"]),
+        (["--batch_size=1,4"], ["--concurrency", "1,4"]),
+        (["--system_instruction", "x"], ["--system", "x"]),
+        (["--no-apply_chat_template"], ["--no-chat-template"]),
+        (["--apply_chat_template"], ["--chat-template"]),
+    ):
+        assert parsed("eval", *theirs) == parsed("eval", *ours) != parsed("eval")
+    assert parsed("generate", "--batch_size", "3")["batch_size"] == 3
+
+
+@pytest.mark.parametrize("command", sorted(GROUP.commands))
+def test_help_is_whole_at_80_columns_and_ends_with_examples(
+    cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli(command, "--help").stdout
+    assert "…" not in text
+    assert " ." not in text
+    assert text.index("General options") > text.index("│ --")
+    rest = [line.strip() for line in text[text.index("Examples:") :].splitlines()[1:]]
+    assert all(line.startswith(f"aspd {command}") for line in rest if line)
+    assert any(rest)
+    for line in filter(None, rest):  # the flags of examples exist
+        words = shlex.split(line)[2:]
+        assert parsed(command, *words) != parsed(command) or command in ("env", "train")
+
+
+def test_values_of_flags_are_completed() -> None:
+    def completed(command: str, flag: str, incomplete: str) -> list[str]:
+        [option] = [o for o in GROUP.commands[command].params if flag in o.opts]
+        context = GROUP.make_context("aspd", [command], resilient_parsing=True)
+        return [item.value for item in option.shell_complete(context, incomplete)]
+
+    assert completed("generate", "--dtype", "b") == ["bfloat16"]
+    assert completed("eval", "--compare", "serial,pl") == ["serial,plain"]
+    assert "aspd_synth" in completed("eval", "--tasks", "")
+    assert "generation.temperature=" in completed("generate", "--set", "generation.t")

@@ -183,8 +183,8 @@ def test_a_base_model_gets_the_plain_prompt_with_the_tokenizers_own_bos(kind: st
         ([{"role": "user"}], "content of a user message is not a string"),
         ([{"role": "user", "content": [{"type": "text"}]}], "is not a string"),
         ([turn("user", "Hi"), turn("assistant", "Hello")], "nothing to answer"),
-        ({"role": "user", "content": "Hi"}, "a text or a list of messages"),
-        (None, "a text or a list of messages"),
+        ({"role": "user", "content": "Hi"}, "a string or a list of messages"),
+        (None, "a string or a list of messages"),
         ("Hi \ud83d", "half of a surrogate pair"),
     ],
 )
@@ -208,7 +208,7 @@ def test_what_is_no_prompt_is_refused_in_one_sentence(
 def test_a_conversation_that_the_template_refuses_is_a_data_error_with_its_reason(
     template: str, roles: list[str], reason: str
 ) -> None:
-    with pytest.raises(DataError, match=f"chat template refuses this conversation: .*{reason}"):
+    with pytest.raises(DataError, match=f"chat template rejects this conversation: .*{reason}"):
         encode_prompt(codec("gemma", template), [turn(role, "Hi") for role in roles])
 
 

@@ -75,12 +75,12 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
     file.close()
     for path in (text, foreign):
         before = path.read_bytes()
-        with pytest.raises(DataError, match="is no journal of this program"):
+        with pytest.raises(DataError, match="is not a journal of aspd"):
             Journal(path, {})
         assert path.read_bytes() == before
-    with pytest.raises(DataError, match="cannot be used"):
+    with pytest.raises(DataError, match="cannot use the journal"):
         Journal(tmp_path, {})
-    with pytest.raises(DataError, match="cannot be used: File exists"):
+    with pytest.raises(DataError, match=r"cannot use the journal .*: File exists"):
         Journal(text / "below", {})
 
 

@@ -32,7 +32,7 @@ def test_json_is_found(reply: str) -> None:
     "reply", ["", "no", "3", '"text"', "null", '{"a": 1', "[" * 100_000, "{" * 500]
 )
 def test_where_there_is_none_it_says_so(reply: str) -> None:
-    with pytest.raises(ReplyError, match="holds no JSON"):
+    with pytest.raises(ReplyError, match="contains no JSON"):
         read_json(reply)
 
 

@@ -230,7 +230,7 @@ def test_a_budget_counts_what_earlier_runs_paid(tmp_path: Path) -> None:
     with serve(lambda body: REPLY) as server, Journal(tmp_path / "journal", {}) as journal:
         (error,), _ = ask(server, [call("new")], journal=journal, budget_tokens=3750)
     assert isinstance(error, BudgetError)
-    assert "3,750 of 3,750 tokens are paid and the next call may cost more" in str(error)
+    assert "3,750 of 3,750 tokens used, and the next call may cost more" in str(error)
 
 
 def test_a_budget_in_dollars_needs_prices() -> None:

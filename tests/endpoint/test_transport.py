@@ -102,7 +102,7 @@ def test_invalid_replies_are_asked_again_a_bounded_number_of_times() -> None:
         (error,), tally = ask(server, [call(n=3)])
         assert isinstance(error, ReplyError)
         assert error.valid == ("yes", "yes")
-        assert str(error) == "7 of 9 replies are not valid, at last: it is no object with a reply"
+        assert str(error) == "7 of 9 replies are invalid; the last: it is no object with a reply"
         assert (tally.total.used, tally.total.invalid) == (9, 7)
 
 
@@ -222,7 +222,7 @@ def test_where_nothing_listens_is_said_soon(address: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://", "http://[::1/v1", "http://127.0.0.1:99999/v1"])
 def test_what_is_no_address_is_said(url: str) -> None:
-    with pytest.raises(EndpointError, match=r"correct (endpoint.base_url|the endpoint)"):
+    with pytest.raises(EndpointError, match=r"correct (endpoint.base_url|transform.endpoint)"):
         raise ask(None, [call()], base_url=url)[0][0]
 
 

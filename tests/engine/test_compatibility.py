@@ -179,7 +179,7 @@ def test_frequencies_that_depend_on_the_length_limit_the_context(rope, tokenizer
     decoder = Decoder(model, tokenizer)
     [out] = decoder.generate("Who?", mode="plain", max_new_tokens=1000)
     assert out.stats.prompt_tokens + out.stats.tokens <= 64
-    with pytest.raises(ModelError, match="context 64"):
+    with pytest.raises(ModelError, match="context is 64"):
         decoder.generate("x " * 80)
 
 

@@ -141,7 +141,7 @@ def truncate_weights(folder):
 
 
 DAMAGE = {
-    "no config": (remove("config.json"), "holds no config.json"),
+    "no config": (remove("config.json"), "contains no config.json"),
     "config is no JSON": (write("config.json", b"{nope"), "not a valid JSON"),
     "config is a list": (write("config.json", b"[]"), "cannot load"),
     "config says nothing": (write("config.json", b"{}"), "model_type"),
@@ -159,8 +159,8 @@ DAMAGE = {
     "garbage": (write("model.safetensors", b"\0" * 200), "header"),
     "cut weights": (truncate_weights, "cannot load"),
     "tokenizer is no JSON": (write("tokenizer.json", b"{nope"), "cannot load"),
-    "settings are no JSON": (write("aspd.json", b"{"), "aspd.json cannot be read"),
-    "settings are a list": (write("aspd.json", b"[]"), "aspd.json must hold"),
+    "settings are no JSON": (write("aspd.json", b"{"), r"cannot read .*aspd\.json"),
+    "settings are a list": (write("aspd.json", b"[]"), "aspd.json must contain"),
     "unknown positions": (write("aspd.json", b'{"positions": "x"}'), "same-seq or same-max"),
     "no depth": (write("aspd.json", b'{"max_depth": 0}'), "max_depth must be"),
     "depth is no number": (write("aspd.json", b'{"max_depth": "two"}'), "not 'two'"),
@@ -181,7 +181,9 @@ def test_a_damaged_directory_is_one_sentence(damage, base, tmp_path):
 @pytest.mark.parametrize("name", ["some/model", "gpt2", "/no/such/place", "../up", "a b", "a/b/c"])
 def test_what_is_neither_a_directory_nor_on_the_hub_is_said_at_once(name):
     started = time.perf_counter()
-    with pytest.raises(ModelError, match=r"no such directory, so the hub was asked") as caught:
+    with pytest.raises(
+        ModelError, match=r"no such directory, so it was looked up on the Hub"
+    ) as caught:
         load(name)
     assert repr(name) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -231,9 +233,9 @@ def test_a_damaged_tokenizer_of_an_adapter_is_one_sentence(base, adapter, tmp_pa
     ("settings", "reason"),
     [
         ({"device": "gpu"}, "'gpu' is not a device: use cpu, cuda"),
-        ({"device": "xla"}, "the device xla cannot be used"),
-        ({"device": "hpu"}, "the device hpu cannot be used"),
-        ({"device": "cuda:99"}, "the device cuda:99 cannot be used"),
+        ({"device": "xla"}, "cannot use the device xla"),
+        ({"device": "hpu"}, "cannot use the device hpu"),
+        ({"device": "cuda:99"}, "cannot use the device cuda:99"),
         ({"device": "meta"}, "."),
         ({"dtype": "int8"}, "'int8' is not a dtype: use float32"),
         ({"dtype": "fp32"}, "'fp32' is not a dtype"),

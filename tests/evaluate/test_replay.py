@@ -115,7 +115,7 @@ def test_a_configuration_is_enough(transformed: Path, tmp_path: Path, form: str)
     [
         ("[1]", "no model_type"),
         ("{", "cannot read a configuration"),
-        ('{"model_type": "nonsense"}', "cannot make a model"),
+        ('{"model_type": "nonsense"}', "cannot create a model"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, says: str) -> None:

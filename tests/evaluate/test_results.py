@@ -62,5 +62,5 @@ def test_a_directory_without_results_is_refused(tmp_path: Path, text: str | None
     if text is not None:
         (tmp_path / "results.json").write_text(text)
         (tmp_path / "samples.jsonl").write_text("")
-    with pytest.raises(DataError, match="holds no results"):
+    with pytest.raises(DataError, match="contains no results"):
         read_evaluation(tmp_path)

@@ -60,16 +60,33 @@ def test_all_problems_come_at_once_with_place_and_advice(tmp_path: Path) -> None
         "command line: generation.top_p: must be less than or equal to 1, not 2.0",
         f"{path}:10: generatoin: no such section; did you mean generation?",
         "--set a.b=1: a: no such section; "
-        "there are model, data, transform, training, lora, generation, evaluation",
+        "choose from model, data, transform, training, lora, generation, evaluation",
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("temperature=1", "temperature: no such section; did you mean generation.temperature?"),
+        ("decode.tempratur=1", "decode: no such section; did you mean generation.temperature?"),
+        ("train=x", "train: no such section; did you mean data.train?"),
+        (
+            "transform.endpoint={model: x, price_in: 2}",
+            "transform.endpoint.price_in: no such field; did you mean price_input?",
+        ),
+        ("lora={r: 0}", "lora.r: must be greater than or equal to 1, not 0"),
+    ],
+)
+def test_the_wrong_key_is_named_with_the_nearest_field(override: str, told: str) -> None:
+    assert problems(None, override) == [f"--set {override}: {told}"]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lora: {rank: 8}\n", "lora.rank: no such field; here it is lora.r"),
-        ("training:\n  micro_batch_size: 2\n", "; here it is training.per_device_train_batch_size"),
-        ("model_name_or_path: x\n", "no such section; here it is model.path"),
+        ("lora: {rank: 8}\n", "lora.rank: no such field; use lora.r"),
+        ("training:\n  micro_batch_size: 2\n", "; use training.per_device_train_batch_size"),
+        ("model_name_or_path: x\n", "no such section; use model.path"),
     ],
 )
 def test_names_of_other_trainers_are_understood(tmp_path: Path, text: str, words: str) -> None:
@@ -90,7 +107,7 @@ def test_names_of_other_trainers_lead_to_fields_that_exist() -> None:
     ("text", "words"),
     [
         ("- a\n- b\n", "a recipe is a mapping of sections"),
-        ("model: 3\n", ":1: model: a section is a mapping of fields"),
+        ("model: 3\n", ":1: model: must be a mapping of fields"),
         ("model: {path: [1\n", "not YAML"),
         ("a: 1\n---\nb: 2\n", "not YAML"),
         ("model: \x01\n", "not YAML"),

@@ -20,7 +20,7 @@ def test_problems_of_a_nested_section_come_with_place_and_advice(tmp_path: Path)
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert sorted(str(caught.value).split("\n  ")[1:]) == [
-        f"{path}:2: transform.endpoint.model: has no default; give it a value",
+        f"{path}:2: transform.endpoint.model: is required; give it a value",
         f"{path}:3: transform.endpoint.modle: no such field; did you mean model?",
         f"{path}:4: transform.endpoint.base_url: must match pattern '^https?://', "
         "not 'localhost:8000'",

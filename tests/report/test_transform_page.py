@@ -75,7 +75,7 @@ def test_the_page_holds_the_figures_of_the_report(page: Path) -> None:
         assert f"<td>{stage['stage']}</td><td>{stage['in']}</td><td>{stage['out']}</td>" in text
     assert f"{ANSWERS} of {report['parallel']} parallel answers" in text
     assert "who &amp; what" in text
-    assert "values rejected" in text
+    assert "records rejected" in text
 
 
 def test_without_a_parallel_answer_the_page_says_so(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_told_with_its_place(
 
 
 def test_a_missing_file_is_told_apart_from_a_hub_id() -> None:
-    with pytest.raises(DataError, match=r"there is no file \./nowhere\.jsonl"):
+    with pytest.raises(DataError, match=r"no file \./nowhere\.jsonl"):
         records(DataSection(), "./nowhere.jsonl")
 
 
@@ -100,7 +100,7 @@ def test_too_long_records_become_serial_where_that_fits(tmp_path: Path, codec: C
 
 def test_nothing_left_says_what_to_change(tmp_path: Path, codec: Codec) -> None:
     path = write(tmp_path / "d.jsonl", LONG)
-    with pytest.raises(DataError, match=r"the shortest has \d+ tokens and data.max_length is 20"):
+    with pytest.raises(DataError, match=r"the shortest has \d+ tokens, but data.max_length is 20"):
         encoding(path, codec, max_length=20)
 
 

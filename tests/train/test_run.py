@@ -96,7 +96,7 @@ def test_a_saved_model_that_answers_otherwise_is_an_error(base: Path, tmp_path: 
     answer = export.greedy(model, tokenizer, made, "Hi", 1)
     export.verify(run, made, "Hi", answer, like)
     save_file({n: t * 100 for n, t in weights(run).items()}, run / "adapter_model.safetensors")
-    with pytest.raises(TrainingError, match="does not answer as the trained model did"):
+    with pytest.raises(TrainingError, match="answers differently from the trained model"):
         export.verify(run, made, "Hi", answer, like)
 
 
@@ -124,6 +124,6 @@ def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Pa
 
 
 def test_uploading_without_a_network_is_one_sentence(done: Outcome) -> None:
-    with pytest.raises(TrainingError, match="cannot be uploaded to someone/model") as caught:
+    with pytest.raises(TrainingError, match=r"cannot upload .* to someone/model") as caught:
         export.push(done.run, "someone/model")
     assert "\n" not in str(caught.value)

@@ -194,7 +194,7 @@ def test_zero3_trains_what_one_process_does_and_goes_on(
     (two / "model.safetensors").unlink()
     again = zero3("train", recipe, "--resume", *where)
     assert again.returncode == 0, again.stderr
-    assert f"going on from {two / 'checkpoint-4'}" in again.stderr
+    assert f"resuming from {two / 'checkpoint-4'}" in again.stderr
     assert difference(one, two, "model.safetensors") <= 1e-5
 
 

@@ -115,5 +115,5 @@ def test_a_result_that_cannot_be_written_is_one_sentence(
         signal.signal(signal.SIGXFSZ, before)
     assert done.exit_code == 1
     assert done.stdout == ""
-    assert "the result cannot be written" in done.stderr
+    assert "cannot write the result" in done.stderr
     assert "unexpected" not in done.stderr

@@ -15,7 +15,7 @@ Cli = Callable[..., Result]
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Calls the program in this process: `cli("validate", path).exit_code`."""
-    monkeypatch.setattr(token_counts, "EMBEDDED", Path("/no/such"))  # tokens are estimated
+    monkeypatch.setattr(token_counts, "EMBEDDED_MODEL", Path("/no/such"))  # tokens are estimated
 
     def call(*args: str | Path, input: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(arg) for arg in args], input=input)

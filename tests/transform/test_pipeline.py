@@ -184,12 +184,12 @@ def test_a_tokenizer_is_loaded_by_name_and_a_missing_one_is_named(tmp_path: Path
 def test_without_a_name_the_embedded_tokenizer_counts_and_without_one_an_estimate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(token_counts, "EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr(token_counts, "EMBEDDED_MODEL", tmp_path / "none")
     codec, name = open_codec(None)
     assert isinstance(codec, EstimatingCodec)
     assert "estimate" in name
     make.tokenizer("qwen", "chatml").save_pretrained(tmp_path / "base")
-    monkeypatch.setattr(token_counts, "EMBEDDED", tmp_path / "base")
+    monkeypatch.setattr(token_counts, "EMBEDDED_MODEL", tmp_path)
     codec, name = open_codec(None)
     assert "embedded" in name
     assert codec.encode("two words") == Codec(make.tokenizer("qwen", "chatml")).encode("two words")

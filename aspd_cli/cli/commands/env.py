@@ -41,15 +41,15 @@ def env(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
-    no_model: Annotated[bool, option("--no-model", "Load no model.", MODEL)] = False,
+    no_model: Annotated[bool, option("--no-model", "Do not load a model.", MODEL)] = False,
     recipe: RecipeFile = None,
     set: Set = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show versions, devices, caches and how a model is run here: what a bug report needs.
+    """Show versions, devices, caches and how a model runs here, for a bug report.
 
-    The exit code is 1 when the model cannot be loaded.
+    The exit code is 1 if the model cannot be loaded.
     """
     from aspd_cli.cli.views.generate import open_decoder
     from aspd_cli.environment import describe, environment
@@ -62,7 +62,9 @@ def env(
         "model.dtype": dtype,
     }
     if no_model and any(flags.values()):
-        raise UsageError("--no-model goes without --model, --adapter, --device and --dtype")
+        raise UsageError(
+            "--no-model cannot be combined with --model, --adapter, --device or --dtype"
+        )
     settings = load_recipe(recipe, set or (), flags)
 
     def load() -> "Decoder":

@@ -17,93 +17,116 @@ from aspd_cli.cli.options import (
     RecipeFile,
     Set,
     option,
+    words,
 )
 from aspd_cli.errors import UsageError
 
-WHAT, HOW, JUDGE, OUTPUT = "What is measured", "How", "Judge", "Output"
+WHAT, HOW, PROMPTS, JUDGE, OUTPUT = "What to measure", "How", "Prompts", "Judge", "Output"
 
 
 def evaluate(
     tasks: Annotated[
         str | None,
-        option("--tasks", "Tasks of lm-eval, aspd_synth, or judged benches; with commas.", WHAT),
+        option(
+            "--tasks",
+            "Comma-separated: lm-eval tasks, aspd_synth, or judged benchmarks.",
+            WHAT,
+            autocompletion=words("aspd_synth", "mt_bench", "vicuna_bench", "rag_bench"),
+        ),
+    ] = None,
+    latency: Annotated[
+        bool, option("--latency", "Speed only, on generated questions or --prompts.", WHAT)
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        option("--replay", "Speed only, forcing the answers of an aspd transform file.", WHAT),
+    ] = None,
+    limit: Annotated[
+        float | None,
+        option("--limit", "Documents per task; below 1, a fraction.", WHAT),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        option("--prompts", "JSONL file of prompts for --latency.", WHAT, metavar="FILE"),
     ] = None,
     data: Annotated[
         list[str] | None,
-        option("--data", "TASK=FILE: a task's documents out of a local file; repeatable.", WHAT),
+        option("--data", "Local file for a task; repeatable.", WHAT, metavar="TASK=FILE"),
     ] = None,
-    latency: Annotated[
-        bool, option("--latency", "Speed alone: generated questions, or --prompts.", WHAT)
+    gen_kwargs: Annotated[
+        str | None,
+        option("--gen-kwargs", "As in temperature=0.7,top_p=0.9.", WHAT, metavar="A=B,..."),
+    ] = None,
+    confirm_run_unsafe_code: Annotated[
+        bool,
+        option("--confirm-run-unsafe-code", "Allow tasks that execute answers.", WHAT),
     ] = False,
-    prompts: Annotated[
-        str | None, option("--prompts", "JSONL file of prompts for --latency.", WHAT)
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        option("--replay", "Lead the model through the answers of a transform output.", WHAT),
-    ] = None,
     compare: Annotated[
         str | None,
-        option("--compare", "parallel, serial, plain, hf, seq=PATH; with commas [parallel].", HOW),
+        option(
+            "--compare",
+            "Comma-separated: parallel, serial, plain, hf, NAME=PATH (default: parallel).",
+            HOW,
+            autocompletion=words("parallel", "serial", "plain", "hf", "seq="),
+        ),
     ] = None,
     concurrency: Annotated[
         str | None,
-        option("--concurrency", "Prompts at once, like 1,4,16 [1].", HOW, "--batch_size"),
+        option("--concurrency", "Prompts at once, as in 1,4,16 (default: 1).", HOW),
     ] = None,
     repeats: Annotated[
-        int | None, option("--repeats", "Timed runs of each answer [1].", HOW)
+        int | None, option("--repeats", "Timed runs of each answer (default: 1).", HOW)
     ] = None,
+    max_length: Annotated[
+        int | None, option("--max-length", "With --replay: longest document in tokens.", HOW)
+    ] = None,
+    system: Annotated[str | None, option("--system", "System message.", PROMPTS)] = None,
     num_fewshot: Annotated[
-        int | None, option("--num_fewshot", "Solved examples before each question.", HOW)
-    ] = None,
-    limit: Annotated[
-        float | None, option("--limit", "Documents of each task; below 1 a share.", HOW)
+        int | None,
+        option("--num-fewshot", "Solved examples before each question.", PROMPTS),
     ] = None,
     apply_chat_template: Annotated[
         bool | None,
         option(
-            "--apply_chat_template/--no-apply_chat_template",
-            "Prompts as chat turns [where the model has a template].",
-            HOW,
+            "--chat-template/--no-chat-template",
+            "Format prompts as chat turns (default: if the model has a template).",
+            PROMPTS,
         ),
     ] = None,
-    system: Annotated[
-        str | None, option("--system", "System message.", HOW, "--system_instruction")
-    ] = None,
-    gen_kwargs: Annotated[
-        str | None, option("--gen_kwargs", "Like max_gen_toks=512,temperature=0.7.", HOW)
-    ] = None,
-    max_length: Annotated[
-        int | None, option("--max_length", "--replay: longest document in tokens.", HOW)
-    ] = None,
-    judge: Annotated[
-        str | None, option("--judge", "Model that judges the judged benches.", JUDGE)
-    ] = None,
-    judge_url: Annotated[
-        str | None, option("--judge-url", "Its OpenAI-compatible endpoint [the API].", JUDGE)
-    ] = None,
-    judge_mode: Annotated[
-        str | None, option("--judge-mode", "single, pairwise or both [both].", JUDGE)
-    ] = None,
-    judge_samples: Annotated[
-        int | None, option("--judge-samples", "Verdicts on each answer [1].", JUDGE)
-    ] = None,
-    confirm_run_unsafe_code: Annotated[
-        bool, option("--confirm_run_unsafe_code", "Run tasks that execute answers.", HOW)
-    ] = False,
     model: ModelName = None,
     adapter: AdapterName = None,
-    random_weights: Annotated[
-        bool, option("--random-weights", "--replay: --model may be a configuration alone.", MODEL)
-    ] = False,
     device: Device = None,
     dtype: Dtype = None,
-    output_path: Annotated[
-        str | None, option("--output_path", "Directory for results and samples.", OUTPUT)
+    random_weights: Annotated[
+        bool,
+        option("--random-weights", "With --replay: --model may be a config only.", MODEL),
+    ] = False,
+    judge: Annotated[
+        str | None, option("--judge", "Model that grades the judged benchmarks.", JUDGE)
+    ] = None,
+    judge_url: Annotated[
+        str | None,
+        option("--judge-url", "Its OpenAI-compatible endpoint (default: OpenAI).", JUDGE),
+    ] = None,
+    judge_mode: Annotated[
+        str | None,
+        option(
+            "--judge-mode",
+            "single, pairwise or both (default: both).",
+            JUDGE,
+            autocompletion=words("single", "pairwise", "both"),
+        ),
+    ] = None,
+    judge_samples: Annotated[
+        int | None, option("--judge-samples", "Verdicts per answer (default: 1).", JUDGE)
+    ] = None,
+    output: Annotated[
+        str | None,
+        option("--output", "Directory for results and samples.", OUTPUT, "-o", metavar="DIR"),
     ] = None,
     log_samples: Annotated[
         bool | None,
-        option("--log_samples/--no-log_samples", "Write every answer [yes].", OUTPUT),
+        option("--log-samples/--no-log-samples", "Write every answer (default: yes).", OUTPUT),
     ] = None,
     recipe: RecipeFile = None,
     set: Set = None,
@@ -111,9 +134,11 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure how well and how soon systems answer: the engine's modes, transformers, a Seq model.
+    """Measure the quality and speed of several systems side by side.
 
-    All systems answer each prompt in turn. Means come with bootstrap 95% intervals.
+    A system is a mode of the engine, transformers (hf) or another model. All systems answer each
+    prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names, such as
+    --output_path.
     """
     from aspd_cli.recipe import load_recipe
 
@@ -139,7 +164,7 @@ def evaluate(
         "evaluation.judge.base_url": judge_url,
         "evaluation.judge_mode": judge_mode,
         "evaluation.judge_samples": judge_samples,
-        "evaluation.output_path": output_path,
+        "evaluation.output_path": output,
     }
     settings = load_recipe(recipe, set or (), flags)
     section = settings.evaluation
@@ -148,12 +173,12 @@ def evaluate(
     if sum(chosen.values()) != 1:
         named = [name for name, on in chosen.items() if on]
         raise UsageError(
-            f"{' and '.join(named)} exclude each other; choose one"
+            f"{' and '.join(named)} cannot be combined; choose one"
             if named
-            else "nothing to measure: give --tasks, like aspd_synth, or --latency, or --replay"
+            else "nothing to measure: give --tasks (for example aspd_synth), --latency or --replay"
         )
     if random_weights and replay is None:
-        raise UsageError("--random-weights is for --replay: random weights answer nothing")
+        raise UsageError("--random-weights needs --replay: random weights cannot answer anything")
     from aspd_cli.cli.views.eval import run
 
     code = run(
@@ -176,7 +201,9 @@ def _numbers(text: str | None) -> list[int] | None:
     if words is None:
         return None
     if not words or not all(word.isdigit() and int(word) for word in words):
-        raise UsageError(f"--concurrency takes numbers from 1 up, like 1,4,16, not {text!r}")
+        raise UsageError(
+            f"--concurrency takes whole numbers of at least 1, as in 1,4,16, not {text!r}"
+        )
     return list(map(int, words))
 
 
@@ -201,5 +228,5 @@ def _arguments(text: str | None) -> dict[str, Any] | None:
             return found
     pairs = [word.partition("=") for word in text.split(",") if word]
     if not all(name and equals for name, equals, _ in pairs):
-        raise UsageError(f"--gen_kwargs {text}: write it as name=value,name=value")
+        raise UsageError(f"--gen-kwargs {text}: write it as name=value,name=value")
     return {name.strip(): read_scalar(value) for name, _, value in pairs}

@@ -26,70 +26,85 @@ DECODING, OUTPUT = "Decoding", "Input and output"
 def generate(
     prompt: Annotated[
         str | None,
-        typer.Argument(help="The question; - reads it from standard input.", show_default=False),
+        typer.Argument(
+            metavar="PROMPT", help="The question; - for standard input.", show_default=False
+        ),
     ] = None,
-    input: Annotated[
-        Path | None, option("--input", "JSONL file of prompts, with --output.", OUTPUT)
-    ] = None,
-    output: Annotated[
-        Path | None, option("--output", "JSONL file of answers; resumed when it exists.", OUTPUT)
-    ] = None,
-    parallel: Annotated[
-        bool, option("--parallel", "All branches at once (the default).", DECODING)
-    ] = False,
-    serial: Annotated[bool, option("--serial", "One branch after another.", DECODING)] = False,
-    plain: Annotated[bool, option("--plain", "No branches at all.", DECODING)] = False,
     model: ModelName = None,
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
-    system: Annotated[str | None, option("--system", "System message.", DECODING)] = None,
     max_new_tokens: Annotated[
-        int | None, option("--max-new-tokens", "Longest answer in tokens [512].", DECODING)
+        int | None,
+        option("--max-new-tokens", "Longest answer in tokens (default: 512).", DECODING, "-n"),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        option("--temperature", "Sampling temperature; 0 is greedy (default: 0).", DECODING),
+    ] = None,
+    system: Annotated[str | None, option("--system", "System message.", DECODING)] = None,
+    parallel: Annotated[
+        bool, option("--parallel", "Decode all branches at once (default).", DECODING)
+    ] = False,
+    serial: Annotated[
+        bool, option("--serial", "Decode one branch after another.", DECODING)
+    ] = False,
+    plain: Annotated[bool, option("--plain", "Decode without branches.", DECODING)] = False,
+    seed: Annotated[
+        int | None, option("--seed", "Seed for sampling (default: 0).", DECODING)
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        option("--stop", "Stop before this string; repeatable.", DECODING, metavar="TEXT"),
+    ] = None,
+    top_k: Annotated[
+        int | None, option("--top-k", "Sample from the k most likely tokens.", DECODING)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        option("--top-p", "Sample from the top tokens that sum to this probability.", DECODING),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        option("--min-p", "Drop tokens below this fraction of the top probability.", DECODING),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        option("--repetition-penalty", "Above 1: discourage repetition.", DECODING),
     ] = None,
     max_branch_tokens: Annotated[
         int | None, option("--max-branch-tokens", "Longest branch in tokens.", DECODING)
     ] = None,
-    temperature: Annotated[
-        float | None, option("--temperature", "0 takes the likeliest token [0].", DECODING)
-    ] = None,
-    top_k: Annotated[
-        int | None, option("--top-k", "Draw from the k likeliest tokens.", DECODING)
-    ] = None,
-    top_p: Annotated[
-        float | None, option("--top-p", "Draw from the likeliest with this sum.", DECODING)
-    ] = None,
-    min_p: Annotated[
-        float | None, option("--min-p", "Least share of the likeliest's chance.", DECODING)
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, option("--repetition-penalty", "Above 1 repeats less.", DECODING)
-    ] = None,
-    stop: Annotated[
-        list[str] | None, option("--stop", "End before this string; repeatable.", DECODING)
-    ] = None,
-    seed: Annotated[int | None, option("--seed", "Seed of the draws [0].", DECODING)] = None,
     batch_size: Annotated[
-        int | None, option("--batch-size", "Prompts decoded at once [8].", DECODING)
+        int | None,
+        option("--batch-size", "Prompts to decode at once (default: 8).", DECODING),
     ] = None,
-    recipe: RecipeFile = None,
-    set: Set = None,
+    input: Annotated[
+        Path | None, option("--input", "JSONL file of prompts; needs --output.", OUTPUT)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        option("--output", "JSONL file of answers; resumed if it exists.", OUTPUT, "-o"),
+    ] = None,
+    stats: Annotated[
+        bool, option("--stats", "Print statistics and time serial decoding as well.", OUTPUT)
+    ] = False,
     markup: Annotated[
         bool, option("--markup", "Print the answer with its control tokens.", OUTPUT)
     ] = False,
     no_stream: Annotated[
-        bool, option("--no-stream", "Print the answer when it is finished.", OUTPUT)
+        bool, option("--no-stream", "Print the answer once it is complete.", OUTPUT)
     ] = False,
-    stats: Annotated[
-        bool, option("--stats", "Measure, also against serial decoding.", OUTPUT)
-    ] = False,
+    recipe: RecipeFile = None,
+    set: Set = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Answer a prompt, writing the parts that do not depend on each other at once.
+    """Answer a prompt, decoding its independent parts at once.
 
-    With --input and --output it answers every record of a JSONL file; the same command goes on.
+    With --input and --output, answer every record of a JSONL file; run the same command again to
+    resume.
     """
     from aspd_cli.recipe import load_recipe
 
@@ -117,17 +132,19 @@ def generate(
     }
     settings = load_recipe(recipe, set or (), flags)
     if json and markup:
-        raise UsageError("--json holds the markup already; leave out --markup")
+        raise UsageError("--json already contains the markup; leave out --markup")
     if quiet and stats:
-        raise UsageError("--stats prints measures and --quiet none; choose one")
+        raise UsageError("--stats prints statistics and --quiet hides them; choose one")
     if input or output:
         if prompt is not None or markup or no_stream or stats or json:
             raise UsageError(
-                "--input goes without PROMPT, --markup, --no-stream, --stats and --json: "
-                "every line of the answers holds text, markup and stats"
+                "--input cannot be combined with PROMPT, --markup, --no-stream, --stats or --json: "
+                "each line of the output file already contains text, markup and statistics"
             )
         if input is None or output is None:
-            raise UsageError("--input prompts.jsonl and --output answers.jsonl go together")
+            raise UsageError(
+                "--input and --output need each other: --input prompts.jsonl --output answers.jsonl"
+            )
         from aspd_cli.cli.views.answers_file import answer_file
 
         raise typer.Exit(answer_file(settings, input, output, quiet=quiet))
@@ -142,7 +159,7 @@ def _question(prompt: str | None) -> str:
     from aspd_cli.core.chat import to_messages
 
     if prompt is None and sys.stdin.isatty():
-        raise UsageError('there is no prompt: give one, as in aspd generate "...", or pipe one in')
+        raise UsageError('no prompt: give one, as in aspd generate "...", or pipe one in')
     try:
         if prompt is None or prompt == "-":
             prompt = sys.stdin.buffer.read().decode().removesuffix("\n")

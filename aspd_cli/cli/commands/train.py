@@ -10,19 +10,18 @@ from aspd_cli.errors import UsageError
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file with all settings.")],
-    set: Set = None,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file with all settings.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, show a record, train nothing.")
+        bool, typer.Option("--dry-run", help="Check everything and show one record; do not train.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint of the same run.")
+        bool, typer.Option("--resume", help="Resume the run from its newest checkpoint.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Replace what an earlier run has left.")
+        bool, typer.Option("--fresh", help="Delete the earlier run and start over.")
     ] = False,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Write the whole model to RUN/merged too.")
+        bool, typer.Option("--merge", help="Also write the merged model to RUN/merged.")
     ] = False,
     push: Annotated[
         str | None,
@@ -30,16 +29,17 @@ def train(
             "--push", metavar="REPO", help="Upload the result to the Hub.", show_default=False
         ),
     ] = None,
+    set: Set = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model as a recipe says, and print the directory of the result.
+    """Train a model from a recipe and print the directory of the result.
 
-    Everything that can be checked is checked before the first weight is loaded.
+    The recipe, the data and the memory estimate are checked before any weights are loaded.
     """
     if resume and fresh:
-        raise UsageError("--resume goes on with a run and --fresh replaces it; choose one")
+        raise UsageError("--resume continues a run and --fresh replaces it; choose one")
     if dry_run and (resume or fresh or merge or push):
         raise UsageError("--dry-run changes nothing: leave out --resume, --fresh, --merge, --push")
     from aspd_cli.cli.views.train import check, run

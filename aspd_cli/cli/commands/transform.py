@@ -13,57 +13,62 @@ def transform(
         Path,
         typer.Argument(
             metavar="IN",
-            help="JSONL, JSON or Parquet, gzipped or not; - is standard input; or a dataset of the "
-            "Hub: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
+            help="JSONL, JSON or Parquet file, gzipped or not; - for standard input; or a Hub "
+            "dataset: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL file of training data.")],
-    recipe: RecipeFile = None,
-    set: Set = None,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="JSONL file to write the training data to.")
+    ],
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Read so many records only.", show_default=False),
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Read at most N records.", show_default=False
+        ),
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
             "--budget",
-            help="Dollars that OUT may cost in all, by the recipe's prices.",
+            metavar="DOLLARS",
+            help="Most dollars to spend on OUT, at the recipe's prices.",
             show_default=False,
         ),
     ] = None,
     budget_tokens: Annotated[
         int | None,
         typer.Option(
-            "--budget-tokens", help="Tokens that OUT may cost in all.", show_default=False
+            "--budget-tokens", metavar="N", help="Most tokens to spend on OUT.", show_default=False
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Replace OUT and its journal, and begin anew.")
+        bool, typer.Option("--fresh", help="Delete OUT and its journal and start over.")
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Estimate calls, tokens and cost; ask nothing."),
+        typer.Option("--dry-run", help="Estimate calls, tokens and cost; send no request."),
     ] = False,
     html: Annotated[
         Path | None,
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Also write a page with the figures and some answers.",
+            help="Also write an HTML report with figures and sample answers.",
             show_default=False,
         ),
     ] = None,
+    recipe: RecipeFile = None,
+    set: Set = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Find the parts of answers that do not depend on each other, and mark them as branches.
+    """Find the independent parts of answers and mark them as branches.
 
-    Every record comes out once and in order, parallel, or serial with the reason why. Beside OUT
-    are written OUT's report and the values that are no records. With an endpoint in the recipe a
-    model proposes and judges; its replies are kept in OUT's journal, and the same command goes on
-    after a stop without asking twice.
+    Every record is written once, in order: parallel, or serial with the reason. The report and the
+    rejected input lines are written next to OUT. If the recipe names an endpoint, a model proposes
+    and judges the branches; its replies are kept in OUT's journal, so the same command resumes an
+    interrupted run without paying twice.
     """
     from aspd_cli.cli.views.transform import run
     from aspd_cli.recipe import load_recipe

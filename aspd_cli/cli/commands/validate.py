@@ -11,28 +11,30 @@ from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set
 def validate(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Training data; - is standard input."),
+        typer.Argument(metavar="FILE", help="Training data; - for standard input."),
     ],
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", help="Directory or Hub id; counts tokens.", show_default=False),
+        typer.Option(
+            "--tokenizer", help="Directory or Hub id; used to count tokens.", show_default=False
+        ),
     ] = None,
     show: Annotated[
         int | None,
         typer.Option(
-            "--show", metavar="N", min=1, help="Draw the record on line N.", show_default=False
+            "--show", metavar="N", min=1, help="Show the record on line N.", show_default=False
         ),
     ] = None,
     judge: Annotated[
         bool,
-        typer.Option("--judge", help="Let the endpoint of the recipe vote on every block again."),
+        typer.Option("--judge", help="Have the recipe's endpoint judge every block again."),
     ] = False,
     png: Annotated[
         Path | None,
         typer.Option(
             "--png",
             metavar="FILE",
-            help="Write the mask of the record of --show as a picture.",
+            help="Write the attention mask of the --show record as an image.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +43,7 @@ def validate(
         typer.Option(
             "--against",
             metavar="FILE",
-            help="The raw answers FILE was made of; plain texts must be theirs, by id.",
+            help="The source answers of FILE; check that each plain text, by id, is unchanged.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +55,7 @@ def validate(
 ) -> None:
     """Check training data: grammar, branches, titles, references between branches, duplicates.
 
-    The exit code is 0 when nothing is found and 3 when something is.
+    The exit code is 0 if no problem is found, and 3 otherwise.
     """
     from aspd_cli.cli.views.validate import run
     from aspd_cli.recipe import load_recipe

@@ -22,7 +22,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aspd_cli.cli.views.generate import answer_json, open_decoder, settings
 from aspd_cli.core.chat import Prompt, to_messages
 from aspd_cli.errors import DataError, ModelError, UsageError
+from aspd_cli.files import (
+    append_jsonl,
+    complete_lines,
+    parse_jsonl,
+    write_jsonl,
+    write_text,
+)
 from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.resume import refuse_changes, settings_of
 
 if TYPE_CHECKING:
     from aspd_cli.evaluate.processes import Processes
@@ -74,21 +82,17 @@ def read_prompts(path: Path) -> tuple[list[Record], list[Rejected]]:
         DataError: the file cannot be read at all.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            lines = list(parse_jsonl(file))
     except OSError as error:
         raise DataError(f"cannot read the prompts in {path}: {error.strerror}") from error
     records: list[Record] = []
     rejected: list[Rejected] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, value, problem in lines:
         try:
-            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            if problem:
+                raise ValueError(problem)
             prompt = _prompt(value)
-        except json.JSONDecodeError as error:
-            rejected.append(Rejected(number, f"not JSON: {error}"))
-        except UnicodeError:
-            rejected.append(Rejected(number, "not UTF-8"))
         except (ValueError, RecursionError, DataError) as error:
             rejected.append(Rejected(number, str(error)))
         else:
@@ -101,7 +105,7 @@ def read_prompts(path: Path) -> tuple[list[Record], list[Rejected]]:
 def _prompt(value: Any) -> Prompt:
     """The prompt of a record; `ValueError` or `DataError` say what is wrong with it."""
     if not isinstance(value, dict):
-        raise ValueError('a record is a JSON object, like {"prompt": "..."}')
+        raise ValueError('a record must be a JSON object, such as {"prompt": "..."}')
     name = next((name for name in NAMES if name in value), None)
     if name is None:
         raise ValueError(f"no `prompt`, `messages` or `question`, only {', '.join(value)}")
@@ -135,42 +139,33 @@ class Answers:
             DataError: the file holds something else than answers.
         """
         try:
-            data = self.path.read_bytes() if self.path.exists() else b""
+            lines, end = complete_lines(self.path)
         except OSError as error:
             raise DataError(f"cannot read {self.path}: {error.strerror}") from error
-        whole, newline, torn = data.rpartition(b"\n")
         digests = {record.index: record.digest for record in records}
-        for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 answer = json.loads(line)
                 index, digest = answer["index"], answer["digest"]
             except (ValueError, TypeError, KeyError):
                 raise DataError(
                     f"{self.path}:{number} is not an answer of `aspd generate`: "
-                    "remove the file or choose another --output"
+                    "delete the file or choose another --output"
                 ) from None
             if digests.get(index) == digest:
                 self.done[index] = answer
-        if torn:
-            os.truncate(self.path, len(data) - len(torn))
+        if self.path.exists():
+            os.truncate(self.path, end)
 
     def append(self, answer: dict[str, Any]) -> None:
         """Adds one finished answer to the file."""
-        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        with self.path.open("ab") as file:
+            append_jsonl(file, answer)
         self.done[answer["index"]] = answer
 
     def sort(self) -> None:
         """Puts the file into input order, at once or not at all."""
-        write_lines(self.path, [self.done[index] for index in sorted(self.done)])
-
-
-def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
-    """Writes a whole JSONL file, at once or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-    os.replace(temporary, path)
+        write_jsonl(self.path, [self.done[index] for index in sorted(self.done)])
 
 
 def part_of(out: Path, process: int) -> Path:
@@ -231,7 +226,7 @@ def answer_file(recipe: Recipe, source: Path, out: Path, *, quiet: bool) -> int:
     except KeyboardInterrupt:
         if not quiet:
             left = len(records) - len(answers.done)
-            print(f"stopped with {left} to go; the same command goes on", file=sys.stderr)
+            print(f"interrupted; {left} left. Run the same command to resume.", file=sys.stderr)
         raise
     if not processes.is_first:
         return 3 if rejected else 0
@@ -240,11 +235,11 @@ def answer_file(recipe: Recipe, source: Path, out: Path, *, quiet: bool) -> int:
     rejects = out.with_suffix(".rejected.jsonl")
     rejects.unlink(missing_ok=True)
     if rejected:
-        write_lines(rejects, [r.as_dict() for r in sorted(rejected, key=lambda r: r.line)])
+        write_jsonl(rejects, [r.as_dict() for r in sorted(rejected, key=lambda r: r.line)])
     if not quiet:
         parts = [f"{len(answers.done)} answers in {out}"]
         parts += [f"{found} of them from an earlier run"] if found else []
-        parts += [f"{len(rejected)} records refused, see {rejects}"] if rejected else []
+        parts += [f"{len(rejected)} records rejected, see {rejects}"] if rejected else []
         print(", ".join(parts), file=sys.stderr)
     return 3 if rejected else 0
 
@@ -304,19 +299,19 @@ def _claim(recipe: Recipe, out: Path) -> None:
     """Saves the recipe beside the answers, unless they were begun with another one."""
     path = out.with_suffix(".recipe.yaml")
     if out.exists() and path.exists():
-        before, now = _decisive(load_recipe(path)), _decisive(recipe)
-        if changed := [name for name in now if now[name] != before[name]]:
-            raise UsageError(
-                f"{out} holds answers made with another {' and '.join(changed)}; "
-                "choose another --output, or remove it to begin again"
-            )
-    path.write_text(recipe.to_yaml(), encoding="utf-8")
+        refuse_changes(
+            out,
+            _decisive(load_recipe(path)),
+            _decisive(recipe),
+            "choose another --output, or delete the file to start over",
+        )
+    write_text(path, recipe.to_yaml())
 
 
 def _decisive(recipe: Recipe) -> dict[str, Any]:
     """The fields that decide what an answer says; the batch and the device do not."""
-    model = recipe.model.model_dump(include={"path", "adapter", "dtype"})
-    generation = recipe.generation.model_dump(exclude={"batch_size"})
-    return {f"model.{k}": v for k, v in model.items()} | {
-        f"generation.{k}": v for k, v in generation.items()
-    }
+    return settings_of(
+        recipe.model_dump(mode="json"),
+        only=("model.path", "model.adapter", "model.dtype", "generation"),
+        free=("generation.batch_size",),
+    )

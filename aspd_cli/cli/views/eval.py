@@ -2,7 +2,6 @@
 
 import json as jsonlib
 import logging
-import math
 import os
 import sys
 import time
@@ -10,14 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aspd_cli.cli.views.answers_file import read_prompts, write_lines
+from aspd_cli.cli.views.answers_file import read_prompts
 from aspd_cli.cli.views.eval_tables import tables
 from aspd_cli.errors import DataError
+from aspd_cli.files import json_safe, write_jsonl, write_text
 from aspd_cli.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(
     # Files first: a reader of the tables who leaves early must not cost the results.
     written = write(evaluation, recipe, folder) if folder is not None else []
     if json:
-        print(jsonlib.dumps(_finite(evaluation.results()), ensure_ascii=False))
+        print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
         show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if written and not quiet:
@@ -95,15 +95,13 @@ def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
 
     results, samples = folder / RESULTS, folder / SAMPLES
     try:
-        temporary = results.with_name(results.name + ".tmp")
-        text = jsonlib.dumps(_finite(evaluation.results()), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, results)
+        text = jsonlib.dumps(json_safe(evaluation.results()), indent=2, ensure_ascii=False)
+        write_text(results, text + "\n")
         kept = evaluation.answers if recipe.evaluation.log_samples else ()
-        write_lines(samples, [_finite(answer.as_dict()) for answer in kept])
-        (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+        write_jsonl(samples, (answer.as_dict() for answer in kept))
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
     except OSError as error:
-        raise DataError(f"cannot write results into {folder}: {error.strerror}") from error
+        raise DataError(f"cannot write the results to {folder}: {error.strerror}") from error
     return [results, samples, *write_report(evaluation, folder)]
 
 
@@ -112,9 +110,9 @@ def _folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot make the directory {path}: {error.strerror}") from error
+        raise DataError(f"cannot create the directory {path}: {error.strerror}") from error
     if not os.access(path, os.W_OK):
-        raise DataError(f"the directory {path} cannot be written; choose another --output_path")
+        raise DataError(f"cannot write to the directory {path}; choose another --output")
     return path
 
 
@@ -125,7 +123,7 @@ def _prompts(path: Path) -> "list[Prompted]":
     if rejected:
         raise DataError(f"{path}:{rejected[0].line}: {rejected[0].reason}")
     if not records:
-        raise DataError(f"{path} holds no prompt")
+        raise DataError(f"{path} contains no prompts")
     return [
         Prompted(
             str(record.index if record.id is None else record.id), record.category, record.prompt
@@ -183,12 +181,3 @@ def _progress(*, quiet: bool) -> Iterator[_Told]:
             print(f"answered {done} of {total}", file=sys.stderr, flush=True)
 
         yield _Told(expect, advance)
-
-
-def _finite(value: Any) -> Any:
-    """`value` with null where JSON has no number."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -103,19 +103,19 @@ def _speed(evaluation: "Evaluation", concurrency: int) -> Table:
                 f"speed-up over {other.system}", *("" if g is None else interval(g) for g in gained)
             )
     lines = (
-        ("seconds an answer", "wall_s", 1.0, 3),
+        ("seconds per answer", "wall_s", 1.0, 3),
         ("seconds to the first token", "ttft_s", 1.0, 3),
-        ("useful tokens a second", "tps", 1.0, 1),
+        ("useful tokens per second", "tps", 1.0, 1),
         ("... in parallel stages", "p_tps", 1.0, 1),
         ("useful tokens", "useful_tokens", 1.0, 1),
         ("steps", "steps", 1.0, 1),
         ("ideal speed-up, tokens / steps", "ideal_speedup", 1.0, 2),
-        ("PPD, answers with a block", "ppd", 1.0, 3),
-        ("DP, tokens in branches", "dp", 1.0, 3),
-        ("ABN, branches a block", "abn", 1.0, 2),
-        ("APE", "ape", 1.0, 3),
+        ("PPD, share of answers with a block", "ppd", 1.0, 3),
+        ("DP, share of tokens in branches", "dp", 1.0, 3),
+        ("ABN, branches per block", "abn", 1.0, 2),
+        ("APE, branch share left after titles", "ape", 1.0, 3),
         ("markup overhead", "markup_overhead", 1.0, 3),
-        ("idle share of branches", "idle_share", 1.0, 3),
+        ("idle share of branches, waiting for a merge", "idle_share", 1.0, 3),
         ("malformed", "malformed", 1.0, 3),
         ("cut by a budget", "cut", 1.0, 3),
     )
@@ -126,7 +126,7 @@ def _speed(evaluation: "Evaluation", concurrency: int) -> Table:
         if name == "wall_s":
             for part, of in (("median", "median"), ("p95", "p95")):
                 values = [getattr(row.measures["time_s"], of) for row in rows]
-                table.add_row(f"  waited for one, {part}", *(plain(v / unit, 3) for v in values))
+                table.add_row(f"  latency, {part}", *(plain(v / unit, 3) for v in values))
     peaks = [
         max(
             (

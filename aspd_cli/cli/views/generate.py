@@ -121,10 +121,10 @@ def measures(output: Output) -> str:
     """One line on how an answer was decoded."""
     stats = output.stats
     estimate = stats.estimated_speedup
-    measured = f", measured about {estimate:.2f}" if estimate else ""
+    estimated = f", estimated {estimate:.2f}" if estimate else ""
     parts = [
         f"{stats.tokens} tokens ({stats.useful_tokens} useful) in {stats.steps} steps",
-        f"ideal speed-up {stats.ideal_speedup:.2f}{measured}",
+        f"ideal speed-up {stats.ideal_speedup:.2f}{estimated}",
         f"{stats.tps:.0f} useful tokens/s",
         f"first token {stats.ttft_s * 1000:.0f} ms",
         f"{stats.time_s:.2f} s",

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _FIGURES = {
     "loss": "loss",
-    "learning_rate": "rate",
+    "learning_rate": "lr",
     "eval_loss": "evaluation loss",
-    "eval_loss_serial": "serial",
-    "eval_loss_title": "title",
-    "eval_loss_branch": "branch",
+    "eval_loss_serial": "serial text",
+    "eval_loss_title": "titles",
+    "eval_loss_branch": "branches",
 }
 """What of a log is shown, and how it is called."""
 
@@ -45,7 +45,9 @@ def check(recipe: Recipe, *, json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(_table(figures))
-    console.print(Text("a record: prompt dim, learnt tokens plain, forced ones underlined", "bold"))
+    console.print(
+        Text("a record as token@position (prompt dim, loss plain, forced underlined)", "bold")
+    )
     console.print(sample_text(figures.sample, vocabulary.codec))
 
 
@@ -75,7 +77,7 @@ def run(
         loss = "" if done.loss is None else f", loss {done.loss:.4g}"
         print(f"{done.steps} steps in {done.seconds:.0f} s{loss}", file=sys.stderr)
         for what in filter(None, (done.merged, done.pushed)):
-            print(f"the whole model: {what}", file=sys.stderr)
+            print(f"merged model: {what}", file=sys.stderr)
 
 
 class Lines:
@@ -134,15 +136,16 @@ def _table(figures: "Preflight") -> Table:
     rows: dict[str, Any] = {
         "family": figures.family,
         "parameters": f"{figures.parameters:,}, {figures.trained:,} trained",
-        "records": f"{figures.kept} of {figures.records}; {figures.dropped} too long and left out, "
-        f"{figures.made_serial} too long and made serial",
+        "records": f"{figures.kept} of {figures.records}; {figures.dropped} dropped as too long, "
+        f"{figures.made_serial} converted to serial text as too long",
         "with blocks": f"{figures.parallel} ({figures.parallel / figures.kept:.1%}), "
-        f"{figures.depth} deep at most",
+        f"nested at most {_times(figures.depth, 'level')} deep",
         "held out": f"{figures.evaluated} records",
-        "tokens": f"{figures.tokens:,}, {figures.learnt_share:.0%} learnt, at least "
-        f"{figures.least_learnt} of each record; the longest record has {figures.longest}",
-        "steps": f"{figures.steps} of {figures.batch} records",
-        "memory": f"about {figures.total_memory / 2**30:.2f} GiB a device ("
+        "tokens": f"{figures.tokens:,}, longest record {figures.longest:,}; "
+        f"{figures.learnt_share:.0%} contribute to the loss, at least {figures.least_learnt} in "
+        "each record",
+        "steps": f"{_times(figures.steps, 'step')} of {_times(figures.batch, 'record')}",
+        "memory": f"about {figures.total_memory / 2**30:.2f} GiB per device ("
         + ", ".join(f"{name} {size}" for name, size in gib.items())
         + ")",
     }
@@ -151,6 +154,11 @@ def _table(figures: "Preflight") -> Table:
     for name, value in rows.items():
         table.add_row(name, str(value))
     return table
+
+
+def _times(number: int, what: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.resume import refuse_changes
 from aspd_cli.transform.cost_estimate import Estimate
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
@@ -55,7 +56,7 @@ def show_progress(expected: int | None, *, quiet: bool) -> Iterator[Callable[[Re
     started = told = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("reading")
+        task = bar.add_task("reading the input")
 
         def progress(report: Report) -> None:
             nonlocal told
@@ -85,7 +86,7 @@ def progress_line(report: Report, expected: int | None, seconds: float) -> str:
         parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
         if spent.dollars:
             parts.append(f"${spent.dollars:.2f}")
-    parts.append(f"{rate:.3g} a second")
+    parts.append(f"{rate:.3g} records/s")
     if expected and done:
         left = max(0, expected - done) / rate
         parts.append(f"{timedelta(seconds=round(left))} left")
@@ -117,7 +118,7 @@ def tell_report(report: Report, out: Path) -> None:
         rejects = out.with_suffix(".rejected.jsonl")
         parts.append(f"{report.rejected} rejected, see {rejects}")
     if report.failed:
-        parts.append(f"{report.failed} failed, which the same command tries again")
+        parts.append(f"{report.failed} failed (run the same command to retry them)")
     print(", ".join(parts), file=sys.stderr)
 
 
@@ -150,9 +151,9 @@ def tell_estimate(estimate: Estimate, samples: str) -> None:
         )
     Console(stderr=True).print(table)
     print(
-        f"{estimate.asked} of {estimate.records} answers would be asked about, {samples}; an "
-        "estimate, no call was made. It takes every answer to hold one block, and the endpoint to "
-        "give all samples of a call at once",
+        f"estimate only, no request was sent: {estimate.asked} of {estimate.records} answers would "
+        f"be sent, {samples}. Assumes one block per answer, and an endpoint that returns all "
+        "samples of a call at once.",
         file=sys.stderr,
     )
 
@@ -242,7 +243,7 @@ def _ask(
             return asyncio.run(ask(opened))
     except KeyboardInterrupt:
         print(
-            f"interrupted: {journal} keeps what was paid for, and the same command goes on",
+            f"interrupted; all paid replies are in {journal}. Run the same command to resume.",
             file=sys.stderr,
         )
         raise
@@ -257,8 +258,8 @@ def _estimate(
     section = recipe.transform
     if endpoint_of(recipe) is None:
         raise UsageError(
-            "--dry-run estimates what an endpoint will cost, and none is configured: rules cost "
-            "nothing, run without it"
+            "--dry-run estimates the cost of an endpoint, and none is configured: the rules cost "
+            "nothing; run without --dry-run"
         )
     # The embedded tokenizer is small and would count two or three times too many tokens.
     named = recipe.model.tokenizer or recipe.model.path
@@ -276,7 +277,7 @@ def _back_end(recipe: Recipe) -> str:
     section, endpoint = recipe.transform, endpoint_of(recipe)
     if endpoint is None:
         chosen = section.back_end == "rules"
-        return "rules are used" if chosen else "no endpoint is configured: rules are used"
+        return "using the rules" if chosen else "no endpoint configured: using the rules"
     how = "integrity and answer hold by construction" if section.method == "annotate" else ""
     return (
         f"{section.method} by {endpoint.model} at {endpoint.base_url or 'the OpenAI API'}, "
@@ -291,16 +292,11 @@ def _guard(recipe: Recipe, out: Path, saved: Path) -> None:
         return
     if not saved.exists():
         raise UsageError(
-            f"{out} was not made by `aspd transform`; choose another OUT, or replace it "
+            f"{out} was not made by `aspd transform`; choose another OUT, or overwrite it "
             "with --fresh"
         )
-    before, now = decisive(load_recipe(saved)), decisive(recipe)
-    names = dict.fromkeys([*now, *before])
-    if changed := [name for name in names if now.get(name) != before.get(name)]:
-        raise UsageError(
-            f"{out} was made with another {' and '.join(changed)}; choose another OUT, or "
-            "replace it with --fresh"
-        )
+    cure = "choose another OUT, or overwrite it with --fresh"
+    refuse_changes(out, decisive(load_recipe(saved)), decisive(recipe), cure)
 
 
 def decisive(recipe: Recipe) -> dict[str, object]:

@@ -35,7 +35,7 @@ def run(
         EndpointError: the judge's endpoint cannot be used, or the budget is spent.
     """
     if png is not None and show is None:
-        raise UsageError("--png draws one record: name its line with --show N")
+        raise UsageError("--png draws one record: give its line with --show N")
     revote = Revote(recipe.transform) if judge else None
     codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
     decoding = recipe.generation

@@ -66,9 +66,9 @@ def refuse_foreign(
     """Refuses what a family passes and no attention of ours computes. Raises `ModelError`."""
     for name, what in _FOREIGN.items():
         if arguments.get(name) is not None:
-            raise ModelError(f"{type(module).__name__} uses {what}, which aspd does not compute")
+            raise ModelError(f"{type(module).__name__} uses {what}, which aspd does not support")
     if attention_mask is not None:
-        raise ModelError(f"{type(module).__name__} makes a mask of its own, which aspd would lose")
+        raise ModelError(f"{type(module).__name__} makes its own mask: aspd cannot use it")
 
 
 def attend(

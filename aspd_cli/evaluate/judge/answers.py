@@ -6,7 +6,6 @@ options: whatever has changed is simply answered again.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from aspd_cli.evaluate.judge.questions import Question
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import Answer
 from aspd_cli.evaluate.systems import Runner
+from aspd_cli.files import append_jsonl, parse_jsonl
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -34,11 +34,10 @@ class KeptAnswers:
         self._found: dict[str, Answer] = {}
         try:
             lines = path.read_bytes().split(b"\n") if path.exists() else []
-            for line in lines:
+            for _, value, _ in parse_jsonl(lines):
                 try:
-                    value = json.loads(line)
                     self._found[value["digest"]] = Answer.of(value)
-                except (ValueError, KeyError, TypeError):
+                except (KeyError, TypeError):
                     continue  # torn by a kill: it is answered again
             self._file = path.open("ab")
             if lines and lines[-1]:
@@ -52,9 +51,7 @@ class KeptAnswers:
 
     def keep(self, runner: Runner, ask: EvalRequest, answer: Answer) -> None:
         digest = _digest(runner, ask)
-        line = json.dumps({"digest": digest, **answer.as_dict()}, ensure_ascii=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        append_jsonl(self._file, {"digest": digest, **answer.as_dict()})
         self._found[digest] = answer
 
     def close(self) -> None:

@@ -53,13 +53,13 @@ def prepare(evaluation: "EvaluationSection") -> dict[str, list[Question]]:
         return {}
     if evaluation.judge is None:
         raise UsageError(
-            f"{names[0]} needs a judge: give its model with --judge MODEL, and with --judge-url "
-            "where it is, if not at the OpenAI API"
+            f"{names[0]} needs a judge: give its model with --judge MODEL, and its endpoint with "
+            "--judge-url unless it is the OpenAI API"
         )
     if evaluation.output_path is None:
         raise UsageError(
-            f"{names[0]} needs --output_path DIR: what the judge said is kept there, so that no "
-            "verdict is paid for twice"
+            f"{names[0]} needs --output DIR: verdicts are kept there, so that none is paid for "
+            "twice"
         )
     limit = None if evaluation.limit is None or evaluation.limit < 1 else int(evaluation.limit)
     return {

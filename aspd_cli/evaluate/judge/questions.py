@@ -11,13 +11,13 @@ the answer is to come out of them:
 reference_answer/gpt-4.jsonl does: {"question_id": 101, "choices": [{"turns": ["...", "..."]}]}.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aspd_cli.errors import DataError
+from aspd_cli.files import read_jsonl
 
 REFERENCE = ".reference"
 """`--data BENCH.reference=FILE` gives reference answers in a file of their own."""
@@ -97,11 +97,14 @@ def load_questions(
     paths = data or {}
     if bench in paths:
         path = Path(paths[bench])
-        questions = [_question(value, bench, where) for where, value in _lines(path)]
+        questions = [
+            _question(value, bench, f"{path}:{line}")
+            for line, value in read_jsonl(path, "questions")
+        ]
     else:
         questions = _fetch(bench, BENCHES[bench])
     if not questions:
-        raise DataError(f"the questions of {bench} are none; give a file that holds some")
+        raise DataError(f"no questions for {bench}; give a file that contains some")
     if extra := paths.get(bench + REFERENCE):
         questions = _with_references(questions, Path(extra))
     ids = [question.id for question in questions]
@@ -111,21 +114,6 @@ def load_questions(
     if limit is not None and limit < len(questions):
         questions = [questions[at * len(questions) // limit] for at in range(limit)]
     return questions
-
-
-def _lines(path: Path) -> Iterable[tuple[str, Any]]:
-    """(place, value) of each line of a JSONL file that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise DataError(f"cannot read the questions in {path}: {reason}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number} is not JSON: {error}") from error
 
 
 def _question(value: Any, bench: str, where: str) -> Question:
@@ -157,14 +145,15 @@ def _texts(value: Mapping[str, Any], names: Iterable[str], where: str) -> tuple[
     found = value[name]
     texts = [found] if isinstance(found, str) else found
     if not isinstance(texts, list) or not all(isinstance(t, str | None) for t in texts):
-        raise DataError(f"{where}: `{name}` must be a text or a list of texts")
+        raise DataError(f"{where}: `{name}` must be a string or a list of strings")
     return tuple(text or "" for text in texts)
 
 
 def _with_references(questions: Sequence[Question], path: Path) -> list[Question]:
     """The questions with the references of a file; those that it does not name keep their own."""
     found: dict[str, tuple[str, ...]] = {}
-    for where, value in _lines(path):
+    for line, value in read_jsonl(path, "questions"):
+        where = f"{path}:{line}"
         try:
             answers = value["choices"][0]["turns"] if "choices" in value else value["reference"]
             number = str(value["question_id"])
@@ -195,7 +184,7 @@ def _fetch(bench: str, home: HubSource) -> list[Question]:
         raise
     except Exception as error:  # whatever the network, the Hub and its client make of it
         raise DataError(
-            f"the questions of {bench} ({home.path} on the Hub) cannot be reached; give a file "
-            f"of them with --data {bench}=FILE.jsonl"
+            f"cannot load the questions of {bench} ({home.path} on the Hub); give a local "
+            f"file with --data {bench}=FILE.jsonl"
         ) from error
     return questions

@@ -127,9 +127,11 @@ class AspdLM(HFLM):
         """
         kwargs: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, _MAX_GEN_TOKS))
         if unknown := sorted(kwargs.keys() - _TAKEN):
-            raise UsageError(f"the engine has no generation argument {', '.join(unknown)}")
+            raise UsageError(
+                f"the engine does not support the generation argument {', '.join(unknown)}"
+            )
         if int(kwargs.pop("num_beams", 1) or 1) > 1:
-            raise UsageError("the engine has no beam search: leave out num_beams")
+            raise UsageError("the engine does not support beam search: leave out num_beams")
         penalty = getattr(self.decoder.model.generation_config, "repetition_penalty", None) or 1.0
         base = base or GenerationOptions(mode=self.mode)  # type: ignore[arg-type]
         warm = bool(kwargs.get("do_sample"))

@@ -83,7 +83,7 @@ class Tasks:
             place = self._config(name).get("dataset_path")
             where = f" ({place} on the Hub)" if place else ""
             raise DataError(
-                f"the data of the task {name}{where} cannot be reached: {reason}; give a local "
+                f"cannot load the data of the task {name}{where}: {reason}; give a local "
                 f"file with --data {name}=FILE.jsonl"
             ) from error
 
@@ -98,7 +98,7 @@ class Tasks:
         config = self._config(name)
         if "task" not in config or not isinstance(config["task"], str) or "class" in config:
             raise UsageError(
-                f"--data works for single tasks of YAML; {name} is none: name its parts"
+                f"--data works only for single YAML tasks, and {name} is not one: name its parts"
             )
         split = config.get("test_split") or config.get("validation_split") or "test"
         splits = {("test" if given == "" else given): path for given, path in files.items()}
@@ -148,7 +148,7 @@ def _files(data: Mapping[str, str], names: Sequence[str]) -> dict[str, dict[str,
             )
         path = Path(value)
         if not path.is_file():
-            raise DataError(f"there is no file {path}, which --data names for {task}")
+            raise DataError(f"no file {path}, which --data gives for {task}")
         found.setdefault(task, {})[split] = path.resolve()
     return found
 

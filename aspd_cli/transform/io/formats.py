@@ -53,7 +53,7 @@ def detect(values: Iterable[Any]) -> str | None:
         if len(fitting) > 1:
             raise DataError(
                 f"a record with the fields {', '.join(map(str, value))} is ambiguous: it fits "
-                f"the dialects {' and '.join(fitting)}; choose one with "
+                f"the formats {' and '.join(fitting)}; choose one with "
                 f"--set transform.dialect={fitting[0]}"
             )
         if fitting:
@@ -68,24 +68,24 @@ def read_example(value: Any, dialect: str) -> Example:
         DataError: the record is not of this dialect, or holds no answer; says why.
     """
     if not isinstance(value, Mapping):
-        raise DataError("a record is a JSON object")
+        raise DataError("a record must be a JSON object")
     fields, read = DIALECTS[dialect]
     if missing := [field for field in fields if value.get(field) is None]:
         raise DataError(f"no {' and no '.join(f'`{field}`' for field in missing)}")
     turns = read(value)
     ends = [at for at, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not ends:
-        raise DataError("the conversation holds no answer of the assistant")
+        raise DataError("the conversation has no answer from the assistant")
     # What was said after the last answer has no answer to learn from.
     prompt, answer = turns[: ends[-1]], turns[ends[-1]]["content"]
     if not answer.strip():
         raise DataError("the answer is empty")
     if holds_markup(answer):
-        raise DataError("the answer holds a control token, so markup cannot write it")
+        raise DataError("the answer contains a control token, which markup cannot represent")
     try:
         answer.encode()
     except UnicodeEncodeError:
-        raise DataError("the answer holds half of a surrogate pair") from None
+        raise DataError("the answer contains half of a surrogate pair") from None
     return Example(to_messages(prompt), answer)
 
 
@@ -154,7 +154,7 @@ def _user(content: Any) -> Messages:
 
 def _turn(role: str, content: Any) -> dict[str, str]:
     if not isinstance(content, str):
-        raise DataError(f"the content of a {role} turn is not a text")
+        raise DataError(f"the content of a {role} turn is not a string")
     return {"role": role, "content": content}
 
 

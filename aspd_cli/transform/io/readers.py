@@ -14,13 +14,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from aspd_cli.errors import DataError
+from aspd_cli.files import parse_jsonl
 
 SPLIT = "train"
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([\w.\[\]%:-]+))?")
@@ -142,21 +143,7 @@ def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
     elif head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         yield from _array(io.TextIOWrapper(file, encoding="utf-8-sig"))
     else:
-        yield from _lines(file)
-
-
-def _lines(file: Iterable[bytes]) -> Iterator[Raw]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError:
-            yield Raw(number, None, "not UTF-8")
-        except (ValueError, RecursionError) as error:
-            yield Raw(number, None, f"not JSON: {error}")
-        else:
-            yield Raw(number, value)
+        yield from (Raw(*line) for line in parse_jsonl(file))
 
 
 def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
@@ -221,4 +208,4 @@ def _parquet(file: IO[bytes]) -> Iterator[Raw]:
                 row += 1
                 yield Raw(row, value)
     except pyarrow.ArrowException as error:
-        raise DataError(f"the Parquet file cannot be read after row {row}: {error}") from error
+        raise DataError(f"cannot read the Parquet file after row {row}: {error}") from error

@@ -52,14 +52,14 @@ def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejecte
     head = list(islice(values, LOOKED_AT))
     name = path if path.name != "-" else "standard input"
     if not head:
-        raise DataError(f"{name} is empty: there is nothing to transform")
+        raise DataError(f"{name} is empty; there is nothing to transform")
     if dialect == "auto":
         try:
             found = detect(raw.value for raw in head)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         if found is None:
-            raise DataError(f"{name} is in no dialect that is known: {_looks_like(head)}")
+            raise DataError(f"{name}: unrecognised record format: {_looks_like(head)}")
         dialect = found
     named = any(isinstance(raw.value, Mapping) and "id" in raw.value for raw in head)
     for index, raw in enumerate(chain(head, values)):
@@ -83,5 +83,5 @@ def _looks_like(head: list[Raw]) -> str:
     elif isinstance(first.value, Mapping):
         seen = f"the first record has the fields {', '.join(map(str, first.value))}"
     else:
-        seen = f"line {first.line} is no JSON object"
-    return f"{seen}, and a record has one of: {wanted}"
+        seen = f"line {first.line} is not a JSON object"
+    return f"{seen}; a record needs the fields of one of: {wanted}"

@@ -109,7 +109,7 @@ def _part(value: str | Mapping[str, Any]) -> Part:
         return Part(_title(_field(value, _TITLE, "title")), *_span(value))
     found = _WRITTEN.fullmatch(value)
     if found is None:
-        raise ReplyError(f"{value[:MAX_TITLE]!r} is no part, like '2-3: Rome'")
+        raise ReplyError(f"{value[:MAX_TITLE]!r} is not a part, such as '2-3: Rome'")
     first = int(found["first"])
     return Part(_title(found["title"]), first, int(found["last"] or first))
 
@@ -117,7 +117,7 @@ def _part(value: str | Mapping[str, Any]) -> Part:
 def _title(title: Any) -> str:
     text = " ".join(title.split()).strip(" :：*#") if isinstance(title, str) else ""
     if not text or len(text) > MAX_TITLE or holds_markup(text):
-        raise ReplyError(f"{str(title)[:MAX_TITLE]!r} is no title")
+        raise ReplyError(f"{str(title)[:MAX_TITLE]!r} is not a title")
     return text
 
 
@@ -137,7 +137,7 @@ def _span(part: Mapping[str, Any]) -> tuple[int, int]:
     # Three and more are a list of all segments; two are the first and the last one.
     listed = len(numbers) > 2 and any(b != a + 1 for a, b in pairwise(numbers))
     if not numbers or listed:
-        raise ReplyError(f"{given!r} is no range of segments")
+        raise ReplyError(f"{given!r} is not a range of segments")
     return numbers[0], numbers[-1]
 
 

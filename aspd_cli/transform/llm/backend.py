@@ -112,7 +112,7 @@ class _Work:
             read = partial(annotate.read_document, segments=segments, max_branches=most)
         else:
             if not rewrite.can_write(self.answer):
-                self.reason = "the answer holds the tags of rewriting"
+                self.reason = "the answer contains the tags used for rewriting"
                 return []
             messages, schema = rewrite.ask_for(self.question, self.answer), None
             read = partial(rewrite.read_document, answer=self.answer, max_branches=most)

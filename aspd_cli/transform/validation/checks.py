@@ -93,14 +93,14 @@ class Originals:
         Where several raw answers share an id, it may be that of any.
         """
         if "id" not in row:
-            return "the record has no id, by which its raw answer would be found"
+            return "the record has no id, so its source answer cannot be found"
         known = self._digests.get(_key(row["id"]))
         if known is None:
-            return f"there is no raw answer with the id {row['id']!r}"
+            return f"there is no source answer with the id {row['id']!r}"
         wanted = _digest(text)
         if any(known[at : at + _SIZE] == wanted for at in range(0, len(known), _SIZE)):
             return None
-        return "the plain text is not the raw answer"
+        return "the plain text differs from the source answer"
 
 
 class Checker:
@@ -191,12 +191,12 @@ def _read(raw: Raw) -> tuple[str, str]:
         raise DataError(raw.problem)
     value = raw.value
     if not isinstance(value, Mapping) or not {"prompt", "completion"} <= value.keys():
-        raise DataError("no `prompt` and `completion`: make training data with `aspd transform`")
+        raise DataError("no `prompt` and `completion`: create training data with `aspd transform`")
     completion = value["completion"]
     last = completion[-1] if isinstance(completion, list) and completion else completion
     markup = last.get("content") if isinstance(last, Mapping) else last
     if not isinstance(markup, str):
-        raise DataError("the completion is neither a text nor a list of messages")
+        raise DataError("the completion is neither a string nor a list of messages")
     # The conversation is checked by the reader of all others; the answer may hold markup here.
     stand_in: Any = "answer" if markup.strip() else markup
     turns = [{"role": "assistant", "content": stand_in}]
@@ -224,7 +224,7 @@ def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
     for lane in range(len(layout.sees)):
         inside = positions[lanes == lane]
         if (np.diff(inside) <= 0).any():
-            yield f"positions do not grow along lane {lane}"
+            yield f"positions do not increase along lane {lane}"
     for block in _siblings(document):
         if layout.sees[np.ix_(block, block)].sum() != len(block):
             yield "branches of a block see each other"
@@ -239,7 +239,7 @@ def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
     if text != (wanted := plain(document)):
         at = next((i for i, (a, b) in enumerate(zip(text, wanted, strict=False)) if a != b), -1)
         at = at if at >= 0 else min(len(text), len(wanted))
-        yield f"the tokenizer gives the plain text back changed, from character {at} on"
+        yield f"the tokenizer changes the plain text, from character {at} on"
 
 
 def _siblings(document: Document) -> Iterator[list[int]]:

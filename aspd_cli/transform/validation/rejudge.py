@@ -24,7 +24,7 @@ class Revote:
     def __init__(self, transform: TransformSection) -> None:
         if transform.endpoint is None:
             raise UsageError(
-                "--judge asks an endpoint, and none is configured; name one in the recipe, or with "
+                "--judge needs an endpoint, and none is configured; set one in the recipe, or with "
                 "--set transform.endpoint.model=NAME"
             )
         self._transform = transform
@@ -73,7 +73,7 @@ class Revote:
                 continue
             if yes < self._transform.accept:
                 titles = ", ".join(repr(branch.title) for branch in block.branches)
-                reason = f"{yes} of {self._transform.samples} votes hold {titles} for independent"
+                reason = f"{yes} of {self._transform.samples} votes find {titles} independent"
                 findings.append(Finding(checked.line, "judge", reason))
         return replace(checked, findings=tuple(findings))
 

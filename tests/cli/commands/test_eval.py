@@ -94,20 +94,20 @@ def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) ->
     ("args", "code", "says"),
     [
         ((), 2, "nothing to measure"),
-        (("--tasks", "aspd_synth", "--latency"), 2, "exclude each other"),
+        (("--tasks", "aspd_synth", "--latency"), 2, "cannot be combined"),
         pytest.param(
             *(("--tasks", "aspd_synt"), 2, "did you mean aspd_synth"), marks=pytest.mark.slow
         ),  # lm-eval reads its whole catalogue
-        (("--tasks", "aspd_synth", "--compare", "fast"), 2, "a system is"),
+        (("--tasks", "aspd_synth", "--compare", "fast"), 2, "unknown system; choose from parallel"),
         (("--tasks", "aspd_synth", "--data", "x"), 2, "TASK=FILE"),
         (("--tasks", "aspd_synth", "--concurrency", "0"), 2, "--concurrency"),
         (("--tasks", "aspd_synth", "--gen_kwargs", "x"), 2, "name=value"),
-        (("--tasks", "aspd_synth", "--random-weights"), 2, "for --replay"),
-        (("--latency", "--limit", "0.5"), 2, "share of a task"),
+        (("--tasks", "aspd_synth", "--random-weights"), 2, "needs --replay"),
+        (("--latency", "--limit", "0.5"), 2, "is a fraction"),
         (("--latency", "--prompts", "none.jsonl"), 1, "cannot read the prompts"),
         (("--latency", "--model", "nowhere/at-all"), 1, "cannot load a model"),
         (("--replay", "none.jsonl"), 1, "cannot read the documents"),
-        (("--tasks", "aspd_synth", "--output_path", "/proc/x"), 1, "cannot make the directory"),
+        (("--tasks", "aspd_synth", "--output_path", "/proc/x"), 1, "cannot create the directory"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_sentence(

@@ -90,10 +90,10 @@ def test_a_model_without_control_tokens_decodes_plainly(cli: Cli, ordinary: Path
 BAD = [
     ([""], 1, "the prompt is empty"),
     (["  \n"], 1, "the prompt is empty"),
-    (["--model", "MODEL", "word " * 2000], 1, "the model's context 1024"),
+    (["--model", "MODEL", "word " * 2000], 1, "the model's context is 1024"),
     (["--model", "no/such-model", "hi"], 1, "no/such-model"),
     (["--model", "/no/such/directory", "hi"], 1, "/no/such/directory"),
-    (["--model", "EMPTY", "hi"], 1, "holds no config.json"),
+    (["--model", "EMPTY", "hi"], 1, "contains no config.json"),
     (["--model", "MODEL", "--adapter", "EMPTY", "hi"], 1, "is not an adapter directory"),
     (["--model", "MODEL", "--device", "abacus", "hi"], 1, "'abacus' is not a device"),
     (
@@ -106,12 +106,12 @@ BAD = [
     (["--dtype", "fp16", "hi"], 2, "model.dtype: must be 'auto'"),
     (["--set", "generation.temprature=1", "hi"], 2, "did you mean temperature?"),
     (["--set", "generation", "hi"], 2, "write it as section.field=value"),
-    (["--recipe", "/no/such.yaml", "hi"], 2, "there is no recipe /no/such.yaml"),
+    (["--recipe", "/no/such.yaml", "hi"], 2, "no recipe at /no/such.yaml"),
     (["--parallel", "--plain", "hi"], 2, "exclude each other"),
     (["--json", "--markup", "hi"], 2, "leave out --markup"),
     (["--quiet", "--stats", "hi"], 2, "choose one"),
-    (["--input", "p.jsonl"], 2, "go together"),
-    (["--output", "a.jsonl", "hi"], 2, "goes without PROMPT"),
+    (["--input", "p.jsonl"], 2, "need each other"),
+    (["--output", "a.jsonl", "hi"], 2, "cannot be combined with PROMPT"),
     (["--max-new-tokens", "many", "hi"], 2, "Invalid value"),
     (["--no-such-flag", "hi"], 2, "No such option"),
 ]

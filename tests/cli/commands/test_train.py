@@ -41,7 +41,7 @@ def test_a_trained_adapter_decodes_in_parallel(
     assert trained.exit_code == 0, trained.stderr
     assert trained.stdout == f"{run}\n"
     lines = trained.stderr.splitlines()
-    assert any(re.fullmatch(r"step 1/1: loss [\d.]+, rate [\d.e-]+", line) for line in lines)
+    assert any(re.fullmatch(r"step 1/1: loss [\d.]+, lr [\d.e-]+", line) for line in lines)
     assert not re.search(r"[{}%|]|it/s", "".join(lines[2:])), "plain lines, no bars, no dicts"
     resumed = cli("train", recipe, "--resume", "--quiet", "--merge")
     assert (resumed.exit_code, resumed.stdout, resumed.stderr) == (0, f"{run}\n", "")
@@ -65,7 +65,7 @@ def test_a_dry_run_shows_figures_and_a_record_and_writes_nothing(
 ) -> None:
     shown = cli("train", recipe, "--dry-run")
     assert shown.exit_code == 0, shown.stderr
-    for words in ("with blocks", "memory", "1 of 2 records", "<|/para|>"):
+    for words in ("with blocks", "memory", "1 step of 2 records", "<|/para|>"):
         assert words in shown.stdout
     figures = json.loads(cli("train", recipe, "--dry-run", "--json").stdout)
     assert figures["steps"] == 1
@@ -79,8 +79,8 @@ def test_a_dry_run_shows_figures_and_a_record_and_writes_nothing(
         (["--resume", "--fresh"], 2, "choose one"),
         (["--dry-run", "--merge"], 2, "--dry-run changes nothing"),
         (["--set", "lora.rank=2"], 2, "lora.rank: no such field"),
-        (["--set", "data.train=nowhere.jsonl"], 1, "there is no file nowhere.jsonl"),
-        (["--set", "model.path=nowhere"], 1, "nowhere is no model that can be trained"),
+        (["--set", "data.train=nowhere.jsonl"], 1, "no file nowhere.jsonl"),
+        (["--set", "model.path=nowhere"], 1, "cannot load the model nowhere to train it"),
         (["--set", "lora.quantization=4bit"], 2, "needs a CUDA device"),
         (["--set", "training.report_to=mlflow"], 2, "pip install mlflow"),
         (["--set", "training.optim=adam"], 2, "training: "),

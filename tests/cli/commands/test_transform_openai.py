@@ -71,7 +71,7 @@ def test_a_dry_run_asks_nothing_and_is_near_what_the_run_takes(
     out = tmp_path / "out.jsonl"
     dry = cli("transform", source, out, *flags(server, *PRICES), "--dry-run", "--json")
     assert dry.exit_code == 0
-    assert "no call was made" in dry.stderr
+    assert "no request was sent" in dry.stderr
     assert not server.requests
     assert sorted(os.listdir(tmp_path)) == ["in.jsonl"]
     estimate = json.loads(dry.stdout)
@@ -158,7 +158,7 @@ def test_answers_that_fail_end_in_code_3_and_the_same_command_tries_them_again(
         given = flags(server, "endpoint.max_retries=0", "endpoint.concurrency=1")
         result = cli("transform", source, out, *given)
         assert result.exit_code == 3
-        assert "1 failed, which the same command tries again" in result.stderr
+        assert "1 failed (run the same command to retry them)" in result.stderr
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert rows[2]["aspd"]["reason"].startswith("propose failed: ")
         assert len(rows) == len(TEXTS)
@@ -200,7 +200,7 @@ def test_rules_can_be_chosen_though_an_endpoint_is_there(
     given = flags(server, "back_end=rules")
     result = cli("transform", source, tmp_path / "out.jsonl", *given)
     assert result.exit_code == 0
-    assert result.stderr.startswith("rules are used; ")
+    assert result.stderr.startswith("using the rules; ")
     assert not server.requests
 
 
@@ -219,7 +219,7 @@ def test_an_interrupted_run_says_what_it_keeps_and_goes_on(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
-        assert "interrupted: " in errors
+        assert "interrupted; all paid replies are in " in errors
         assert "Traceback" not in errors
         assert not out.exists()
         assert not list(tmp_path.glob("*.partial"))
@@ -237,9 +237,9 @@ def test_the_progress_tells_all_that_is_known() -> None:
     for stage in ("parallel", "independence", "parallel", "length"):
         report.add(stage, None, Structure())
     assert progress_line(report, 24, 2.0) == (
-        "4 of 24 records, 50% parallel, 9 calls, 900 tokens, $1.50, 2 a second, 0:00:10 left"
+        "4 of 24 records, 50% parallel, 9 calls, 900 tokens, $1.50, 2 records/s, 0:00:10 left"
     )
-    assert progress_line(Report(), None, 1.0) == "0 records, 0% parallel, 0 a second"
+    assert progress_line(Report(), None, 1.0) == "0 records, 0% parallel, 0 records/s"
 
 
 def trained(path: Path, *texts: str) -> Path:
@@ -264,7 +264,7 @@ def test_validate_asks_the_judge_about_every_block(cli: Cli, source: Path, tmp_p
         result = cli("validate", out, "--judge", *flags(server))
         assert len(server.requests) == blocks > 4
         [line] = [line for line in result.stdout.splitlines() if " judge: " in line]
-        assert line.startswith(f"line {at}: judge: 0 of 3 votes hold 'Basil', 'Rosemary'")
+        assert line.startswith(f"line {at}: judge: 0 of 3 votes find 'Basil', 'Rosemary'")
         assert result.exit_code == 3
         assert f"judged in {blocks} calls" in result.stderr
         lines = cli("validate", out, "--judge", *flags(server), "--json").stdout.splitlines()
@@ -276,4 +276,4 @@ def test_validate_asks_the_judge_about_every_block(cli: Cli, source: Path, tmp_p
 def test_validate_without_an_endpoint_says_what_is_missing(cli: Cli, tmp_path: Path) -> None:
     result = cli("validate", trained(tmp_path / "a.jsonl", "text"), "--judge")
     assert result.exit_code == 2
-    assert "--judge asks an endpoint, and none is configured" in result.stderr
+    assert "--judge needs an endpoint, and none is configured" in result.stderr

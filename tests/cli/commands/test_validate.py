@@ -1,6 +1,7 @@
 """`aspd validate`: findings with their place, and a record drawn in the terminal."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -58,10 +59,11 @@ def test_show_draws_markup_tokens_and_mask(cli: Cli, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", "serial", GOOD)
     drawn = cli("validate", path, "--show", "2", "--tokenizer", tmp_path / "tokenizer").stdout
     assert "<|branch|>Oslo: The fjord" in drawn.replace("\n", "")
-    assert "forced ones underlined" in drawn
+    assert "forced tokens underlined" in drawn
     assert "█" in drawn
+    assert re.search(r"<\|title\|>@\d+\s+\S+?@\d+\s", drawn)
     bare = cli("validate", path, "--show", "2").stdout
-    assert "who sees whom" in bare
+    assert "attention mask: rows are tokens" in bare
 
 
 def test_a_picture_of_the_mask_is_written(cli: Cli, tmp_path: Path) -> None:
@@ -88,9 +90,9 @@ def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path:
     out.write_text("\n".join([changed, json.dumps(nameless), lost]))
     result = cli("validate", out, "--against", raw)
     assert result.exit_code == 3
-    assert "line 1: raw: the plain text is not the raw answer" in result.stdout
+    assert "line 1: raw: the plain text differs from the source answer" in result.stdout
     assert "line 2: raw: the record has no id" in result.stdout
-    assert "line 3: raw: there is no raw answer with the id 'n9'" in result.stdout
+    assert "line 3: raw: there is no source answer with the id 'n9'" in result.stdout
     missing = cli("validate", out, "--against", tmp_path / "none")
     assert missing.exit_code == 1
     assert "--against: cannot read" in missing.stderr
@@ -99,12 +101,12 @@ def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["FILE", "--png", "x.png"], 2, "name its line with --show"),
+        (["FILE", "--png", "x.png"], 2, "give its line with --show"),
         (["FILE", "--show", "1", "--png", "/proc/none/x.png"], 1, "cannot write /proc/none/x.png"),
         (["missing"], 1, "cannot read missing"),
         (["EMPTY"], 1, "is empty"),
         (["FILE", "--show", "9"], 1, "has no record on line 9"),
-        (["FILE", "--tokenizer", "/no/such"], 1, "there is no tokenizer in /no/such"),
+        (["FILE", "--tokenizer", "/no/such"], 1, "cannot load a tokenizer from /no/such"),
     ],
 )
 def test_bad_input_is_one_sentence_and_an_exit_code(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aspd_cli.cli.views.answers_file import Answers, Record, collect, part_of, share, write_lines
+from aspd_cli.cli.views.answers_file import Answers, Record, collect, part_of, share
 from aspd_cli.evaluate.results import read_evaluation
 from tests.evaluate.data import write_jsonl
 
@@ -81,8 +81,8 @@ def test_what_other_processes_wrote_is_collected_even_after_a_kill(tmp_path: Pat
     records = [record(index, prompt) for index, prompt in enumerate("abc")]
     out = tmp_path / "answers.jsonl"
     lines = [{"index": r.index, "digest": r.digest, "text": r.prompt} for r in records]
-    write_lines(out, lines[:1])
-    write_lines(part_of(out, 1), lines[1:2])
+    write_jsonl(out, lines[:1])
+    write_jsonl(part_of(out, 1), lines[1:2])
     part_of(out, 2).write_text(json.dumps(lines[2]) + '\n{"index": 1, "dig')
     answers = Answers(out)
     answers.load(records)

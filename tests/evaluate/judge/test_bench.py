@@ -120,7 +120,7 @@ def test_passages_and_no_verdict_from_the_judge(tmp_path: Path) -> None:
     ("drop", "words"),
     [
         (("--judge", "--judge-url"), "mt_bench needs a judge"),
-        (("--output_path",), "mt_bench needs --output_path"),
+        (("--output_path",), "mt_bench needs --output"),
     ],
 )
 def test_what_is_missing_is_told_before_a_model_is_loaded(

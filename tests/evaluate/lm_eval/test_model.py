@@ -134,7 +134,7 @@ def test_data_out_of_reach_are_told_with_a_way_out() -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "says"),
     [
-        ({"gsm8k": "nowhere.jsonl"}, DataError, "there is no file nowhere.jsonl"),
+        ({"gsm8k": "nowhere.jsonl"}, DataError, "no file nowhere.jsonl, which --data gives"),
         ({"mmlu": "x"}, UsageError, "names no task of this run"),
     ],
 )

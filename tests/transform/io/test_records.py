@@ -159,13 +159,13 @@ def test_what_is_no_record_is_rejected_in_its_place(tmp_path: Path) -> None:
     reasons = {r.line: r.reason for r in found if isinstance(r, Rejected)}
     for line, words in {
         2: "not JSON",
-        3: "is a JSON object",
+        3: "must be a JSON object",
         4: "no `answer`",
         5: "the prompt is empty",
         6: "the answer is empty",
         7: "control token",
         8: "surrogate",
-        9: "is not a text",
+        9: "is not a string",
         12: "not UTF-8",
     }.items():
         assert words in reasons.pop(line)
@@ -176,14 +176,14 @@ def test_what_is_no_record_is_rejected_in_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"messages": [USER]}, "no answer of the assistant"),
+        ({"messages": [USER]}, "no answer from the assistant"),
         ({"messages": [ANSWER]}, "the prompt is empty"),
         ({"messages": "hi"}, "`messages` is not a list"),
         ({"messages": [{"content": "x"}]}, "needs a `role`"),
-        ({"messages": [USER, {"role": "assistant", "content": [1]}]}, "is not a text"),
+        ({"messages": [USER, {"role": "assistant", "content": [1]}]}, "is not a string"),
         ({"conversations": [{"from": "parrot", "value": "x"}]}, "parrot"),
         ({"conversations": ["x"]}, "needs a `from`"),
-        ({"instruction": "q", "output": "a", "history": ["x"]}, "is not a text"),
+        ({"instruction": "q", "output": "a", "history": ["x"]}, "is not a string"),
     ],
 )
 def test_a_conversation_without_an_answer_says_why(
@@ -216,11 +216,14 @@ def test_an_ambiguous_file_names_its_dialects_and_a_choice_settles_it(tmp_path: 
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b'{"text": "x"}\n', "the fields text, and a record has one of: messages; prompt"),
+        (
+            b'{"text": "x"}\n',
+            "the fields text; a record needs the fields of one of: messages; prompt",
+        ),
         (b"\x00\x01", "line 1 is not JSON"),
         (b"[]", "is empty"),
         (b"\x1f\x8bxx", "cannot read"),
-        (b"PAR1xxxx", "Parquet file cannot be read"),
+        (b"PAR1xxxx", "cannot read the Parquet file"),
     ],
 )
 def test_a_file_without_records_is_an_error(tmp_path: Path, data: bytes, words: str) -> None:

@@ -66,7 +66,7 @@ def read_score(reply: str) -> float:
     try:
         score = float(value)
     except (TypeError, ValueError):
-        raise ReplyError(f"the score {value!r} is no number") from None
+        raise ReplyError(f"the score {value!r} is not a number") from None
     if isinstance(value, bool) or not LOWEST <= score <= HIGHEST:
         raise ReplyError(f"the score {value!r} is not between {LOWEST} and {HIGHEST}")
     return score

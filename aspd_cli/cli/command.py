@@ -1,0 +1,77 @@
+"""What all commands share: how their help page is laid out, and how their flags may be spelled."""
+
+import inspect
+from typing import Any
+
+from typer.core import TyperCommand
+
+from aspd_cli.cli.options import GENERAL
+
+EXAMPLES = {
+    "transform": (
+        "aspd transform answers.jsonl train.jsonl",
+        "aspd transform answers.jsonl train.jsonl -r recipe.yaml --dry-run",
+        "aspd transform answers.jsonl train.jsonl -r recipe.yaml --budget 5",
+    ),
+    "validate": (
+        "aspd validate train.jsonl",
+        "aspd validate train.jsonl --tokenizer runs/mine --show 1",
+    ),
+    "train": (
+        "aspd train recipe.yaml --dry-run",
+        "aspd train recipe.yaml",
+        "aspd train recipe.yaml --resume",
+    ),
+    "generate": (
+        'aspd generate "What do I need for a garden, a pond and a shed?"',
+        'aspd generate -m runs/mine "..." --stats',
+        "aspd generate --input prompts.jsonl --output answers.jsonl",
+    ),
+    "eval": (
+        "aspd eval --latency --compare parallel,serial,plain",
+        "aspd eval -m runs/mine --tasks aspd_synth --limit 50 -o results",
+        "aspd eval -m MODEL --replay train.jsonl",
+    ),
+    "env": ("aspd env", "aspd env -m runs/mine --device cuda:0"),
+}
+"""Command -> the lines at the end of its help page."""
+
+LM_EVAL = {
+    "output-path": "output",
+    "batch-size": "concurrency",
+    "system-instruction": "system",
+    "apply-chat-template": "chat-template",
+    "no-apply-chat-template": "no-chat-template",
+}
+"""What lm-eval calls a flag of `aspd eval` -> the flag."""
+
+
+def hyphens(flag: str) -> str:
+    """A flag as it is declared: `max_new_tokens` is `max-new-tokens`."""
+    return flag.replace("_", "-")
+
+
+def of_lm_eval(flag: str) -> str:
+    """As `hyphens`, and lm-eval's names are understood."""
+    return LM_EVAL.get(hyphens(flag), hyphens(flag))
+
+
+class Command(TyperCommand):
+    """A command whose help page ends with the general options and some examples."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        paragraphs = inspect.cleandoc(settings.pop("help", None) or "").split("\n\n")
+        settings["help"] = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+        settings["epilog"] = "\n".join(("Examples:", *EXAMPLES.get(name or "", ())))
+        super().__init__(name, **settings)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The help flag, among the general ones."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = GENERAL
+        return option
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The usage line, with IN for typer's {IN}."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]

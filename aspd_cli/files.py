@@ -1,0 +1,163 @@
+"""Files of ours: written whole or not at all, and JSON lines read and appended by one rule.
+
+A line of a JSONL file ends with "\\n" and with nothing else: U+2028 and its like may stand inside a
+JSON string. In a file that is appended to, a last line without its "\\n" was torn by a kill, and
+what it held is owed again.
+"""
+
+import json
+import math
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from aspd_cli.errors import DataError
+
+EMBEDDED_MODEL = Path(__file__).parent / "assets" / "tiny"
+"""The embedded model: `base/`, a serial model, and `adapter/`, which makes it parallel."""
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when it is finished and on the disk, or not at all.
+
+    Raises:
+        OSError: it cannot be written; what bore the name before is still there.
+    """
+    stem = f".{path.name[:40]}."
+    for left in path.parent.glob(f"{escape(stem)}*.partial"):
+        # Its writer was killed if it can be locked.
+        with suppress(OSError), left.open("rb") as file:
+            _lock(file)
+            left.unlink()
+    partial = path.with_name(f"{stem}{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            with suppress(OSError):
+                _lock(file)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, partial)
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(partial):
+            error.filename = str(path)  # the name that the user knows
+        raise
+    _settle(path.parent)
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Holds a file until it is closed, or fails at once; Windows holds any open file."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _settle(folder: Path) -> None:
+    """Brings the names of a folder to the disk, where the platform can."""
+    with suppress(OSError):
+        folder_file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(folder_file)
+        finally:
+            os.close(folder_file)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole text file, at once or not at all."""
+    with write_atomically(path) as file:
+        file.write(text.encode())
+
+
+def write_jsonl(path: Path, values: Iterable[Any]) -> None:
+    """Writes a whole JSONL file, at once or not at all."""
+    with write_atomically(path) as file:
+        file.writelines(map(json_line, values))
+
+
+def append_jsonl(file: IO[bytes], value: Any) -> None:
+    """Adds one line, so that a kill from now on does not lose it."""
+    file.write(json_line(value))
+    file.flush()
+
+
+def json_line(value: Any) -> bytes:
+    """A value as a line; NaN is null, and half a surrogate pair is escaped as JSON can."""
+    text = json.dumps(json_safe(value), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def json_safe(value: Any) -> Any:
+    """`value` with None where JSON has no number: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {name: json_safe(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class JsonLine(NamedTuple):
+    """A line that is not blank."""
+
+    number: int
+    """From 1, blank lines counted."""
+    value: Any
+    problem: str | None = None
+    """Why there is no value: `not UTF-8`, `not JSON: ...`."""
+
+
+def parse_jsonl(lines: Iterable[bytes]) -> Iterator[JsonLine]:
+    """The values of lines, as a file opened in binary mode gives them; a BOM is skipped."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            yield JsonLine(number, None, "not UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield JsonLine(number, None, f"not JSON: {error}")
+        else:
+            yield JsonLine(number, value)
+
+
+def read_jsonl(path: Path, contents: str = "lines") -> Iterator[tuple[int, Any]]:
+    """The line number and the value of each line that is not blank.
+
+    Args:
+        contents: what the file holds, for a message.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON in UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, value, problem in parse_jsonl(file):
+                if problem:
+                    raise DataError(f"{path}:{number} is {problem}")
+                yield number, value
+    except OSError as error:
+        raise DataError(f"cannot read the {contents} in {path}: {error.strerror}") from error
+
+
+def complete_lines(path: Path) -> tuple[list[bytes], int]:
+    """The lines of a file that is appended to, and the bytes up to where the next one goes.
+
+    A torn last line is left out of both: `os.truncate(path, end)` drops it.
+
+    Raises:
+        OSError: the file is there, but cannot be read.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    end = data.rfind(b"\n") + 1
+    return data[:end].split(b"\n")[:-1], end
