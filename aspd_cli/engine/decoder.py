@@ -17,7 +17,7 @@ from aspd_cli.engine.forced_tokens import Script
 from aspd_cli.engine.grammar import Grammar
 from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.options import GenerationOptions
-from aspd_cli.engine.packed_linear import Kernels
+from aspd_cli.engine.packed_linear import LinearKernels
 from aspd_cli.engine.scheduler import Scheduler
 from aspd_cli.errors import ModelError
 
@@ -50,7 +50,7 @@ class Decoder:
         """How positions go on after a block, as the model was trained."""
         self.max_depth = max_depth
         self.context = context_length(model.config)
-        self.kernels = Kernels()
+        self.kernels = LinearKernels()
         """How linear layers are computed; `load` chooses."""
         self.stock: torch.nn.Module | None = None
         """The model as transformers computes it, where `load` was asked to keep it."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from aspd_cli.core.visibility import LaneTree
-from aspd_cli.engine.attention.mask_table import Sights, additive
+from aspd_cli.engine.attention.mask_table import MaskTable, additive
 from aspd_cli.engine.attention.step_plan import (
     WIDE,
     Padded,
@@ -60,7 +60,7 @@ class LaneCache(Cache):
         self.capacity = 0
         self.used = [0] * rows
         self.trees: list[LaneTree] = [LaneTree() for _ in range(rows)]
-        self.sights = Sights(rows)
+        self.sights = MaskTable(rows)
         self._tags = np.zeros((3, rows, 0), dtype=np.int64)
         self.tokens, self.lanes, self.positions = self._tags  # (R, capacity) each, views
         self.forwards = 0

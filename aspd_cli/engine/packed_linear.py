@@ -126,7 +126,7 @@ class PackedPart(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
+class LinearKernels:
     """What `pack_linears` chose."""
 
     packed: int = 0
@@ -142,7 +142,7 @@ class Kernels:
 
 
 @torch.no_grad()
-def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) -> Kernels:
+def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) -> LinearKernels:
     """Replaces linear layers of a model by prepacked ones where that is faster; CPU, float32.
 
     The original weight is freed, unless something else holds it, like the embedding of a model
@@ -156,7 +156,7 @@ def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) ->
     for parent, name in _linears(model):
         places[getattr(parent, name)].append((parent, name))
     if not _can_pack():
-        return Kernels(total=len(places))
+        return LinearKernels(total=len(places))
     layers = list(places)
     units: list[Unit] = [(layer,) for layer in layers]
     if probe is not None:
@@ -174,7 +174,7 @@ def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) ->
             for parent, name in places.pop(layer):
                 setattr(parent, name, product if len(unit) == 1 else PackedPart(joint, index))
         packed, products = packed + len(unit), products + 1
-    return Kernels(packed, packed + len(places), products)
+    return LinearKernels(packed, packed + len(places), products)
 
 
 def _fed_alike(layers: list[nn.Linear], probe: Callable[[], object]) -> list[Unit]:

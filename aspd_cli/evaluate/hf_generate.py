@@ -11,14 +11,14 @@ from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.errors import ModelError
 from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.timeline import TimelineBar
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.options import GenerationOptions
 
 
-class Stock:
+class HFGenerate:
     """transformers' `generate` on the same weights: plain text, stock attention, static batches."""
 
     def __init__(self, system: System, decoder: "Decoder") -> None:
@@ -62,7 +62,7 @@ class Stock:
         )
         reason = "stop" if ended or found else "length"
         markup = render(serial_document(text))
-        return Reply(text, markup, reason, stats, (Bar(0, "", 1, len(ids)),))
+        return Reply(text, markup, reason, stats, (TimelineBar(0, "", 1, len(ids)),))
 
     def _batch(
         self, asks: Sequence[EvalRequest]

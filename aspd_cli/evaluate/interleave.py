@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aspd_cli.evaluate.requests import EvalRequest, Reply
-from aspd_cli.evaluate.results import Answer
+from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner, warm_up
 
 AT_ONCE = 4
@@ -58,7 +58,7 @@ def interleave(
     concurrency: int = 1,
     repeats: int = 1,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Answer]:
+) -> Iterator[EvalAnswer]:
     """The answers of all systems, round by round.
 
     A round is one prompt, or a few times `concurrency` of them; every system answers it before the
@@ -110,11 +110,11 @@ def _rounds(asks: Sequence[EvalRequest], concurrency: int) -> Iterator[tuple[int
 
 def _answer(
     system: str, ask: EvalRequest, runs: Sequence[_Timed], at: int, concurrency: int
-) -> Answer:
+) -> EvalAnswer:
     times = tuple(run.share_s for run in runs)
     middle = runs[times.index(statistics.median_low(times))]
     reply = middle.replies[at]
-    return Answer(
+    return EvalAnswer(
         system=system,
         task=ask.task,
         category=ask.category,

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from aspd_cli.core.metrics import Array, Interval, Structure, bootstrap, parallelism
-from aspd_cli.evaluate.results import ALL, Answer, Evaluation, Latency, Measure, System
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, Latency, Measure, System
+from aspd_cli.evaluate.timeline import TimelineBar
 
 NOTHING: Interval = (float("nan"), float("nan"), float("nan"))
 
-Pair = Callable[[Answer], tuple[float, float]]
+Pair = Callable[[EvalAnswer], tuple[float, float]]
 
 _RATIOS: dict[str, Pair] = {
     "tps": lambda a: (a.stats.useful_tokens, a.wall_s),
@@ -31,7 +31,7 @@ _RATIOS: dict[str, Pair] = {
     "idle_share": lambda a: idle_steps(a.bars),
 }
 
-_MEANS: dict[str, Callable[[Answer], float]] = {
+_MEANS: dict[str, Callable[[EvalAnswer], float]] = {
     "ttft_s": lambda a: a.stats.ttft_s,
     "time_s": lambda a: a.stats.time_s,
     "wall_s": lambda a: a.wall_s,
@@ -66,7 +66,7 @@ MEASURES = {
 """Name of a measure -> what it is."""
 
 
-def latency(systems: Sequence[System], answers: Sequence[Answer]) -> list[Latency]:
+def latency(systems: Sequence[System], answers: Sequence[EvalAnswer]) -> list[Latency]:
     """All rows: by concurrency, each task whole, then by category, then by number of branches."""
     rows: list[Latency] = []
     counts = _branch_counts(systems, answers)
@@ -81,7 +81,7 @@ def latency(systems: Sequence[System], answers: Sequence[Answer]) -> list[Latenc
                 for category in categories:
                     chosen = [a for a in of_task if a.category == category]
                     rows += _rows(systems, chosen, task, category, None, concurrency)
-        grouped: dict[int, list[Answer]] = defaultdict(list)
+        grouped: dict[int, list[EvalAnswer]] = defaultdict(list)
         for answer in here:
             if answer.key in counts:
                 grouped[counts[answer.key]].append(answer)
@@ -92,7 +92,7 @@ def latency(systems: Sequence[System], answers: Sequence[Answer]) -> list[Latenc
     return rows
 
 
-def pool(evaluation: Evaluation, system: str, task: str, category: str) -> list[Answer]:
+def pool(evaluation: Evaluation, system: str, task: str, category: str) -> list[EvalAnswer]:
     """A system's answers, at the first concurrency, to a task, or to the tasks of a group of them.
 
     `category` is one of the task's, or `all`.
@@ -109,7 +109,7 @@ def pool(evaluation: Evaluation, system: str, task: str, category: str) -> list[
     ]
 
 
-def idle_steps(bars: Sequence[Bar]) -> tuple[int, int]:
+def idle_steps(bars: Sequence[TimelineBar]) -> tuple[int, int]:
     """(steps in which a branch had ended and its block had not, all steps of the branches)."""
     began: dict[int, int] = {}
     ended: dict[int, int] = {}
@@ -125,7 +125,7 @@ def idle_steps(bars: Sequence[Bar]) -> tuple[int, int]:
 
 
 def _branch_counts(
-    systems: Sequence[System], answers: Sequence[Answer]
+    systems: Sequence[System], answers: Sequence[EvalAnswer]
 ) -> dict[tuple[str, str, int, int], int]:
     leader = next((s.name for s in systems if s.mode == "parallel"), None)
     return {a.key: a.branches for a in answers if a.system == leader}
@@ -133,7 +133,7 @@ def _branch_counts(
 
 def _rows(
     systems: Sequence[System],
-    answers: Sequence[Answer],
+    answers: Sequence[EvalAnswer],
     task: str,
     category: str,
     branches: int | None,
@@ -163,7 +163,7 @@ def _rows(
     ]
 
 
-def measures(answers: Sequence[Answer]) -> dict[str, Measure]:
+def measures(answers: Sequence[EvalAnswer]) -> dict[str, Measure]:
     """Every measure of `MEASURES` over some answers of one system."""
     found: dict[str, Measure] = {}
     for name, of in _MEANS.items():
@@ -215,5 +215,5 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return float(median), float(p95)
 
 
-def _structure(answer: Answer) -> Structure:
+def _structure(answer: EvalAnswer) -> Structure:
     return Structure(**{f.name: getattr(answer.stats, f.name) for f in fields(Structure)})

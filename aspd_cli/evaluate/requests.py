@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aspd_cli.core.markup import Document
 from aspd_cli.core.metrics import AnswerStats
 from aspd_cli.engine.detokenize import defuse
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.timeline import TimelineBar
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -38,7 +38,7 @@ class Reply:
     markup: str
     finish_reason: str
     stats: AnswerStats
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[TimelineBar, ...] = ()
     malformed: bool = False
 
 

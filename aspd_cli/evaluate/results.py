@@ -19,7 +19,7 @@ from typing import Any
 from aspd_cli.core.metrics import AnswerStats, Interval
 from aspd_cli.engine.options import Mode
 from aspd_cli.errors import DataError
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.timeline import TimelineBar
 from aspd_cli.files import json_safe, read_jsonl
 
 ALL = "all"
@@ -47,7 +47,7 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EvalAnswer:
     """One answer of one system."""
 
     system: str
@@ -74,7 +74,7 @@ class Answer:
     times_s: tuple[float, ...]
     """Wall-clock of each timed run: the seconds for the prompts that were given at once, prefill
     included, divided by their number."""
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[TimelineBar, ...] = ()
     """When each lane was decoded, in steps of the critical path."""
     malformed: bool = False
     """Whether its structure needed mending: a block cut by a budget, or a title announced twice."""
@@ -110,7 +110,7 @@ class Answer:
         }
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> "Answer":
+    def of(cls, value: Mapping[str, Any]) -> "EvalAnswer":
         """The answer of a line of samples.jsonl; fields of other programs are left out."""
         names = {f.name for f in fields(cls)}
         measures = {f.name for f in fields(AnswerStats)}
@@ -120,7 +120,7 @@ class Answer:
             | {
                 "stats": AnswerStats(**stats),
                 "times_s": tuple(value["times_s"]),
-                "bars": tuple(Bar(**bar) for bar in value["bars"]),
+                "bars": tuple(TimelineBar(**bar) for bar in value["bars"]),
             }
         )
 
@@ -204,7 +204,7 @@ class Evaluation:
     """In the order of `--compare`; the first one's results of lm-eval lead results.json."""
     baseline: str
     """The system that speed-ups are told against: the Seq model where there is one."""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[EvalAnswer, ...] = ()
     """Of all systems: by task, then by prompt, then by system."""
     scores: tuple[Score, ...] = ()
     latency: tuple[Latency, ...] = ()
@@ -242,7 +242,7 @@ class Evaluation:
         return {"results": {}, **leading, "aspd": self.as_dict()}
 
     @classmethod
-    def of(cls, value: Mapping[str, Any], answers: Iterable[Answer] = ()) -> "Evaluation":
+    def of(cls, value: Mapping[str, Any], answers: Iterable[EvalAnswer] = ()) -> "Evaluation":
         """The evaluation of the `aspd` part of results.json."""
         return cls(
             **{
@@ -265,7 +265,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         value = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["aspd"]
         lines = read_jsonl(folder / SAMPLES, "answers")
-        return Evaluation.of(value, [Answer.of(line) for _, line in lines])
+        return Evaluation.of(value, [EvalAnswer.of(line) for _, line in lines])
     except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         raise DataError(f"{folder} contains no results of `aspd eval`: {error}") from error
 

@@ -11,13 +11,13 @@ from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
 from aspd_cli.evaluate.latency import latency
-from aspd_cli.evaluate.lm_eval.runner import Asking, Quality, evaluate_tasks
+from aspd_cli.evaluate.lm_eval.runner import Quality, TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.machine import machine
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.prompt_sets import Prompted, speed_asks
 from aspd_cli.evaluate.replay import random_decoder, replay_asks
 from aspd_cli.evaluate.requests import EvalRequest
-from aspd_cli.evaluate.results import Answer, Evaluation
+from aspd_cli.evaluate.results import EvalAnswer, Evaluation
 from aspd_cli.evaluate.systems import (
     STOCK,
     Runner,
@@ -131,7 +131,7 @@ def _run_tasks(
     processes: Processes,
 ) -> Quality:
     evaluation = recipe.evaluation
-    asking = Asking(
+    asking = TaskSettings(
         limit=evaluation.limit,
         num_fewshot=evaluation.num_fewshot,
         apply_chat_template=evaluation.apply_chat_template,
@@ -207,11 +207,11 @@ def _answers(
     asks: dict[str, list[EvalRequest]],
     job: Job,
     processes: Processes,
-) -> list[Answer]:
+) -> list[EvalAnswer]:
     evaluation = recipe.evaluation
     total = len(asks[runners[0].system.name])
     job.expect(total * len(runners) * len(evaluation.concurrency) * evaluation.repeats)
-    answers: list[Answer] = []
+    answers: list[EvalAnswer] = []
     for number in evaluation.concurrency:
         mine = list(
             interleave(

@@ -12,10 +12,10 @@ from aspd_cli.core.layout import tokenize
 from aspd_cli.core.markup import plain
 from aspd_cli.engine.options import Mode
 from aspd_cli.errors import ModelError, UsageError
-from aspd_cli.evaluate.hf_generate import Stock
+from aspd_cli.evaluate.hf_generate import HFGenerate
 from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
-from aspd_cli.evaluate.timeline import Bar, timeline
+from aspd_cli.evaluate.timeline import TimelineBar, timeline
 from aspd_cli.files import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Engine:
         if mode == "parallel" and stats.blocks:
             bars = tuple(timeline(output.token_ids, self.decoder.codec))
         else:
-            bars = (Bar(0, "", 1, max(stats.steps, 1)),) if mode != "serial" else ()
+            bars = (TimelineBar(0, "", 1, max(stats.steps, 1)),) if mode != "serial" else ()
         return Reply(
             output.text, output.markup, output.finish_reason, stats, bars, self._mended(output)
         )
@@ -79,7 +79,7 @@ class Engine:
         return output.finish_reason == "length" or announced != output.stats.branches
 
 
-Runner = Engine | Stock
+Runner = Engine | HFGenerate
 
 
 def warm_up(runner: Runner, ask: EvalRequest) -> None:
@@ -169,7 +169,7 @@ def make_runner(
         device=str(decoder.device),
         dtype=str(next(decoder.model.parameters()).dtype).removeprefix("torch."),
     )
-    return Stock(system, decoder) if name == STOCK else Engine(system, decoder)
+    return HFGenerate(system, decoder) if name == STOCK else Engine(system, decoder)
 
 
 def _load(path: str | None, model: "ModelSection", load: Any, *, keep_stock: bool) -> "Decoder":

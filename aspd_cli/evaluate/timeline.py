@@ -12,7 +12,7 @@ from aspd_cli.core.codec import Codec, ControlIds
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TimelineBar:
     """A stretch of steps in which one lane advanced."""
 
     lane: int
@@ -27,7 +27,7 @@ class Bar:
     """Whether it wrote a list of titles."""
 
 
-def timeline(token_ids: Sequence[int], codec: Codec) -> list[Bar]:
+def timeline(token_ids: Sequence[int], codec: Codec) -> list[TimelineBar]:
     """The bars of an answer, by lane and then by time.
 
     Args:
@@ -47,7 +47,7 @@ class _Reader:
         self.control: ControlIds = codec.control
         self.at = 0
         self.lanes = 1
-        self.bars: list[Bar] = []
+        self.bars: list[TimelineBar] = []
 
     def lane(self, lane: int, title: str, step: int) -> int:
         """Reads a lane to its end, its first token sampled at `step`; the step after its last."""
@@ -94,4 +94,4 @@ class _Reader:
 
     def _bar(self, lane: int, title: str, start: int, step: int, *, titles: bool = False) -> None:
         if step > start:
-            self.bars.append(Bar(lane, title, start, step - 1, titles))
+            self.bars.append(TimelineBar(lane, title, start, step - 1, titles))

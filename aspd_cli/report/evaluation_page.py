@@ -8,7 +8,7 @@ from typing import Any
 
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError
-from aspd_cli.evaluate.results import ALL, Answer, Evaluation, System
+from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System
 from aspd_cli.report.chart import Chart, figure, save
 from aspd_cli.report.evaluation_plots import (
     Point,
@@ -198,7 +198,7 @@ def _answers(evaluation: Evaluation) -> str:
     keys = [key for key in keys if key[3] == lowest]
     count = min(ANSWERS_SHOWN, len(keys))
     chosen = [keys[at * len(keys) // count] for at in range(count)]
-    by_key: dict[object, list[Answer]] = {key: [] for key in chosen}
+    by_key: dict[object, list[EvalAnswer]] = {key: [] for key in chosen}
     for answer in evaluation.answers:
         if answer.key in by_key:
             by_key[answer.key].append(answer)
@@ -214,7 +214,7 @@ def _answers(evaluation: Evaluation) -> str:
     return section("Answers side by side", *questions, note=note)
 
 
-def _detail(answer: Answer) -> str:
+def _detail(answer: EvalAnswer) -> str:
     parts = [plain_number(answer.stats.time_s, "s"), f"{answer.stats.steps} steps"]
     parts += [
         f"{name.partition(',')[0]} {plain_number(value)}" for name, value in answer.scores.items()
@@ -222,7 +222,7 @@ def _detail(answer: Answer) -> str:
     return ", ".join(parts)
 
 
-def _document(answer: Answer) -> Document | str:
+def _document(answer: EvalAnswer) -> Document | str:
     try:
         return parse(answer.markup)
     except MarkupError:  # stock decoding may write control tokens as it likes

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aspd_cli.core.metrics import Interval
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.timeline import TimelineBar
 from aspd_cli.report.chart import Chart, colour, is_narrow
 from aspd_cli.report.html import BRANCH_COLOURS
 
@@ -119,7 +119,7 @@ def speedup_by_branches(
     return Chart("speedup-branches", alt, draw)
 
 
-def lanes_over_steps(bars: Sequence[Bar]) -> Chart:
+def lanes_over_steps(bars: Sequence[TimelineBar]) -> Chart:
     """The timeline of one decode: a row for each lane, a bar for each stretch of its steps."""
     lanes = 1 + max(bar.lane for bar in bars)
     steps = max(bar.end for bar in bars)

@@ -1,6 +1,6 @@
 """What happens beside the steps of a run: it tells how it goes, is stopped, and shows answers.
 
-`Listener` is what a run tells, `Interruption` makes Ctrl-C a clean end, and `Sampler` lets the
+`Listener` is what a run tells, `Interruption` makes Ctrl-C a clean end, and `SampleWriter` lets the
 engine decode sample answers: it takes the model over for as long (`borrowed`).
 """
 
@@ -126,7 +126,7 @@ def borrowed(model: Any, tokenizer: Any, positions: Positions, max_depth: int) -
             module.training = training
 
 
-class Sampler(TrainerCallback):
+class SampleWriter(TrainerCallback):
     """Writes a few answers to a file at each evaluation: one JSON object a line."""
 
     def __init__(

@@ -24,7 +24,7 @@ from aspd_cli.train.trainer import BranchTrainer, assemble, is_peft
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainResult:
     """A finished run."""
 
     run: Path
@@ -65,7 +65,7 @@ def train(
     merge: bool = False,
     push: str | None = None,
     listener: Listener | None = None,
-) -> Outcome:
+) -> TrainResult:
     """Trains what the recipe says.
 
     Under torchrun or accelerate every process calls it; the main one writes and tells.
@@ -164,10 +164,10 @@ def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Lis
     export.verify(run, recipe, prompt, expected, like)
 
 
-def _outcome(trainer: BranchTrainer, run: Path) -> Outcome:
+def _outcome(trainer: BranchTrainer, run: Path) -> TrainResult:
     history = trainer.state.log_history
     evaluated = [entry for entry in history if "eval_loss" in entry][-1:]
-    return Outcome(
+    return TrainResult(
         run=run,
         steps=trainer.state.global_step,
         seconds=0.0,

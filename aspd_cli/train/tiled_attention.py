@@ -35,7 +35,7 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Tile:
     """One call: queries `first:last` on keys `start:stop`."""
 
     first: int
@@ -84,7 +84,7 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> bool:
     return long and alike and query.device.type == "cpu"
 
 
-def parts(allowed: Tensor, dtype: torch.dtype) -> list[Part]:
+def parts(allowed: Tensor, dtype: torch.dtype) -> list[Tile]:
     """The calls that compute attention under a mask, those of a tile one after the other.
 
     Args:
@@ -99,14 +99,14 @@ def parts(allowed: Tensor, dtype: torch.dtype) -> list[Part]:
         seen = allowed[:, 0, first:last, :first] | padding[:, 0, first:last]
         clear = _first(~seen.all(dim=1).all(dim=0))
         if clear:
-            found.append(Part(first, last, 0, clear, None))
+            found.append(Tile(first, last, 0, clear, None))
         for start in range(first, last, PART):
             stop = min(start + PART, last)
             near = allowed[:, :, start:stop, clear:stop]
             begin = _first(near.any(dim=2).any(dim=0)[0])
             mask = torch.zeros(near[..., begin:].shape, dtype=dtype)
             mask.masked_fill_(~near[..., begin:], torch.finfo(dtype).min)
-            found.append(Part(start, stop, clear + begin, stop, mask))
+            found.append(Tile(start, stop, clear + begin, stop, mask))
     return found
 
 
@@ -120,7 +120,7 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, found: list[Part], scale: float | None
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, found: list[Tile], scale: float | None
     ) -> Tensor:
         out = torch.empty_like(query)
         exact = torch.promote_types(query.dtype, torch.float32)

@@ -25,7 +25,7 @@ from aspd_cli.errors import ModelError, TrainingError
 from aspd_cli.recipe import Recipe
 from aspd_cli.train import branch_mask, run_dir
 from aspd_cli.train.batching import BranchCollator, LengthSampler
-from aspd_cli.train.callbacks import Listener, Sampler, Telling, borrowed
+from aspd_cli.train.callbacks import Listener, SampleWriter, Telling, borrowed
 from aspd_cli.train.encoding import IGNORE, values
 from aspd_cli.train.model import load_model, lora_config
 from aspd_cli.train.optim import MuonAdamW
@@ -292,7 +292,7 @@ def _add_callbacks(
     if recipe.data.style == "serial":  # a Seq model never learns to fork
         options = options.model_copy(update={"mode": "plain"})
     trainer.add_callback(
-        Sampler(
+        SampleWriter(
             run / run_dir.SAMPLES,
             made.prompts,
             options,

@@ -22,7 +22,7 @@ from aspd_cli.files import json_line, write_atomically, write_jsonl
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
-from aspd_cli.transform.llm.backend import Asking
+from aspd_cli.transform.llm.backend import EndpointBackend
 from aspd_cli.transform.outcome import Outcome, outside_limits, question_of, serial
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.rules import NO_STRUCTURE, propose
@@ -85,7 +85,7 @@ async def transform_file_by(
     assert transform.endpoint is not None
     report = Report("openai", method=transform.method)
     report.tally = endpoint.tally
-    asking = Asking(endpoint, transform, codec)
+    asking = EndpointBackend(endpoint, transform, codec)
 
     async def work(record: Record | Rejected) -> tuple[Record | Rejected, Outcome | None]:
         return record, None if isinstance(record, Rejected) else await asking.outcome(record)

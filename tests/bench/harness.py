@@ -18,7 +18,7 @@ from rich.table import Table
 
 from aspd_cli.engine.loading import load
 from aspd_cli.engine.options import GenerationOptions
-from aspd_cli.evaluate.lm_eval.runner import Asking, evaluate_tasks
+from aspd_cli.evaluate.lm_eval.runner import TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.lm_eval.tasks import Tasks
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.systems import make_runner
@@ -48,7 +48,7 @@ def main() -> None:
         gen_kwargs=kwargs | {"suppress_tokens": sorted(decoder.codec.control)},
     )
     runners = [make_runner(name, decoder, None, None) for name in SYSTEMS]
-    asking = Asking(limit=args.limit, apply_chat_template=True, gen_kwargs=kwargs)
+    asking = TaskSettings(limit=args.limit, apply_chat_template=True, gen_kwargs=kwargs)
     ours = evaluate_tasks(runners, tasks, asking, GenerationOptions(), Processes())
 
     samples = theirs["samples"][args.task]

@@ -112,5 +112,5 @@ def test_a_model_without_embeddings_for_the_control_tokens_decodes_in_plain_mode
     [out] = decoder.generate("Hi", mode="plain", max_new_tokens=8)
     assert out.stats.tokens == 8
     for mode in ("parallel", "serial"):
-        with pytest.raises(ModelError, match=rf"for {size} tokens only.*--adapter.*--plain"):
+        with pytest.raises(ModelError, match=rf"for only {size} tokens.*--adapter.*--plain"):
             next(decoder.stream("Hi", mode=mode))

@@ -213,7 +213,11 @@ def test_an_adapter_that_is_nowhere_is_said_before_the_base_is_loaded(name, base
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [("{", "not an adapter"), ("[]", "not the config"), ('{"peft_type": "LORA"}', "does not name")],
+    [
+        ("{", "not an adapter directory"),
+        ("[]", "not an adapter configuration"),
+        ('{"peft_type": "LORA"}', "does not name"),
+    ],
 )
 def test_an_adapter_directory_that_names_no_base_says_how_to_give_it(config, reason, tmp_path):
     (tmp_path / "adapter_config.json").write_text(config)

@@ -11,7 +11,7 @@ from aspd_cli.engine import packed_linear
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.kv_cache import Feed, LaneCache
 from aspd_cli.engine.loading import load
-from aspd_cli.engine.packed_linear import Kernels, PackedLinear, PackedPart, pack_linears
+from aspd_cli.engine.packed_linear import LinearKernels, PackedLinear, PackedPart, pack_linears
 from tests.engine.families import FAMILIES, make_models_fork, tiny_model
 
 can_pack = pytest.mark.skipif(not packed_linear._can_pack(), reason="this torch has no oneDNN")
@@ -148,7 +148,7 @@ def test_the_embedded_model_says_what_was_chosen():
     assert kernels.products == len(packed)
     assert str(kernels) in (
         f"{kernels.packed} of 29 prepacked by oneDNN, in {len(packed)} products",
-        str(Kernels()),
+        str(LinearKernels()),
     )
 
 
@@ -194,5 +194,5 @@ def test_layers_that_something_hooks_or_subclasses_are_left_alone(pack_all):
     hooked = nn.Linear(8, 8)
     hooked.register_forward_hook(lambda *args: None)
     model = nn.Sequential(nn.Linear(8, 8), hooked, Other(8, 8))
-    assert pack_linears(model) == Kernels(1, 1, 1)
+    assert pack_linears(model) == LinearKernels(1, 1, 1)
     assert [type(m) for m in model] == [PackedLinear, nn.Linear, Other]

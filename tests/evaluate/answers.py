@@ -3,8 +3,8 @@
 from typing import Any
 
 from aspd_cli.core.metrics import AnswerStats
-from aspd_cli.evaluate.results import Answer, System
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.results import EvalAnswer, System
+from aspd_cli.evaluate.timeline import TimelineBar
 
 SYSTEMS = (
     System("parallel", "aspd", "parallel", "embedded", "a", parameters=10),
@@ -31,7 +31,7 @@ STATS = AnswerStats(
 
 def answer(
     system: str = "parallel", doc_id: str = "0", seconds: float = 1.0, **other: Any
-) -> Answer:
+) -> EvalAnswer:
     """An answer that took `seconds`."""
     fields: dict[str, Any] = {
         "task": "t",
@@ -44,6 +44,6 @@ def answer(
         "finish_reason": "stop",
         "stats": STATS,
         "times_s": (seconds,),
-        "bars": (Bar(0, "", 1, 5), Bar(1, "A", 6, 9), Bar(2, "B", 6, 7)),
+        "bars": (TimelineBar(0, "", 1, 5), TimelineBar(1, "A", 6, 9), TimelineBar(2, "B", 6, 7)),
     }
-    return Answer(system=system, doc_id=doc_id, **fields | other)
+    return EvalAnswer(system=system, doc_id=doc_id, **fields | other)

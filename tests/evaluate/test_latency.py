@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from aspd_cli.evaluate.latency import MEASURES, idle_steps, latency, measures, ratio
-from aspd_cli.evaluate.results import Answer, Latency
-from aspd_cli.evaluate.timeline import Bar
+from aspd_cli.evaluate.results import EvalAnswer, Latency
+from aspd_cli.evaluate.timeline import TimelineBar
 from tests.evaluate.answers import STATS, SYSTEMS, answer
 
 
@@ -75,15 +75,24 @@ def test_every_measure_is_what_its_name_says() -> None:
 
 
 def test_a_branch_is_idle_from_its_end_to_the_end_of_its_block() -> None:
-    first = [Bar(1, "A", 5, 14), Bar(2, "B", 5, 6), Bar(3, "C", 5, 9)]  # 10, 2 and 5 steps
-    second = [Bar(4, "D", 20, 20), Bar(5, "E", 20, 23)]
-    assert idle_steps([Bar(0, "", 1, 4), *first, *second]) == (0 + 8 + 5 + 3, 30 + 8)
-    assert idle_steps([Bar(0, "", 1, 9)]) == (0, 0)
+    first = [
+        TimelineBar(1, "A", 5, 14),
+        TimelineBar(2, "B", 5, 6),
+        TimelineBar(3, "C", 5, 9),
+    ]  # 10, 2 and 5 steps
+    second = [TimelineBar(4, "D", 20, 20), TimelineBar(5, "E", 20, 23)]
+    assert idle_steps([TimelineBar(0, "", 1, 4), *first, *second]) == (0 + 8 + 5 + 3, 30 + 8)
+    assert idle_steps([TimelineBar(0, "", 1, 9)]) == (0, 0)
 
 
 def test_a_branch_that_forks_again_is_busy_all_the_while() -> None:
-    nested = [Bar(1, "A", 5, 6), Bar(3, "C", 7, 8), Bar(4, "D", 7, 10), Bar(1, "A", 11, 12)]
-    assert idle_steps([*nested, Bar(2, "B", 5, 12)]) == (2, 16 + 8)
+    nested = [
+        TimelineBar(1, "A", 5, 6),
+        TimelineBar(3, "C", 7, 8),
+        TimelineBar(4, "D", 7, 10),
+        TimelineBar(1, "A", 11, 12),
+    ]
+    assert idle_steps([*nested, TimelineBar(2, "B", 5, 12)]) == (2, 16 + 8)
 
 
 def test_what_is_undefined_has_no_interval() -> None:
@@ -108,7 +117,7 @@ def test_rows_by_category_and_by_the_branches_of_the_parallel_answer() -> None:
 
 
 def test_each_concurrency_is_a_table_of_its_own() -> None:
-    answers: list[Answer] = [
+    answers: list[EvalAnswer] = [
         answer(system, "0", seconds, concurrency=number)
         for system, seconds, number in (
             ("parallel", 1.0, 1),

@@ -8,7 +8,7 @@ import pytest
 
 from aspd_cli.errors import DataError
 from aspd_cli.evaluate.latency import latency
-from aspd_cli.evaluate.results import Answer, Evaluation, Score, read_evaluation
+from aspd_cli.evaluate.results import EvalAnswer, Evaluation, Score, read_evaluation
 from tests.evaluate.answers import SYSTEMS, answer
 
 
@@ -50,7 +50,7 @@ def test_results_have_the_layout_of_lm_eval_with_ours_added() -> None:
 def test_fields_of_another_program_are_left_out_of_an_answer() -> None:
     line = answer().as_dict() | {"later": 1}
     line["stats"] |= {"invented": 2}
-    assert Answer.of(line) == answer()
+    assert EvalAnswer.of(line) == answer()
 
 
 def test_the_wall_clock_of_an_answer_is_the_median_of_its_runs() -> None:

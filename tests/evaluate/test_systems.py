@@ -156,7 +156,7 @@ def test_many_prompts_at_once_are_a_round_of_equal_options(decoder: Decoder) -> 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["paralel"], "a system is"),
+        (["paralel"], "paralel: unknown system"),
         (["parallel", "parallel"], "twice"),
         (["plain=x"], "NAME=PATH"),
         (["seq="], "NAME=PATH"),

@@ -12,7 +12,7 @@ import aspd_cli as aspd
 from aspd_cli.errors import TrainingError
 from aspd_cli.recipe import load_recipe
 from aspd_cli.train import export, run_dir
-from aspd_cli.train.run import Outcome, train
+from aspd_cli.train.run import TrainResult, train
 from tests import make
 from tests.engine.families import tiny_model
 from tests.train.conftest import recipe, write
@@ -22,7 +22,7 @@ STEPS = {"training__max_steps": 3, "training__eval_steps": 2, "data__eval_share"
 
 
 @pytest.fixture(scope="module")
-def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def done(base: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """Three steps with two evaluations, samples and a merged model."""
     return train(recipe(base, tmp_path_factory.mktemp("run"), **STEPS), merge=True)
 
@@ -36,7 +36,7 @@ def equal(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(second[n].equal(t) for n, t in first.items())
 
 
-def test_the_run_directory_says_how_it_was_made(base: Path, done: Outcome) -> None:
+def test_the_run_directory_says_how_it_was_made(base: Path, done: TrainResult) -> None:
     run = done.run
     assert load_recipe(run / "recipe.yaml") == recipe(base, run, **STEPS)
     versions = json.loads((run / "versions.json").read_text())
@@ -51,7 +51,7 @@ def test_the_run_directory_says_how_it_was_made(base: Path, done: Outcome) -> No
     )
 
 
-def test_samples_are_written_at_each_evaluation_and_parse(done: Outcome) -> None:
+def test_samples_are_written_at_each_evaluation_and_parse(done: TrainResult) -> None:
     lines = [json.loads(line) for line in (done.run / "samples.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 2, 2, 3, 3, 3] or len(lines) == 3
     for line in lines:
@@ -59,18 +59,24 @@ def test_samples_are_written_at_each_evaluation_and_parse(done: Outcome) -> None
         assert 0 < line["tokens"] <= 20
 
 
-def test_sampling_and_evaluating_change_no_weight(base: Path, done: Outcome, tmp_path: Any) -> None:
+def test_sampling_and_evaluating_change_no_weight(
+    base: Path, done: TrainResult, tmp_path: Any
+) -> None:
     options = STEPS | {"training__samples": 0, "training__eval_steps": 100}
     assert equal(train(recipe(base, tmp_path, **options)).run, done.run)
 
 
-def test_gradient_checkpointing_changes_no_weight(base: Path, done: Outcome, tmp_path: Any) -> None:
+def test_gradient_checkpointing_changes_no_weight(
+    base: Path, done: TrainResult, tmp_path: Any
+) -> None:
     run = train(recipe(base, tmp_path, **STEPS, training__gradient_checkpointing=True)).run
     other = weights(run)
     assert all((tensor - other[n]).abs().max() < 1e-6 for n, tensor in weights(done.run).items())
 
 
-def test_the_merged_model_computes_what_base_and_adapter_compute(done: Outcome, base: Path) -> None:
+def test_the_merged_model_computes_what_base_and_adapter_compute(
+    done: TrainResult, base: Path
+) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -123,7 +129,7 @@ def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Pa
     assert json.loads((tmp_path / run_dir.SETTINGS).read_text())["style"] == "serial"
 
 
-def test_uploading_without_a_network_is_one_sentence(done: Outcome) -> None:
+def test_uploading_without_a_network_is_one_sentence(done: TrainResult) -> None:
     with pytest.raises(TrainingError, match=r"cannot upload .* to someone/model") as caught:
         export.push(done.run, "someone/model")
     assert "\n" not in str(caught.value)

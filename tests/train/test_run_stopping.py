@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from aspd_cli.errors import DataError, TrainingError, UsageError
-from aspd_cli.train.run import Outcome, train
+from aspd_cli.train.run import TrainResult, train
 from aspd_cli.train.run_dir import newest_complete
 from tests.train.conftest import recipe, write
 from tests.train.test_encoding import SHORT
@@ -20,7 +20,7 @@ STEPS = {"training__max_steps": 3}
 
 
 @pytest.fixture(scope="module")
-def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """An uninterrupted run of three steps."""
     return train(recipe(base, tmp_path_factory.mktemp("whole"), **STEPS))
 
@@ -40,7 +40,7 @@ class At:
 
 
 def test_ctrl_c_saves_and_the_rest_is_what_one_run_makes(
-    base: Path, whole: Outcome, tmp_path: Path
+    base: Path, whole: TrainResult, tmp_path: Path
 ) -> None:
     made = recipe(base, tmp_path, **STEPS, training__save_steps=100)
     listener = At(1, lambda: signal.raise_signal(signal.SIGINT))
@@ -83,7 +83,7 @@ def test_another_recipe_or_other_data_cannot_go_on_and_is_named(base: Path, tmp_
         train(recipe(base, run, data__train=str(data)), resume=True)
 
 
-def test_a_run_is_not_replaced_by_accident(base: Path, whole: Outcome, tmp_path: Path) -> None:
+def test_a_run_is_not_replaced_by_accident(base: Path, whole: TrainResult, tmp_path: Path) -> None:
     made = recipe(base, tmp_path, training__max_steps=1)
     train(made)
     with pytest.raises(UsageError, match=r"already contains a run.*--resume.*--fresh"):

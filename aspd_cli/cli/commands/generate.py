@@ -148,9 +148,11 @@ def generate(
         from aspd_cli.cli.views.answers_file import answer_file
 
         raise typer.Exit(answer_file(settings, input, output, quiet=quiet))
-    from aspd_cli.cli.views.generate import Form, answer_prompt
+    from aspd_cli.cli.views.generate import OutputForm, answer_prompt
 
-    form: Form = "json" if json else "markup" if markup else "whole" if no_stream else "stream"
+    form: OutputForm = (
+        "json" if json else "markup" if markup else "whole" if no_stream else "stream"
+    )
     answer_prompt(settings, _question(prompt), form=form, stats=stats, quiet=quiet)
 
 

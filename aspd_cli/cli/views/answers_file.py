@@ -43,7 +43,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PromptRecord:
     """One prompt of an input file."""
 
     index: int
@@ -64,7 +64,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedPrompt:
     """An input that cannot be answered, and why."""
 
     line: int
@@ -75,7 +75,7 @@ class Rejected:
         return {"line": self.line, "reason": self.reason}
 
 
-def read_prompts(path: Path) -> tuple[list[Record], list[Rejected]]:
+def read_prompts(path: Path) -> tuple[list[PromptRecord], list[RejectedPrompt]]:
     """The records of a JSONL file, and the lines that hold none.
 
     Raises:
@@ -86,19 +86,19 @@ def read_prompts(path: Path) -> tuple[list[Record], list[Rejected]]:
             lines = list(parse_jsonl(file))
     except OSError as error:
         raise DataError(f"cannot read the prompts in {path}: {error.strerror}") from error
-    records: list[Record] = []
-    rejected: list[Rejected] = []
+    records: list[PromptRecord] = []
+    rejected: list[RejectedPrompt] = []
     for number, value, problem in lines:
         try:
             if problem:
                 raise ValueError(problem)
             prompt = _prompt(value)
         except (ValueError, RecursionError, DataError) as error:
-            rejected.append(Rejected(number, str(error)))
+            rejected.append(RejectedPrompt(number, str(error)))
         else:
             index = len(records) + len(rejected)
             category = str(value.get("category") or "")
-            records.append(Record(index, number, value.get("id"), prompt, category))
+            records.append(PromptRecord(index, number, value.get("id"), prompt, category))
     return records, rejected
 
 
@@ -132,7 +132,7 @@ class Answers:
         self.done: dict[int, dict[str, Any]] = {}
         """Answers of the file by index."""
 
-    def load(self, records: list[Record]) -> None:
+    def load(self, records: list[PromptRecord]) -> None:
         """Takes over what an earlier run has answered; drops a torn last line and stale answers.
 
         Raises:
@@ -173,7 +173,7 @@ def part_of(out: Path, process: int) -> Path:
     return out if process == 0 else out.with_name(f"{out.name}.part{process}")
 
 
-def collect(answers: Answers, records: list[Record]) -> None:
+def collect(answers: Answers, records: list[PromptRecord]) -> None:
     """Takes over what other processes have written, in this run or in one that was killed."""
     out = answers.path
     for path in sorted(out.parent.glob(f"{out.name}.part*")):
@@ -184,7 +184,7 @@ def collect(answers: Answers, records: list[Record]) -> None:
         path.unlink()
 
 
-def share(records: Sequence[Record], process: int, processes: int) -> list[Record]:
+def share(records: Sequence[PromptRecord], process: int, processes: int) -> list[PromptRecord]:
     """The records of one process. Equal prompts stay together: they draw one after another."""
     digests = list(dict.fromkeys(record.digest for record in records))
     mine = set(digests[process::processes])
@@ -245,8 +245,13 @@ def answer_file(recipe: Recipe, source: Path, out: Path, *, quiet: bool) -> int:
 
 
 def _decode(
-    recipe: Recipe, owed: list[Record], answers: Answers, processes: "Processes", *, quiet: bool
-) -> list[Rejected]:
+    recipe: Recipe,
+    owed: list[PromptRecord],
+    answers: Answers,
+    processes: "Processes",
+    *,
+    quiet: bool,
+) -> list[RejectedPrompt]:
     """Decodes the records that are owed; returns those whose prompt the model cannot take."""
     from aspd_cli.engine.options import GenerationOptions
 
@@ -254,14 +259,14 @@ def _decode(
     decoder, arguments = open_decoder(recipe, quiet=quiet, device=device), settings(recipe)
     options = GenerationOptions(**arguments)
     decoder.encode("?", options)  # what fails here would fail for every record
-    fit: list[Record] = []
-    rejected: list[Rejected] = []
+    fit: list[PromptRecord] = []
+    rejected: list[RejectedPrompt] = []
     for record in owed:
         try:
             decoder.encode(record.prompt, options)
             fit.append(record)
         except (DataError, ModelError) as error:
-            rejected.append(Rejected(record.line, str(error)))
+            rejected.append(RejectedPrompt(record.line, str(error)))
     prompts = [record.prompt for record in fit]
     batch_size = recipe.generation.batch_size
     with _progress(len(fit), quiet=quiet) as advance:

@@ -22,10 +22,12 @@ from aspd_cli.recipe import Recipe
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
 
-Form = Literal["stream", "whole", "markup", "json"]
+OutputForm = Literal["stream", "whole", "markup", "json"]
 
 
-def answer_prompt(recipe: Recipe, prompt: str, *, form: Form, stats: bool, quiet: bool) -> None:
+def answer_prompt(
+    recipe: Recipe, prompt: str, *, form: OutputForm, stats: bool, quiet: bool
+) -> None:
     """Writes the answer to standard output and, where asked for, its measures to standard error."""
     decoder = open_decoder(recipe, quiet=quiet)
     arguments = settings(recipe)

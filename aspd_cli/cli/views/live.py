@@ -32,7 +32,7 @@ _CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
-class Split:
+class BlockView:
     """One block: its lanes in document order, and whether they have merged."""
 
     lanes: tuple[int, ...]
@@ -40,11 +40,11 @@ class Split:
 
 
 @dataclass(slots=True)
-class Lane:
+class LaneView:
     """The content of one lane so far."""
 
     title: str = ""
-    parts: list[str | Split] = field(default_factory=list)
+    parts: list[str | BlockView] = field(default_factory=list)
     closed: bool = False
 
 
@@ -52,8 +52,8 @@ class Lanes:
     """All lanes of one answer; lane 0 is the main lane."""
 
     def __init__(self) -> None:
-        self.lanes = {0: Lane()}
-        self._splits: dict[int, Split] = {}  # by the engine's number of the block
+        self.lanes = {0: LaneView()}
+        self._splits: dict[int, BlockView] = {}  # by the engine's number of the block
         self._order = self._in_order(0)
 
     def apply(self, event: Event) -> None:
@@ -62,10 +62,10 @@ class Lanes:
             case TextEvent(lane, text):
                 self.lanes[lane].parts.append(text)
             case Fork(lane, block, titles, lanes):
-                split = self._splits[block] = Split(lanes)
+                split = self._splits[block] = BlockView(lanes)
                 self.lanes[lane].parts.append(split)
                 for title, new in zip(titles, lanes, strict=True):
-                    self.lanes[new] = Lane(title)
+                    self.lanes[new] = LaneView(title)
             case Close(lane):
                 self.lanes[lane].closed = True
             case Merge(block, _):
@@ -75,7 +75,7 @@ class Lanes:
         """The plain text of a lane and of all that forked from it, as far as it is written."""
         return self.plain_of(self.lanes[lane].parts)
 
-    def plain_of(self, parts: list[str | Split]) -> str:
+    def plain_of(self, parts: list[str | BlockView]) -> str:
         """The plain text of some parts of a lane."""
         return "".join(
             part if isinstance(part, str) else "".join(map(self.plain, part.lanes))
@@ -139,7 +139,9 @@ def show_live(events: Iterable[Event], console: Console) -> Output:
 def frame(lanes: Lanes, console: Console, width: int, height: int) -> RenderableType:
     """What a terminal of this size shows of the answer so far."""
     parts = lanes.lanes[0].parts
-    split = parts[-1] if parts and isinstance(parts[-1], Split) and not parts[-1].merged else None
+    split = (
+        parts[-1] if parts and isinstance(parts[-1], BlockView) and not parts[-1].merged else None
+    )
     if split is None:
         return Text("\n").join(_tail(lanes.plain(), console, width, height))
     above = _tail(lanes.plain_of(parts[:-1]), console, width, height // 4)
@@ -147,7 +149,9 @@ def frame(lanes: Lanes, console: Console, width: int, height: int) -> Renderable
     return Group(*above, below)
 
 
-def _block(lanes: Lanes, split: Split, console: Console, width: int, height: int) -> RenderableType:
+def _block(
+    lanes: Lanes, split: BlockView, console: Console, width: int, height: int
+) -> RenderableType:
     """Panels in as few rows as are wide enough; a line for each branch where panels do not fit."""
     branches = [
         _Branch(lanes.lanes[number].title, lanes.plain(number), lanes.lanes[number].closed, colour)

@@ -38,7 +38,7 @@ class _Known:
     newest: NDArray[np.float32]  # (Q, Q) the same, of tokens of one step: none before its own
 
 
-class Sights:
+class MaskTable:
     """The masks of all rows of a cache: (R, Q, K), zero where a query sees a key."""
 
     def __init__(self, rows: int) -> None:

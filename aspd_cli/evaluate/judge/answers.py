@@ -14,7 +14,7 @@ from aspd_cli.errors import DataError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.questions import Question
 from aspd_cli.evaluate.requests import EvalRequest
-from aspd_cli.evaluate.results import Answer
+from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner
 from aspd_cli.files import append_jsonl, parse_jsonl
 
@@ -31,12 +31,12 @@ class KeptAnswers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._found: dict[str, Answer] = {}
+        self._found: dict[str, EvalAnswer] = {}
         try:
             lines = path.read_bytes().split(b"\n") if path.exists() else []
             for _, value, _ in parse_jsonl(lines):
                 try:
-                    self._found[value["digest"]] = Answer.of(value)
+                    self._found[value["digest"]] = EvalAnswer.of(value)
                 except (KeyError, TypeError):
                     continue  # torn by a kill: it is answered again
             self._file = path.open("ab")
@@ -45,11 +45,11 @@ class KeptAnswers:
         except OSError as error:
             raise DataError(f"cannot keep answers in {path}: {error.strerror}") from error
 
-    def find(self, runner: Runner, ask: EvalRequest) -> Answer | None:
+    def find(self, runner: Runner, ask: EvalRequest) -> EvalAnswer | None:
         """The answer to an ask, if there is one."""
         return self._found.get(_digest(runner, ask))
 
-    def keep(self, runner: Runner, ask: EvalRequest, answer: Answer) -> None:
+    def keep(self, runner: Runner, ask: EvalRequest, answer: EvalAnswer) -> None:
         digest = _digest(runner, ask)
         append_jsonl(self._file, {"digest": digest, **answer.as_dict()})
         self._found[digest] = answer
@@ -68,7 +68,7 @@ def answer_questions(
     concurrency: int = 1,
     repeats: int = 1,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Answer]:
+) -> Iterator[EvalAnswer]:
     """The answers of all systems to all turns, first turns first.
 
     A later turn is asked after each system's own earlier answers, as plain text. Prompts that any
@@ -102,7 +102,7 @@ def _answered(
     concurrency: int,
     repeats: int,
     advance: Callable[[int], None],
-) -> Iterator[Answer]:
+) -> Iterator[EvalAnswer]:
     """The answers to one turn, from the file where they are all there, in the order of the asks."""
     rows = list(zip(*asks.values(), strict=True))  # one for each question, in it one ask a system
     owed = [

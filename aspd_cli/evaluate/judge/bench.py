@@ -16,7 +16,7 @@ from aspd_cli.evaluate.judge.pairwise import Verdicts, judge
 from aspd_cli.evaluate.judge.prompts import VERSION
 from aspd_cli.evaluate.judge.questions import BENCHES, Question, load_questions
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.results import Answer, Score
+from aspd_cli.evaluate.results import EvalAnswer, Score
 from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ JOURNAL = "judge.journal.sqlite"
 class Judged:
     """What the judged benches of a run brought."""
 
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[EvalAnswer] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     benches: dict[str, Any] = field(default_factory=dict)
     """Bench -> judge, prompts, samples, baseline, questions, missing, systems (the standing
@@ -100,7 +100,7 @@ def run_benches(
     turns = sum(len(q.turns) for questions in benches.values() for q in questions)
     expect(turns * len(runners) * evaluation.repeats // processes.number)
     judged = Judged()
-    by_bench: dict[str, list[Answer]] = {}
+    by_bench: dict[str, list[EvalAnswer]] = {}
     for bench, questions in benches.items():
         suffix = f".{processes.index}" if processes.number > 1 else ""
         kept = KeptAnswers(folder / f"{bench}.answers{suffix}.jsonl")
@@ -128,7 +128,7 @@ def run_benches(
 
 async def _judge_all(
     benches: dict[str, list[Question]],
-    answers: dict[str, list[Answer]],
+    answers: dict[str, list[EvalAnswer]],
     baseline: str | None,
     evaluation: "EvaluationSection",
     folder: Path,
@@ -165,7 +165,7 @@ def _add(
     judged: Judged,
     bench: str,
     questions: Sequence[Question],
-    answers: Sequence[Answer],
+    answers: Sequence[EvalAnswer],
     verdicts: Verdicts,
     evaluation: "EvaluationSection",
     baseline: str | None,
@@ -207,7 +207,7 @@ def _scores(bench: str, standing: Standing) -> list[Score]:
     ]
 
 
-def _conversations(answers: Sequence[Answer]) -> dict[str, dict[str, list[str]]]:
+def _conversations(answers: Sequence[EvalAnswer]) -> dict[str, dict[str, list[str]]]:
     """System -> question -> its answers by turn. `answers`: first turns first."""
     found: dict[str, dict[str, list[str]]] = {}
     for answer in sorted(answers, key=lambda each: int(each.doc_id.rpartition("/")[2])):

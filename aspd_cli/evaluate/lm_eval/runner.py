@@ -14,7 +14,7 @@ from aspd_cli.errors import AspdError, DataError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
 from aspd_cli.evaluate.requests import EvalRequest
-from aspd_cli.evaluate.results import Answer, Score
+from aspd_cli.evaluate.results import EvalAnswer, Score
 from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class TaskSettings:
     """How lm-eval asks; the names are its own."""
 
     limit: float | None = None
@@ -41,7 +41,7 @@ class Asking:
 class Quality:
     """What came out, on the first process; on the others without scores and lm-eval's results."""
 
-    answers: list[Answer]
+    answers: list[EvalAnswer]
     scores: list[Score]
     lm_eval: dict[str, dict[str, Any]]
 
@@ -53,7 +53,7 @@ class _Asked(Exception):
 def evaluate_tasks(
     runners: Sequence[Runner],
     tasks: "Tasks",
-    asking: Asking,
+    asking: TaskSettings,
     base: "GenerationOptions",
     processes: "Processes",
     *,
@@ -78,7 +78,7 @@ def evaluate_tasks(
     asks = {r.system.name: _asks(models[r.system.name], tasks, asking, base) for r in runners}
     total = len(asks[runners[0].system.name])
     expect(total * len(runners) * len(concurrency) * repeats)
-    answers: list[Answer] = []
+    answers: list[EvalAnswer] = []
     for number in concurrency if total else ():
         answers += interleave(runners, asks, concurrency=number, repeats=repeats, advance=advance)
     scores: list[Score] = []
@@ -107,7 +107,7 @@ def _given(texts: list[str]) -> Callable[[Sequence[Any]], list[str]]:
     return lambda requests: [*texts, *[""] * (len(requests) - len(texts))]
 
 
-def _in_order(answers: Sequence[Answer], runners: Sequence[Runner]) -> list[Answer]:
+def _in_order(answers: Sequence[EvalAnswer], runners: Sequence[Runner]) -> list[EvalAnswer]:
     """By concurrency, task, document and system, whichever process they come from."""
     systems = [runner.system.name for runner in runners]
     tasks = list(dict.fromkeys(answer.task for answer in answers))
@@ -135,7 +135,7 @@ def _language_models(runners: Sequence[Runner]) -> dict[str, "AspdLM"]:
 
 
 def _asks(
-    model: "AspdLM", tasks: "Tasks", asking: Asking, base: "GenerationOptions"
+    model: "AspdLM", tasks: "Tasks", asking: TaskSettings, base: "GenerationOptions"
 ) -> list[EvalRequest]:
     """What lm-eval would have a model generate."""
     asked: list[Any] = []
@@ -170,7 +170,10 @@ def _asks(
 
 
 def _simple_evaluate(
-    model: "AspdLM", tasks: "Tasks", asking: Asking, generate: Callable[[Sequence[Any]], list[str]]
+    model: "AspdLM",
+    tasks: "Tasks",
+    asking: TaskSettings,
+    generate: Callable[[Sequence[Any]], list[str]],
 ) -> dict[str, Any] | None:
     import lm_eval
 

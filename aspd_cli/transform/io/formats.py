@@ -28,7 +28,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class SourceRecord:
     """One conversation whose last answer is to be transformed."""
 
     prompt: Messages
@@ -61,7 +61,7 @@ def detect(values: Iterable[Any]) -> str | None:
     return None
 
 
-def read_example(value: Any, dialect: str) -> Example:
+def read_example(value: Any, dialect: str) -> SourceRecord:
     """The conversation of one record.
 
     Raises:
@@ -86,7 +86,7 @@ def read_example(value: Any, dialect: str) -> Example:
         answer.encode()
     except UnicodeEncodeError:
         raise DataError("the answer contains half of a surrogate pair") from None
-    return Example(to_messages(prompt), answer)
+    return SourceRecord(to_messages(prompt), answer)
 
 
 def _messages(value: Mapping[str, Any]) -> Messages:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aspd_cli.errors import DataError
-from aspd_cli.transform.io.formats import DIALECTS, Example, detect, read_example
+from aspd_cli.transform.io.formats import DIALECTS, SourceRecord, detect, read_example
 from aspd_cli.transform.io.readers import Raw, read_values
 
 LOOKED_AT = 100
@@ -24,7 +24,7 @@ class Record:
     """Where it begins, from 1."""
     id: Any
     """The record's own `id`; its index in a file whose records have none."""
-    example: Example
+    example: SourceRecord
 
 
 @dataclass(frozen=True, slots=True)

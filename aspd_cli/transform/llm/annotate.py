@@ -45,7 +45,7 @@ _WRITTEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AnswerPart:
     """One branch to be: a run of segments with its title."""
 
     title: str
@@ -75,7 +75,7 @@ def read_document(reply: str, segments: tuple[str, ...], max_branches: int) -> D
     return Document((*parts, "".join(segments[at:])))
 
 
-def read_groups(reply: str) -> list[list[Part]]:
+def read_groups(reply: str) -> list[list[AnswerPart]]:
     """The groups in a reply, in whatever of the usual ways it writes them.
 
     Raises:
@@ -96,7 +96,7 @@ def read_groups(reply: str) -> list[list[Part]]:
     return [_group(group) for group in value]
 
 
-def _group(value: Any) -> list[Part]:
+def _group(value: Any) -> list[AnswerPart]:
     if isinstance(value, Mapping):
         value = _field(value, _PARTS, "parts")
     if not isinstance(value, list) or not all(isinstance(part, str | Mapping) for part in value):
@@ -104,14 +104,14 @@ def _group(value: Any) -> list[Part]:
     return [_part(part) for part in value]
 
 
-def _part(value: str | Mapping[str, Any]) -> Part:
+def _part(value: str | Mapping[str, Any]) -> AnswerPart:
     if isinstance(value, Mapping):
-        return Part(_title(_field(value, _TITLE, "title")), *_span(value))
+        return AnswerPart(_title(_field(value, _TITLE, "title")), *_span(value))
     found = _WRITTEN.fullmatch(value)
     if found is None:
         raise ReplyError(f"{value[:MAX_TITLE]!r} is not a part, such as '2-3: Rome'")
     first = int(found["first"])
-    return Part(_title(found["title"]), first, int(found["last"] or first))
+    return AnswerPart(_title(found["title"]), first, int(found["last"] or first))
 
 
 def _title(title: Any) -> str:
@@ -141,12 +141,12 @@ def _span(part: Mapping[str, Any]) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _runs(groups: list[list[Part]], count: int) -> list[list[Part]]:
+def _runs(groups: list[list[AnswerPart]], count: int) -> list[list[AnswerPart]]:
     """The groups in the order of the answer, each cut where its parts do not follow each other.
 
     What then stands alone is no block. Raises `ReplyError` for what is no structure at all.
     """
-    runs: list[list[Part]] = []
+    runs: list[list[AnswerPart]] = []
     for group in groups:
         ordered = sorted(group, key=lambda part: part.first)
         titles = {part.title.casefold() for part in ordered}

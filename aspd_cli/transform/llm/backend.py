@@ -38,7 +38,7 @@ def prompts(transform: TransformSection) -> str:
     return version(rewrite.PROMPT, judge.INDEPENDENCE, judge.INTEGRITY, judge.ANSWER)
 
 
-class Asking:
+class EndpointBackend:
     """Transforms answers one by one, many at the same time."""
 
     def __init__(self, endpoint: Endpoint, transform: TransformSection, codec: Codec) -> None:
@@ -73,7 +73,7 @@ class Asking:
 class _Work:
     """One answer on its way through the stages."""
 
-    def __init__(self, asking: Asking, record: Record) -> None:
+    def __init__(self, asking: EndpointBackend, record: Record) -> None:
         self.asking = asking
         self.transform = asking.transform
         self.judge = asking.judge

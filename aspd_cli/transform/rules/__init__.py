@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from aspd_cli.core.markup import Block, Document, plain
 from aspd_cli.transform.blocks import forks
 from aspd_cli.transform.rules.cross_references import cross_reference
-from aspd_cli.transform.rules.lists import Group, find_groups, section_end
+from aspd_cli.transform.rules.lists import ItemGroup, find_groups, section_end
 from aspd_cli.transform.rules.markdown import Kind, Line, cut_lines
 from aspd_cli.transform.rules.procedures import STEPS, procedure
 from aspd_cli.transform.rules.titles import title_of, told_apart
@@ -86,7 +86,7 @@ def _blocks(
     return search(0, len(lines))
 
 
-def _branches(answer: str, lines: list[Line], group: Group) -> list[tuple[str, str]]:
+def _branches(answer: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
     """Title and content of every item; the title is empty where an item has no words."""
     heads = [lines[item.first] for item in group.items]
     titles = told_apart([line.body or line.text for line in heads], [_title(h) for h in heads])
@@ -100,7 +100,7 @@ def _title(line: Line) -> str:
 
 
 def _refusal(
-    lines: list[Line], group: Group, branches: list[tuple[str, str]], before: str, prompt: str
+    lines: list[Line], group: ItemGroup, branches: list[tuple[str, str]], before: str, prompt: str
 ) -> str | None:
     """Why a group is no block; None when it is one."""
     kinds = {line.kind for item in group.items for line in lines[item.first : item.last]}

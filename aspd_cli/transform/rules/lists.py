@@ -15,7 +15,7 @@ from typing import Literal
 from aspd_cli.transform.rules import languages
 from aspd_cli.transform.rules.markdown import Kind, Line
 
-Form = Literal["sections", "numbered", "bullets", "labels", "ordinals"]
+ListForm = Literal["sections", "numbered", "bullets", "labels", "ordinals"]
 
 LABEL = re.compile(
     r"(?:\*\*(?P<bold>[^*\n]{2,80}?)\s*(?::\s*\*\*|\*\*\s*(?::|[-–—](?=\s)))\s+"
@@ -46,10 +46,10 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ItemGroup:
     """At least two items of one form that follow each other without a gap."""
 
-    form: Form
+    form: ListForm
     items: tuple[Item, ...]
 
 
@@ -169,7 +169,7 @@ def _goes_on(lines: list[Line], item: Item) -> bool:
     return after < item.last and lines[after].kind is Kind.TEXT and not lines[after].indent
 
 
-def without_ends(lines: list[Line], group: Group) -> Iterator[Group]:
+def without_ends(lines: list[Line], group: ItemGroup) -> Iterator[ItemGroup]:
     """The group without an introduction and a conclusion, which speak about the other items."""
 
     def heads(item: Item, english: re.Pattern[str], others: re.Pattern[str]) -> bool:
@@ -189,7 +189,7 @@ def without_ends(lines: list[Line], group: Group) -> Iterator[Group]:
         yield replace(group, items=tuple(items))
 
 
-def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[Group]:
+def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[ItemGroup]:
     """The outermost groups of lines [lo, hi), in order."""
     heads = [i for i in range(lo, hi) if lines[i].kind is Kind.HEADING]
     ranks = [lines[i].rank for i in heads]
@@ -202,7 +202,7 @@ def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[Group]:
         return
     at = lo
     while at < hi:
-        chain: Group | None = None
+        chain: ItemGroup | None = None
         for find in (_numbered, _bullets, _labels, _ordinals):
             chain = find(lines, at, hi)
             if chain is not None:
@@ -214,7 +214,7 @@ def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[Group]:
             at = chain.items[-1].last
 
 
-def _sections(lines: list[Line], heads: list[int], hi: int) -> Iterator[Group]:
+def _sections(lines: list[Line], heads: list[int], hi: int) -> Iterator[ItemGroup]:
     rank = lines[heads[0]].rank
     spans = []
     for at, head in enumerate(heads):
@@ -229,10 +229,10 @@ def _sections(lines: list[Line], heads: list[int], hi: int) -> Iterator[Group]:
         runs[-1].append(span)
     for run in runs:
         if len(run) > 1:
-            yield from without_ends(lines, Group("sections", tuple(run)))
+            yield from without_ends(lines, ItemGroup("sections", tuple(run)))
 
 
-def _numbered(lines: list[Line], at: int, hi: int) -> Group | None:
+def _numbered(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     if lines[at].kind is not Kind.NUMBERED:
         return None
     heads = [at]
@@ -248,7 +248,7 @@ def _numbered(lines: list[Line], at: int, hi: int) -> Group | None:
     return _chain("numbered", lines, heads, hi)
 
 
-def _bullets(lines: list[Line], at: int, hi: int) -> Group | None:
+def _bullets(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     if lines[at].kind is not Kind.BULLET:
         return None
     heads = [at]
@@ -266,7 +266,7 @@ def _bullets(lines: list[Line], at: int, hi: int) -> Group | None:
     return _chain("bullets", lines, heads, hi)
 
 
-def _labels(lines: list[Line], at: int, hi: int) -> Group | None:
+def _labels(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     def starts(i: int) -> bool:
         return lines[i].kind is Kind.TEXT and LABEL.match(lines[i].text) is not None
 
@@ -286,7 +286,7 @@ def _labels(lines: list[Line], at: int, hi: int) -> Group | None:
     return _chain("labels", lines, heads, hi) if bold or len(heads) > 2 else None
 
 
-def _ordinals(lines: list[Line], at: int, hi: int) -> Group | None:
+def _ordinals(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     def place(i: int) -> int:
         """Which ordinal a paragraph begins with; 0 for none, 99 for the last."""
         begins = i == 0 or lines[i - 1].kind is Kind.BLANK
@@ -309,8 +309,8 @@ def _ordinals(lines: list[Line], at: int, hi: int) -> Group | None:
     return _chain("ordinals", lines, heads, hi)
 
 
-def _chain(form: Form, lines: list[Line], heads: list[int], hi: int) -> Group | None:
+def _chain(form: ListForm, lines: list[Line], heads: list[int], hi: int) -> ItemGroup | None:
     if len(heads) < 2:
         return None
     spans = [Item(a, b) for a, b in pairwise(heads)]
-    return Group(form, (*spans, Item(heads[-1], last_end(lines, spans, heads[-1], hi))))
+    return ItemGroup(form, (*spans, Item(heads[-1], last_end(lines, spans, heads[-1], hi))))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from aspd_cli.transform.rules import languages
-from aspd_cli.transform.rules.lists import Form
+from aspd_cli.transform.rules.lists import ListForm
 
 _ORDERED_LABEL = re.compile(
     r"\W*(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
@@ -115,7 +115,7 @@ STEPS = (NAMED, ANNOUNCED)
 
 
 def procedure(
-    form: Form, titles: Sequence[str], contents: Sequence[str], before: str, prompt: str
+    form: ListForm, titles: Sequence[str], contents: Sequence[str], before: str, prompt: str
 ) -> str | None:
     """Why the items are steps of one procedure; None when they are not.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aspd_cli.cli.views.answers_file import Answers, Record, collect, part_of, share
+from aspd_cli.cli.views.answers_file import Answers, PromptRecord, collect, part_of, share
 from aspd_cli.evaluate.results import read_evaluation
 from tests.evaluate.data import write_jsonl
 
@@ -67,8 +67,8 @@ def test_an_evaluation_is_that_of_one_process(
     assert two.machine["processes"] == 2
 
 
-def record(index: int, prompt: str) -> Record:
-    return Record(index, index + 1, None, prompt)
+def record(index: int, prompt: str) -> PromptRecord:
+    return PromptRecord(index, index + 1, None, prompt)
 
 
 def test_equal_prompts_belong_to_one_process() -> None:

@@ -99,5 +99,5 @@ def test_an_interrupt_gives_the_terminal_back(ordinary: Path, extra: tuple[str, 
 
 def test_a_prompt_is_asked_for_where_nothing_is_piped() -> None:
     with terminal() as (process, read):
-        assert "there is no prompt" in whole(read)
+        assert "no prompt: give one" in whole(read)
         assert process.wait(timeout=60) == 2

@@ -18,7 +18,7 @@ from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import DataError, UsageError
 from aspd_cli.evaluate.lm_eval.model import AspdLM
-from aspd_cli.evaluate.lm_eval.runner import Asking, evaluate_tasks
+from aspd_cli.evaluate.lm_eval.runner import TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.lm_eval.tasks import Tasks
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.systems import make_runner
@@ -83,7 +83,7 @@ def test_gsm8k_from_a_file_is_answered_as_by_lm_evals_own_class(
         gen_kwargs=gen_kwargs | {"suppress_tokens": barred},
     )
     runners = [make_runner(name, decoder, None, None) for name in ("plain", "hf")]
-    asking = Asking(limit=3, apply_chat_template=template, gen_kwargs=gen_kwargs)
+    asking = TaskSettings(limit=3, apply_chat_template=template, gen_kwargs=gen_kwargs)
     found = evaluate_tasks(runners, tasks, asking, GenerationOptions(), Processes())
     samples = [s for s in expected["samples"]["gsm8k"] if s["filter"] == "strict-match"]
     texts = [sample["resps"][0][0] for sample in samples]
@@ -150,7 +150,7 @@ def test_documents_of_another_shape_are_told(tmp_path: Path, decoder: Decoder) -
         evaluate_tasks(
             [runner],
             Tasks(["gsm8k"], {"gsm8k": str(path)}),
-            Asking(),
+            TaskSettings(),
             GenerationOptions(),
             Processes(),
         )
