@@ -23,6 +23,10 @@ EMBEDDED_MODEL = Path(__file__).parent / "assets" / "tiny"
 """The embedded model: `base/`, a serial model, and `adapter/`, which makes it parallel."""
 
 
+_TOKEN = "[0-9a-f]" * 16
+"""The pattern of what makes a temporary name unlike any that a user gives."""
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is finished and on the disk, or not at all.
@@ -31,7 +35,7 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
         OSError: it cannot be written; what bore the name before is still there.
     """
     stem = f".{path.name[:40]}."
-    for left in path.parent.glob(f"{escape(stem)}*.partial"):
+    for left in path.parent.glob(f"{escape(stem)}{_TOKEN}.partial"):
         # Its writer was killed if it can be locked.
         with suppress(OSError), left.open("rb") as file:
             _lock(file)

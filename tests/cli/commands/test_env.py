@@ -111,7 +111,7 @@ def test_a_model_that_cannot_be_loaded_is_told_beside_the_rest(
 ) -> None:
     result = cli("env", "--model", tmp_path, *form)
     assert result.exit_code == 1
-    assert "no config.json" in " ".join(result.stdout.split())
+    assert "contains no config.json" in " ".join(result.stdout.split())
     assert all(name in result.stdout for name in (*LIBRARIES, *VARIABLES))
     assert "Traceback" not in result.output
     assert "Traceback" in cli("env", "--model", tmp_path, "--debug", *form).stderr
