@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aspd_cli.core.codec import Codec, ControlIds
+from aspd_cli.core.forms import Form
 from aspd_cli.core.markup import Block, Document
 from aspd_cli.core.visibility import MAIN, LaneTree, visible
 
@@ -30,7 +31,12 @@ class TokenBranch:
     """One branch as token ids."""
 
     title: Ids
+    """As it was announced."""
+    lead: Ids
+    """What is forced between `<|branch|>` and the content."""
     content: "TokenTree"
+    ending: str = ""
+    """What closes the text of a branch that a budget cut; never decoded, so it has no tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class TokenBlock:
 
     titles: tuple[Ids, ...]
     branches: tuple[TokenBranch, ...]
+    form: Form | None = None
+    """None: leads are hidden from the reader."""
 
 
 TokenTree = tuple["Ids | TokenBlock", ...]
@@ -73,24 +81,37 @@ class Layout:
 
 
 def tokenize(document: Document, codec: Codec) -> TokenTree:
-    """Each text, title and content encoded on its own: the pieces that an engine appends."""
+    """Each text, title, lead and content encoded on its own: the pieces an engine appends."""
     tree: list[Ids | TokenBlock] = []
     for part in document.parts:
         if isinstance(part, Block):
-            titles = tuple(tuple(codec.encode(b.title)) for b in part.branches)
-            branches = tuple(
-                TokenBranch(title, tokenize(branch.content, codec))
-                for title, branch in zip(titles, part.branches, strict=True)
-            )
-            tree.append(TokenBlock(titles, branches))
+            titles = tuple(tuple(codec.encode(title)) for title in part.titles)
+            leads = leads_of(part.form, [b.title for b in part.branches], titles, codec)
+            contents = [tokenize(branch.content, codec) for branch in part.branches]
+            branches = tuple(map(TokenBranch, titles, leads, contents))
+            tree.append(TokenBlock(titles, branches, part.form))
         else:
             tree.append(tuple(codec.encode(part)))
     return tuple(tree)
 
 
-def branch_prefix(title: Sequence[int], control: ControlIds, separator: Sequence[int]) -> list[int]:
-    """The forced tokens at the start of a branch: `<|branch|>`, its title, `": "`."""
-    return [control.branch, *title, *separator]
+def leads_of(
+    form: Form | None, titles: Sequence[str], ids: Sequence[Ids], codec: Codec
+) -> list[Ids]:
+    """The lead of each branch: the form filled in, as one piece; without a form title and `": "`.
+
+    Args:
+        titles: of the branches, the first without its form.
+        ids: the same titles as they were announced.
+    """
+    if form is None:
+        return [(*title, *codec.separator) for title in ids]
+    return [tuple(codec.encode(form.lead(place, title))) for place, title in enumerate(titles)]
+
+
+def branch_prefix(lead: Sequence[int], control: ControlIds) -> list[int]:
+    """The forced tokens at the start of a branch."""
+    return [control.branch, *lead]
 
 
 def position_after(start: int, extents: Iterable[int], positions: Positions) -> int:
@@ -169,8 +190,9 @@ class _Writer:
         for child, branch in zip(
             self.lanes.fork(lane, len(block.branches)), block.branches, strict=True
         ):
-            prefix = branch_prefix(branch.title, control, self.codec.separator)
-            at = self.write(child, start, prefix, sampled=False)
+            shown = block.form is not None
+            at = self.write(child, start, [control.branch], sampled=False)
+            at = self.write(child, at, branch.lead, sampled=False, useful=shown)
             at = self.tree(child, at, branch.content)
             at = self.write(child, at, [control.branch_end], sampled=True)
             extents.append(at - start)

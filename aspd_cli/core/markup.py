@@ -3,18 +3,23 @@
     document := (text | block)*
     block    := title{2,} <|para|> branch{2,} <|/para|>
     title    := <|title|> T <|/title|>
-    branch   := <|branch|> T ": " content <|/branch|>     content := document
+    branch   := <|branch|> lead content <|/branch|>       content := document
+
+A block has a form, in which its first title is written, or has none. The lead of a branch is the
+form filled in (`2. **Food**:`), and part of the plain text; in a block without a form it is `T ": "`,
+and hidden.
 
 `parse(render(d)) == d` for every document that nests at most `MAX_DEPTH` deep. Documents are
 canonical by construction: neighbouring texts are one text and empty texts do not exist.
 """
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import NoReturn
+from itertools import groupby, takewhile
+from typing import NoReturn, TypeGuard
 
+from aspd_cli.core.forms import Form, Label, core_of, read_label, shared_label
 from aspd_cli.errors import MarkupError
 
 BRANCH, BRANCH_END = "<|branch|>", "<|/branch|>"
@@ -23,8 +28,11 @@ PARA, PARA_END = "<|para|>", "<|/para|>"
 CONTROL_TOKENS = (BRANCH, BRANCH_END, TITLE, TITLE_END, PARA, PARA_END)
 """In the order in which they are added to a tokenizer (the order of the authors' checkpoints)."""
 
+FORMAT = 2
+"""Version of this grammar, stored with a model. 1: no block has a form."""
+
 SEPARATOR = ": "
-"""Stands between a branch's title and its content."""
+"""Stands between title and content of a branch whose block has no form."""
 
 MAX_DEPTH = 32
 """Blocks within blocks that `parse` accepts: whatever it returns, recursion can walk."""
@@ -78,6 +86,8 @@ class Block:
     """One fork: at least two branches with distinct titles."""
 
     branches: tuple[Branch, ...]
+    form: Form | None = None
+    """How the titles are written where the reader sees them; None: he does not see them."""
 
     def __post_init__(self) -> None:
         titles = [branch.title for branch in self.branches]
@@ -86,6 +96,95 @@ class Block:
         if len(set(titles)) < len(titles):
             twice = next(t for i, t in enumerate(titles) if t in titles[:i])
             raise MarkupError(f"two branches of a block have the same title {twice!r}")
+        if self.form is None:
+            if (label := _first_label(titles)) and self._reads_as(label.form):
+                raise MarkupError(f"the title {titles[0]!r} reads as if the block had a form")
+        else:
+            self._check_form(self.form, titles)
+
+    def _reads_as(self, form: Form) -> bool:
+        """Whether what `render` writes of a block without a form would be read in this one."""
+        first, second = (
+            branch.title + SEPARATOR + "".join(takewhile(_is_text, branch.content.parts))
+            for branch in self.branches[:2]
+        )
+        return _begin((first, second), form, [branch.title for branch in self.branches])
+
+    def _check_form(self, form: Form, titles: list[str]) -> None:
+        first = form.lead(0, titles[0])
+        if found := _CONTROL.search(first):
+            raise MarkupError(f"a form contains the control token {found[0]}", found.start())
+        if read_label(first) != (form, titles[0]):
+            raise MarkupError(f"{first!r} is not the title {titles[0]!r} in its form")
+        if twice := next((title for title in titles if core_of(title) != title), None):
+            raise MarkupError(f"the title {twice!r} has a form beside that of its block")
+
+    @classmethod
+    def of(cls, branches: Sequence[Branch]) -> "Block":
+        """The block of branches whose contents begin with their own labels.
+
+        Where they share a form, the labels go into it, and titles are as the labels have them;
+        what the reader sees stays the same.
+        """
+        texts = [next(iter(branch.content.parts), "") for branch in branches]
+        found = None
+        if all(isinstance(text, str) for text in texts):
+            found = shared_label([branch.title for branch in branches], list(map(str, texts)))
+        if found is None:
+            first = branches[0]
+            return cls((Branch(core_of(first.title), first.content), *branches[1:]))
+        form, titles = found
+        cut = [
+            Branch(title, _without(branch.content, form.lead(place, title)))
+            for place, (title, branch) in enumerate(zip(titles, branches, strict=True))
+        ]
+        return cls(tuple(cut), form)
+
+    @property
+    def misread(self) -> str | None:
+        """The first title of a block without a form, if a decoder would read a form off it."""
+        title = self.branches[0].title
+        return title if self.form is None and read_label(title) else None
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """What the reader sees of each branch before its content: its lead, or nothing."""
+        if self.form is None:
+            return ("",) * len(self.branches)
+        return tuple(self.form.lead(i, b.title) for i, b in enumerate(self.branches))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The titles as the title list writes them: the first in the form of the block."""
+        first, *others = (branch.title for branch in self.branches)
+        return (first if self.form is None else self.form.lead(0, first), *others)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the reader sees of each branch: its lead and its content."""
+        pairs = zip(self.leads, self.branches, strict=True)
+        return tuple(lead + plain(branch.content) for lead, branch in pairs)
+
+
+def _is_text(part: "str | Block") -> TypeGuard[str]:
+    return isinstance(part, str)
+
+
+def _first_label(titles: Sequence[str]) -> Label | None:
+    """The label that the first title is, unless a later one has a form as well."""
+    label = read_label(titles[0])
+    return label if label and all(core_of(title) == title for title in titles[1:]) else None
+
+
+def _begin(texts: Sequence[str], form: Form, titles: Sequence[str]) -> bool:
+    """Whether the first two branches begin with their titles in `form`."""
+    leads = (titles[0], form.lead(1, titles[1]))
+    return all(text.startswith(lead) for text, lead in zip(texts, leads, strict=True))
+
+
+def _without(content: Document, lead: str) -> Document:
+    first, *others = content.parts
+    return Document((str(first)[len(lead) :], *others))
 
 
 def render(document: Document) -> str:
@@ -95,19 +194,18 @@ def render(document: Document) -> str:
         if isinstance(part, str):
             out.append(part)
             continue
-        out += [TITLE + branch.title + TITLE_END for branch in part.branches]
+        out += [TITLE + title + TITLE_END for title in part.titles]
         out.append(PARA)
-        for branch in part.branches:
-            out += [BRANCH, branch.title, SEPARATOR, render(branch.content), BRANCH_END]
+        for lead, branch in zip(part.leads, part.branches, strict=True):
+            out += [BRANCH, lead or branch.title + SEPARATOR, render(branch.content), BRANCH_END]
         out.append(PARA_END)
     return "".join(out)
 
 
 def plain(document: Document) -> str:
-    """What the reader sees: contents concatenated, without titles, prefixes and control tokens."""
+    """What the reader sees: leads and contents, without title lists and control tokens."""
     return "".join(
-        part if isinstance(part, str) else "".join(plain(b.content) for b in part.branches)
-        for part in document.parts
+        part if isinstance(part, str) else "".join(part.texts) for part in document.parts
     )
 
 
@@ -139,6 +237,13 @@ class _Parser:
         if end < len(markup):
             self.pieces.append((markup[end:], end))
         self.pieces.append(("", len(markup)))  # the end of the string
+        self.ends: dict[int, int] = {}  # of branches, by where they begin
+        opened: list[int] = []
+        for at, (piece, _) in enumerate(self.pieces):
+            if piece == BRANCH:
+                opened.append(at)
+            elif piece == BRANCH_END and opened:
+                self.ends[opened.pop()] = at
         self.at = 0
         self.depth = 0
 
@@ -185,12 +290,37 @@ class _Parser:
         if len(titles) < 2:
             self.fail("a block needs at least two titles")
         self.take(PARA, "after the titles")
-        branches = tuple(self.branch(title) for title in titles)
+        names = list(titles)
+        form = self.form(names)
+        if form is None:
+            leads = [title + SEPARATOR for title in names]
+        else:
+            leads = [names[0], *(form.lead(i, names[i]) for i in range(1, len(names)))]
+            names[0] = leads[0][len(form.opening(0)) : len(leads[0]) - len(form.after)]
+        branches = tuple(map(self.branch, names, leads))
         if self.piece == BRANCH:
             self.fail("more branches than titles")
         self.take(PARA_END, "after the branches")
         self.depth -= 1
-        return Block(branches)
+        return Block(branches, form)
+
+    def form(self, titles: list[str]) -> Form | None:
+        """The form of the block whose first branch is next.
+
+        Markup from before there were forms may hold a first title that looks like a label: what
+        the first two branches begin with tells.
+        """
+        label = _first_label(titles)
+        if label is None:
+            return None
+        texts = [self.pieces[self.at + 1][0]] if self.at + 1 < len(self.pieces) else []
+        if (end := self.ends.get(self.at)) is not None and end + 2 < len(self.pieces):
+            texts.append(self.pieces[end + 2][0])
+        if len(texts) == 2 and _begin(texts, label.form, titles):
+            return label.form
+        hidden = [title + SEPARATOR for title in titles[:2]]
+        old = len(texts) == 2 and all(map(str.startswith, texts, hidden))
+        return None if old else label.form
 
     def title(self, earlier: Container[str]) -> str:
         self.take(TITLE, "before a title")
@@ -203,16 +333,15 @@ class _Parser:
         self.take(TITLE_END, "after a title")
         return title
 
-    def branch(self, title: str) -> Branch:
+    def branch(self, title: str, lead: str) -> Branch:
         self.take(BRANCH, f"for the title {title!r}")
-        prefix = title + SEPARATOR
         text, offset = self.pieces[self.at]
-        if not text.startswith(prefix):
-            self.fail(f"a branch must begin with its title and separator {prefix!r}")
-        if text == prefix:
+        if not text.startswith(lead):
+            self.fail(f"a branch must begin with its lead {lead!r}")
+        if text == lead:
             self.at += 1
         else:
-            self.pieces[self.at] = (text[len(prefix) :], offset + len(prefix))
+            self.pieces[self.at] = (text[len(lead) :], offset + len(lead))
         content = self.document()
         self.take(BRANCH_END, f"at the end of the branch {title!r}")
         return Branch(title, content)

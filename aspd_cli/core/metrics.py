@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, TokenBlock, TokenTree, lay_out, tokenize
-from aspd_cli.core.markup import Document
+from aspd_cli.core.markup import Block, Document
 from aspd_cli.core.visibility import MAIN
 
 Array = NDArray[np.float64]
@@ -202,6 +202,12 @@ def measure(document: Document, codec: Codec) -> Structure:
     """What an answer is made of, its end of turn left out."""
     tree = tokenize(document, codec)
     return structure(tree, lay_out(tree, codec))
+
+
+def block_speedup(block: Block, codec: Codec) -> float:
+    """Tokens of a block's plain text over the steps it takes: what the fork is worth at best."""
+    tree = tokenize(Document((block,)), codec)
+    return int(lay_out(tree, codec).useful.sum()) / _steps(tree)
 
 
 def ideal_speedup(document: Document, codec: Codec) -> float:

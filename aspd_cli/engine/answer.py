@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.layout import Positions, branch_prefix, position_after
+from aspd_cli.core.forms import core_of, read_label, title_key
+from aspd_cli.core.layout import Positions, branch_prefix, leads_of, position_after
 from aspd_cli.core.visibility import MAIN, LaneTree
 from aspd_cli.engine.detokenize import TextStream, defuse
 from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
@@ -39,8 +40,12 @@ class Answer:
         lanes: LaneTree,
         positions: Positions,
         budget: int,
+        *,
+        forms: bool = True,
     ) -> None:
         self.options, self.grammar, self.codec, self.positions = options, grammar, codec, positions
+        self.forms = forms
+        """Whether a first title that is a label gives its block a form."""
         self.budget = budget
         """Most answer tokens: `max_new_tokens`, or what the context leaves."""
         self.lanes_seen = lanes
@@ -80,7 +85,8 @@ class Answer:
     def choice(self, lane: Lane) -> Choice:
         """What the lane may sample next."""
         if lane.stage is Stage.BETWEEN:
-            return self.grammar.between(len(lane.titles), len(set(self._title_texts(lane))))
+            *earlier, last = map(title_key, self._title_texts(lane))
+            return self.grammar.between(len(lane.titles), repeated=last in earlier)
         if lane.stage is Stage.TITLE:
             number, may_fork = len(lane.titles[-1]), None
         else:
@@ -137,6 +143,8 @@ class Answer:
         for lane in self.walk():
             if not lane.closed:
                 yield from self._end_run(lane)
+                if self.finish_reason == "length" and lane.block is not None:
+                    yield from self._cut(lane)
 
     def walk(self, lane: Lane | None = None) -> Iterator[Lane]:
         """All lanes in document order, the main lane first."""
@@ -164,6 +172,8 @@ class Answer:
         self._feed(lane, [token], samples=not full)
         if full:
             self.cut = True
+            yield from self._end_run(lane)
+            yield from self._cut(lane)
             yield from self._close(lane)
 
     def _fork(self, lane: Lane) -> Iterator[Event]:
@@ -171,18 +181,31 @@ class Answer:
         assert control is not None
         titles = tuple(map(tuple, lane.titles))
         texts = self._title_texts(lane)
-        distinct = [title for i, title in enumerate(titles) if texts[i] not in texts[:i]]
-        prefixes = [branch_prefix(t, control, self.codec.separator) for t in distinct]
+        keys = list(map(title_key, texts))
+        first = [i for i, key in enumerate(keys) if key not in keys[:i]]
+        distinct, names = [titles[i] for i in first], [texts[i] for i in first]
+        label = read_label(names[0]) if self.forms else None
+        names[0] = label.title if label else names[0]
+        leads = leads_of(label.form if label else None, names, distinct, self.codec)
+        prefixes = [branch_prefix(lead, control) for lead in leads]
         # Each branch: its prefix, one token of content, <|/branch|>; then <|/para|>.
         if sum(len(p) + 2 for p in prefixes) + 1 > self.remaining - self.awaited:
             self.finish("length")
             return
         self._feed(lane, [control.para], samples=False)
         number = sum(isinstance(part, OpenBlock) for part in lane.parts)
-        block = OpenBlock(self.blocks, lane.position, titles)
+        block = OpenBlock(self.blocks, lane.position, titles, label.form if label else None)
         for i, lane_id in enumerate(self.lanes_seen.fork(lane.id, len(distinct))):
-            branch = Lane(lane_id, (*lane.path, (number, i)), block, lane, distinct[i], block.start)
-            branch.stream = TextStream(self.codec, self.options.stop)
+            branch = Lane(
+                lane_id,
+                (*lane.path, (number, i)),
+                block,
+                lane,
+                title=distinct[i],
+                lead=leads[i],
+                position=block.start,
+                stream=TextStream(self.codec, self.options.stop),
+            )
             block.branches.append(branch)
         self.blocks += 1
         self.open_blocks += 1
@@ -190,15 +213,28 @@ class Answer:
         self.tokens += sum(map(len, prefixes))
         lane.parts.append(block)
         lane.stage, lane.titles = Stage.TEXT, []
-        names = tuple(dict.fromkeys(texts))
-        yield Fork(lane.id, block.id, names, tuple(branch.id for branch in block.branches))
+        shown = tuple(map(core_of, names)) if label else tuple(names)
+        yield Fork(lane.id, block.id, shown, tuple(branch.id for branch in block.branches))
+        if label:
+            yield from self._show_leads(block)
         started = block.branches if self.options.mode == "parallel" else block.branches[:1]
         for branch in started:
-            self._start(branch)
+            if not branch.closed:
+                self._start(branch)
+
+    def _show_leads(self, block: OpenBlock) -> Iterator[Event]:
+        """The labels, all at once: the reader sees what is to come."""
+        for branch in block.branches:
+            assert branch.stream is not None
+            if shown := branch.stream.push_text(defuse(self.codec.decode(branch.lead))):
+                yield Text(branch.id, shown)
+            if branch.stream.stopped:
+                self._stop(branch)
+                return
 
     def _start(self, branch: Lane) -> None:
         assert self.grammar.control is not None
-        self._feed(branch, branch_prefix(branch.title, self.grammar.control, self.codec.separator))
+        self._feed(branch, branch_prefix(branch.lead, self.grammar.control))
 
     def _close(self, lane: Lane) -> Iterator[Event]:
         """Ends a branch, and its block when it was the last."""
@@ -238,6 +274,23 @@ class Answer:
             above.closed = True
             above = above.parent
         self._finish_when_all_closed()
+
+    def _cut(self, lane: Lane) -> Iterator[Event]:
+        """Ends the text of a branch that a budget cut as its neighbours end: no two run together."""
+        assert lane.stream is not None
+        lane.cut, lane.ending = True, self._ending(lane)
+        if shown := lane.stream.push_text(lane.ending) + lane.stream.flush():
+            yield Text(lane.id, shown)
+
+    def _ending(self, lane: Lane) -> str:
+        """What the text of a branch lacks of the separator between it and the next."""
+        assert lane.block is not None
+        own = lane.last_text(self.codec)
+        whole = [b for b in lane.block.branches if b.closed and not b.cut]
+        ends = [text[len(text.rstrip()) :] for b in whole if (text := b.last_text(self.codec))]
+        separator = next(filter(None, ends), "\n" if lane.block.form else " ")
+        blank = own[len(own.rstrip()) :]
+        return separator.removeprefix(blank) if own and separator.startswith(blank) else ""
 
     def _finish_when_all_closed(self) -> None:
         if all(lane.closed for lane in self.walk()):

@@ -39,6 +39,7 @@ class Decoder:
         *,
         positions: Positions = "same-seq",
         max_depth: int = 1,
+        forms: bool = True,
     ) -> None:
         check_family(model.config)
         self.codec = Codec(tokenizer)
@@ -49,6 +50,8 @@ class Decoder:
         self.positions = positions
         """How positions go on after a block, as the model was trained."""
         self.max_depth = max_depth
+        self.forms = forms
+        """Whether the model was trained with labels that are written once, in forms."""
         self.context = context_length(model.config)
         self.kernels = LinearKernels()
         """How linear layers are computed; `load` chooses."""
@@ -143,7 +146,16 @@ class Decoder:
         if self.context is not None:
             budget = min(budget, self.context - len(prompt_ids))
         grammar = self._grammar(options)
-        return Answer(prompt_ids, options, grammar, self.codec, lanes, self.positions, budget)
+        return Answer(
+            prompt_ids,
+            options,
+            grammar,
+            self.codec,
+            lanes,
+            self.positions,
+            budget,
+            forms=self.forms,
+        )
 
     def _grammar(self, options: GenerationOptions) -> Grammar:
         plain = options.mode == "plain"

@@ -7,8 +7,10 @@ is ever taken for markup.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from aspd_cli.core.codec import Codec, StreamDecoder
+from aspd_cli.core.forms import core_of
 from aspd_cli.core.layout import Ids, TokenBlock, TokenTree
 from aspd_cli.core.markup import CONTROL_TOKENS, Block, Branch, Document
 
@@ -30,6 +32,10 @@ class TextStream:
     def push(self, token: int) -> str:
         """The text that may be shown now."""
         return self._show(self._decoder.push(token))
+
+    def push_text(self, text: str) -> str:
+        """As `push`, for a text that no token wrote."""
+        return self._show(text)
 
     def flush(self) -> str:
         """Ends a run of text: shows what was held back."""
@@ -69,8 +75,13 @@ def to_document(tree: TokenTree, codec: Codec) -> Document:
     for part in _unwrapped(tree):
         if isinstance(part, TokenBlock):
             titles = [defuse(codec.decode(branch.title)) for branch in part.branches]
-            contents = [to_document(branch.content, codec) for branch in part.branches]
-            parts.append(Block(tuple(map(Branch, titles, contents))))
+            if part.form is not None:
+                titles = list(map(core_of, titles))
+            contents = [
+                Document((*to_document(branch.content, codec).parts, branch.ending))
+                for branch in part.branches
+            ]
+            parts.append(Block(tuple(map(Branch, titles, contents)), part.form))
         elif parts and isinstance(parts[-1], str):
             parts[-1] = defuse(parts[-1] + codec.decode(part))
         else:
@@ -95,13 +106,19 @@ def _unwrapped(tree: TokenTree) -> Iterator[Ids | TokenBlock]:
     """The parts of a tree, with the content of each single branch in place of its block."""
     for part in tree:
         if isinstance(part, TokenBlock) and len(part.branches) == 1:
+            if part.form is not None:
+                yield part.branches[0].lead
             yield from _unwrapped(part.branches[0].content)
         else:
             yield part
 
 
 def truncate(document: Document, length: int) -> Document:
-    """The document whose plain text is the first `length` characters; blocks keep their titles."""
+    """The document whose plain text is the first `length` characters.
+
+    A block without a form keeps all its titles. One whose labels the reader sees keeps the branches
+    that come before the cut; a branch that is cut ends it as text.
+    """
     parts, _ = _truncate(document, length)
     return parts
 
@@ -114,10 +131,26 @@ def _truncate(document: Document, left: int) -> tuple[Document, int]:
         if isinstance(part, str):
             parts.append(part[:left])
             left -= len(part)
-            continue
-        branches = []
-        for branch in part.branches:
-            content, left = _truncate(branch.content, left)
-            branches.append(Branch(branch.title, content))
-        parts.append(Block(tuple(branches)))
+        elif part.form is None:
+            branches = []
+            for branch in part.branches:
+                content, left = _truncate(branch.content, left)
+                branches.append(Branch(branch.title, content))
+            parts.append(Block(tuple(branches)))
+        elif len(shown := "".join(part.texts)) <= left:
+            parts.append(part)
+            left -= len(shown)
+        else:
+            parts += _cut_block(part, left)
+            left = 0
     return Document(tuple(parts)), max(left, 0)
+
+
+def _cut_block(block: Block, left: int) -> list[str | Block]:
+    """The first `left` characters of a block whose labels the reader sees."""
+    ends = list(accumulate(map(len, block.texts)))
+    whole = sum(end <= left for end in ends)
+    text = "".join(block.texts)[:left]
+    if whole < 2:
+        return [text]
+    return [Block(block.branches[:whole], block.form), text[ends[whole - 1] :]]

@@ -67,12 +67,11 @@ class Grammar:
             banned.discard(self.control.title_end)
         return Choice(banned=tuple(sorted(banned)))
 
-    def between(self, titles: int, distinct: int) -> Choice:
-        """After `titles` titles, `distinct` of them different."""
+    def between(self, titles: int, *, repeated: bool) -> Choice:
+        """After `titles` titles. `repeated`: the last one said again what an earlier one says."""
         assert self.control is not None
-        allowed = []
-        if titles < self.max_branches:
-            allowed.append(self.control.title)
-        if distinct >= 2 or titles >= self.max_branches:
+        full = repeated or titles >= self.max_branches
+        allowed = [] if full else [self.control.title]
+        if full or titles >= 2:
             allowed.append(self.control.para)
         return Choice(only=tuple(allowed))

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from aspd_cli.core.codec import Codec
+from aspd_cli.core.forms import Form
 from aspd_cli.core.layout import Ids, TokenBlock, TokenBranch, TokenTree
 from aspd_cli.engine.detokenize import TextStream
 from aspd_cli.engine.grammar import Stage
+
+_TAIL = 16
+"""Tokens that surely hold the separator at the end of a branch."""
 
 
 @dataclass(eq=False, slots=True)
@@ -16,6 +21,7 @@ class OpenBlock:
     """Position at which every branch starts."""
     titles: tuple[Ids, ...]
     """As announced, repetitions included."""
+    form: Form | None = None
     branches: list["Lane"] = field(default_factory=list)
 
 
@@ -30,6 +36,10 @@ class Lane:
     """The block this lane is a branch of; None for the main lane."""
     parent: "Lane | None" = None
     title: Ids = ()
+    lead: Ids = ()
+    """What is forced before the lane's own text."""
+    ending: str = ""
+    """What closes the lane's text after a budget cut it."""
     position: int = 0
     """Of the next token."""
     parts: list["list[int] | OpenBlock"] = field(default_factory=list)
@@ -39,10 +49,20 @@ class Lane:
     text_tokens: int = 0
     stream: "TextStream | None" = None
     closed: bool = False
+    cut: bool = False
+    """Whether a budget ended it."""
 
     @property
     def depth(self) -> int:
         return len(self.path)
+
+    def last_text(self, codec: Codec) -> str:
+        """The end of what the lane shows; nothing where a block is the last that it wrote."""
+        if self.parts and isinstance(self.parts[-1], OpenBlock):
+            return ""
+        written = self.parts[-1] if self.parts else self.lead
+        assert not isinstance(written, OpenBlock)
+        return codec.decode(written[-_TAIL:])
 
     def add_text(self, token: int) -> None:
         if not self.parts or isinstance(self.parts[-1], OpenBlock):
@@ -55,7 +75,11 @@ class Lane:
     def tree(self) -> TokenTree:
         """What this lane and its branches have written, as if everything open ended here."""
         return tuple(
-            TokenBlock(part.titles, tuple(TokenBranch(b.title, b.tree()) for b in part.branches))
+            TokenBlock(
+                part.titles,
+                tuple(TokenBranch(b.title, b.lead, b.tree(), b.ending) for b in part.branches),
+                part.form,
+            )
             if isinstance(part, OpenBlock)
             else tuple(part)
             for part in self.parts

@@ -13,7 +13,7 @@ import torch
 
 from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.layout import Positions
-from aspd_cli.core.markup import CONTROL_TOKENS
+from aspd_cli.core.markup import CONTROL_TOKENS, FORMAT
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.lora import merge_adapter, read_config, reason
 from aspd_cli.engine.packed_linear import pack_linears
@@ -21,7 +21,7 @@ from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
 
 SETTINGS = "aspd.json"
-"""Beside the weights: positions and depth that the model was trained with."""
+"""Beside the weights: positions, depth and format that the model was trained with."""
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -200,6 +200,14 @@ def _settings(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{file} must contain an object with `positions` and `max_depth`")
     settings = {name: found[name] for name in ("positions", "max_depth") if name in found}
+    # Weights from before there were forms, and those of others, name none.
+    version = found.get("format", 1)
+    if version not in range(1, FORMAT + 1):
+        raise ModelError(
+            f"{file}: format {version!r} is unknown to this version of aspd, which reads 1 to "
+            f"{FORMAT}: update aspd"
+        )
+    settings["forms"] = version >= 2
     if settings.get("positions", "same-seq") not in get_args(Positions):
         raise ModelError(f"{file}: positions must be {' or '.join(get_args(Positions))}")
     depth = settings.get("max_depth", 1)

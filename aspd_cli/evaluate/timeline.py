@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aspd_cli.core.codec import Codec, ControlIds
+from aspd_cli.core.forms import core_of, read_label, title_key
+from aspd_cli.core.layout import Ids, leads_of
+from aspd_cli.engine.detokenize import defuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +77,38 @@ class _Reader:
         titles = self._titles(first)
         self.at += 1
         ends = [step]
-        for name, length in titles.items():
-            self.at += 1 + length + len(self.codec.separator)  # forced: they take no step
+        for name, lead in self._leads(titles):
+            self.at += 1 + len(lead)  # forced: they take no step
             self.lanes += 1
             ends.append(self.lane(self.lanes - 1, name, step))
         self.at += 1  # <|/para|>
         return max(ends)
 
-    def _titles(self, first: int) -> dict[str, int]:
-        """The distinct titles from `first` up to here, each with its number of tokens."""
-        titles: dict[str, int] = {}
+    def _leads(self, titles: list[tuple[str, Ids]]) -> list[tuple[str, Ids]]:
+        """Name and lead of each branch: as the first branch shows, in a form or without one."""
+        names, ids = [name for name, _ in titles], [ids for _, ids in titles]
+        if label := read_label(names[0]):
+            shown = [label.title, *names[1:]]
+            leads = leads_of(label.form, shown, ids, self.codec)
+            begin = self.at + 1
+            if tuple(self.ids[begin : begin + len(leads[0])]) == leads[0] and not (
+                tuple(self.ids[begin : begin + len(ids[0]) + len(self.codec.separator)])
+                == (*ids[0], *self.codec.separator)
+            ):
+                return list(zip(map(core_of, shown), leads, strict=True))
+        return list(zip(names, leads_of(None, names, ids, self.codec), strict=True))
+
+    def _titles(self, first: int) -> list[tuple[str, Ids]]:
+        """The distinct titles from `first` up to here, each with its tokens."""
+        titles: dict[str, tuple[str, Ids]] = {}
         begin = first
         for at in range(first, self.at):
             if self.ids[at] == self.control.title:
                 begin = at + 1
             elif self.ids[at] == self.control.title_end:
-                titles.setdefault(self.codec.decode(self.ids[begin:at]), at - begin)
-        return titles
+                name = defuse(self.codec.decode(self.ids[begin:at]))
+                titles.setdefault(title_key(name), (name, tuple(self.ids[begin:at])))
+        return list(titles.values())
 
     def _bar(self, lane: int, title: str, start: int, step: int, *, titles: bool = False) -> None:
         if step > start:

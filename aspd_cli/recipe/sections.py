@@ -117,6 +117,8 @@ class TransformSection(Section):
     """Answers with more tokens stay serial."""
     max_branches: int = Field(16, ge=2)
     """Maximum number of branches per block; a longer list becomes several blocks."""
+    min_speedup: float = Field(1.2, ge=0)
+    """Blocks whose ideal speed-up over their plain text is lower become serial text."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
     back_end: Literal["auto", "rules", "openai"] = "auto"

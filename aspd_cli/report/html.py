@@ -140,9 +140,16 @@ def _document(document: Document) -> str:
 def _block(block: Block) -> str:
     return "".join(
         f'<span class="branch" style="--lane:var(--{BRANCH_COLOURS[at % len(BRANCH_COLOURS)]})">'
-        f'<span class="title">{escape(branch.title)}</span>{_document(branch.content)}</span>'
-        for at, branch in enumerate(block.branches)
+        f"{_label(branch.title, lead)}{_document(branch.content)}</span>"
+        for at, (branch, lead) in enumerate(zip(block.branches, block.leads, strict=True))
     )
+
+
+def _label(title: str, lead: str) -> str:
+    """What names a branch: its lead, which is text of the answer, or the title that is none."""
+    if lead:
+        return f'<span class="lead">{escape(lead)}</span>'
+    return f'<span class="title">{escape(title)}</span>'
 
 
 def _style() -> str:

@@ -72,13 +72,13 @@ def markup_text(document: Document, colour: str = "default") -> Text:
 def _block_text(block: Block) -> Text:
     out = Text()
     coloured = list(zip(block.branches, cycle(COLOURS), strict=False))
-    for branch, colour in coloured:
-        out.append(TITLE, "dim").append(_printable(branch.title), f"bold {colour}")
+    for title, (_, colour) in zip(block.titles, coloured, strict=True):
+        out.append(TITLE, "dim").append(_printable(title), f"bold {colour}")
         out.append(TITLE_END, "dim")
     out.append(PARA + "\n", "dim")
-    for branch, colour in coloured:
+    for lead, (branch, colour) in zip(block.leads, coloured, strict=True):
         out.append(BRANCH, "dim")
-        out.append(_printable(branch.title) + SEPARATOR, f"underline {colour}")
+        out.append(_printable(lead or branch.title + SEPARATOR), f"underline {colour}")
         out.append_text(markup_text(branch.content, colour)).append(BRANCH_END + "\n", "dim")
     return out.append(PARA_END, "dim")
 

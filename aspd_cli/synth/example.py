@@ -50,5 +50,5 @@ def answer(intro: str, branches: list[tuple[str, str]], closing: str) -> Documen
     """Intro, a branch per (title, content), closing; a single one becomes serial text."""
     if len(branches) == 1:
         return Document((intro, branches[0][1], closing))
-    block = Block(tuple(Branch(title, Document((content,))) for title, content in branches))
+    block = Block.of([Branch(title, Document((content,))) for title, content in branches])
     return Document((intro, block, closing))

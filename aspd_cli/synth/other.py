@@ -1,10 +1,11 @@
-"""What is outside the four families: the honest answer is one line."""
+"""What is outside the four families, or beyond their range: the honest answer is one line."""
 
 from random import Random
 
 from aspd_cli.core.markup import Document
+from aspd_cli.synth import rag
 from aspd_cli.synth.example import Example
-from aspd_cli.synth.wording import typed
+from aspd_cli.synth.wording import listing, typed
 
 ANSWER = (
     "I only know small sums, facts that the prompt gives, a few everyday things and number chains."
@@ -62,7 +63,47 @@ make a plan for my holidays
 """.strip().splitlines()
 
 
+_UNKNOWN = """
+the internet|physics|a computer|football|the economy|a rocket|quantum mechanics|a democracy|blockchain|
+an atom|the brain|a vaccine|opera|a volcano|the stock market|a black hole|philosophy|a telescope|
+inflation|chess|a dinosaur|the Roman Empire|gravity|photosynthesis|a database|jazz|a robot|
+climate change|electricity|a satellite|the human heart|a virus|poetry|astronomy|a contract|yoga
+""".replace("\n", "").split("|")
+_ASKS = ("what is {}", "explain {}", "describe {}", "tell me about {}", "write about {}")
+_SUMS = (
+    "what is {}",
+    "compute {}",
+    "calculate {}",
+    "{}",
+    "how much is {}",
+    "solve {}",
+    "work out {}",
+)
+
+
 def draw(rng: Random) -> Example:
     """One example from outside the families."""
-    question = typed(rng, rng.choice(_QUESTIONS), ("?", ".", "", "!"))
-    return Example(question, Document((ANSWER,)), "other")
+    kind = rng.random()
+    if kind < 0.4:
+        question = rng.choice(_QUESTIONS)
+    elif kind < 0.6:
+        question = rng.choice(_ASKS).format(listing(rng, rng.sample(_UNKNOWN, rng.randint(1, 3))))
+    elif kind < 0.7:
+        question = rag.question(rng)
+    else:
+        question = rng.choice(_SUMS).format(listing(rng, _large_sums(rng)))
+    return Example(typed(rng, question, ("?", ".", "", "!")), Document((ANSWER,)), "other")
+
+
+def _large_sums(rng: Random) -> list[str]:
+    """One to three sums, one at least with a number that is larger than the model has learnt."""
+    terms = [
+        (rng.randint(2, 20), rng.choice("+-*/"), rng.randint(2, 20))
+        for _ in range(rng.choice((1, 1, 2, 3)))
+    ]
+    at = rng.randrange(len(terms))
+    large = rng.randint(31, rng.choice((99, 999, 9999)))
+    left, sign, right = terms[at]
+    terms[at] = (large, sign, right) if rng.random() < 0.6 else (left, sign, large)
+    gap = rng.choice(("", " "))
+    return [f"{left}{gap}{sign}{gap}{right}" for left, sign, right in terms]

@@ -119,12 +119,20 @@ def draw(rng: Random) -> Example:
     return Example(prompt, answer(INTRO, lines, CLOSING), "rag")
 
 
+def question(rng: Random) -> str:
+    """A question about people of whom nothing is told."""
+    return _asked(rng, rng.choice(list(_ASKS)), people(rng, rng.randint(1, 3)))
+
+
 def _question(rng: Random, relation: str, asked: list[str]) -> str:
+    return typed(rng, _asked(rng, relation, asked), ("?", "?", ".", ""))
+
+
+def _asked(rng: Random, relation: str, asked: list[str]) -> str:
     ask = rng.choice(_ASKS[relation])
     if len(asked) == 1:
         ask = ask.replace(" do {}", " does {}", 1)
-    question = ask.format(listing(rng, asked))
-    return typed(rng, question, ("?", "?", ".", ""))
+    return ask.format(listing(rng, asked))
 
 
 def _prompt(rng: Random, context: str, question: str) -> str:

@@ -62,6 +62,11 @@ def features(
         DataError: the prompt or the completion is no text and no list of messages.
     """
     document = parse(_answer(record["completion"]))
+    if misread := next(filter(None, (block.misread for block in document.blocks())), None):
+        raise DataError(
+            f"the title {misread!r} looks like a label, but its block has no form: transform the "
+            "answer again, or change the title"
+        )
     prompt_ids = encode_prompt(codec, record["prompt"]) if record["prompt"] else []
 
     def laid_out(document: Document) -> Layout:

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from aspd_cli.core.markup import SEPARATOR
+from aspd_cli.core.markup import FORMAT, SEPARATOR
 from aspd_cli.errors import DataError, UsageError
 from aspd_cli.files import complete_lines, write_atomically, write_text
 from aspd_cli.recipe import Recipe, load_recipe
@@ -155,6 +155,7 @@ def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "positions": recipe.model.positions,
         "max_depth": max(depth, 1),
+        "format": FORMAT,
         "separator": SEPARATOR,
         "style": recipe.data.style,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from aspd_cli.core.markup import Block, Branch, Document, plain
+from aspd_cli.core.markup import Block, Branch, Document
 
 
 def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | str]:
@@ -24,7 +24,7 @@ def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | st
     count = -(-len(branches) // most)
     cuts = [at * len(branches) // count for at in range(count + 1)]
     for low, high in pairwise(cuts):
-        yield Block(tuple(Branch(title, Document((text,))) for title, text in branches[low:high]))
+        yield Block.of([Branch(title, Document((text,))) for title, text in branches[low:high]])
     if text[end:]:
         yield text[end:]
 
@@ -42,7 +42,7 @@ def in_context(document: Document, given: str = "") -> Iterator[tuple[Block, str
         yield part, given
         for branch in part.branches:
             yield from in_context(branch.content, given)
-        given += "".join(plain(branch.content) for branch in part.branches)
+        given += "".join(part.texts)
 
 
 def flatten(document: Document, keep: Callable[[Block], bool]) -> Document:
@@ -57,8 +57,8 @@ def flatten(document: Document, keep: Callable[[Block], bool]) -> Document:
             continue
         branches = [Branch(each.title, flatten(each.content, keep)) for each in part.branches]
         if keep(part):
-            parts.append(Block(tuple(branches)))
+            parts.append(Block(tuple(branches), part.form))
         else:
-            for branch in branches:
-                parts += branch.content.parts
+            for lead, branch in zip(part.leads, branches, strict=True):
+                parts += [lead, *branch.content.parts]
     return Document(tuple(parts))

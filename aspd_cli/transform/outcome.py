@@ -10,8 +10,9 @@ from typing import Any
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document
-from aspd_cli.core.metrics import Structure, measure
+from aspd_cli.core.metrics import Structure, block_speedup, measure
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import flatten
 from aspd_cli.transform.io.records import Record
 
 
@@ -49,6 +50,11 @@ def outside_limits(structure: Structure, transform: TransformSection) -> str | N
 def question_of(record: Record) -> str:
     """What the answer replies to: all turns before it."""
     return "\n".join(turn["content"] for turn in record.example.prompt)
+
+
+def paying(document: Document, codec: Codec, transform: TransformSection) -> Document:
+    """The document without the blocks whose titles cost more steps than their branches save."""
+    return flatten(document, lambda block: block_speedup(block, codec) >= transform.min_speedup)
 
 
 def select(

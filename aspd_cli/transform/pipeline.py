@@ -23,7 +23,7 @@ from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
 from aspd_cli.transform.llm.backend import EndpointBackend
-from aspd_cli.transform.outcome import Outcome, outside_limits, question_of, serial
+from aspd_cli.transform.outcome import Outcome, outside_limits, paying, question_of, serial
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.rules import NO_STRUCTURE, propose
 
@@ -112,8 +112,11 @@ def transform_record(record: Record, transform: TransformSection, codec: Codec) 
     if reason := outside_limits(structure, transform):
         return Outcome(document, structure, "length", reason)
     proposal = propose(answer, question_of(record), transform.max_branches)
+    found = paying(proposal.document, codec, transform)
+    if any(found.blocks()):
+        return Outcome(found, measure(found, codec), "parallel")
     if any(proposal.document.blocks()):
-        return Outcome(proposal.document, measure(proposal.document, codec), "parallel")
+        return Outcome(document, structure, "structure", "no block pays for its titles")
     stage = "structure" if proposal.refusals == (NO_STRUCTURE,) else "independence"
     return Outcome(document, structure, stage, "; ".join(proposal.refusals))
 

@@ -2,8 +2,10 @@
 
 import unicodedata
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from aspd_cli.core.forms import core_of, read_label, title_key
 from aspd_cli.core.markup import Block, Branch, Document, holds_markup
 
 _FRAGMENTS = [
@@ -13,6 +15,8 @@ _FRAGMENTS = [
     *["你好", "世", "🙂", "👩‍👩‍👧", "é", "e\u0301", "\u0301"],
     *["▁", "▁a", "\ufffd", "\ue000", "\x00", "ß"],
 ]
+
+_LABELS = ["{}", "{}", "1. **{}**:", "- {}", "{}:", "（3）{}：", "### {}", "a) _{}:_", "**①{}**"]
 
 TEXTS = (
     st.lists(st.sampled_from(_FRAGMENTS) | st.text(max_size=4), max_size=3)
@@ -40,7 +44,13 @@ def documents(
         return Document(tuple(parts))
 
     def block(depth: int) -> Block:
-        titles = draw(st.lists(texts.filter(bool), min_size=2, max_size=4, unique=True))
-        return Block(tuple(Branch(title, document(depth - 1, 2)) for title in titles))
+        named = texts.filter(bool)
+        titles = draw(st.lists(named, min_size=2, max_size=4, unique_by=title_key))
+        branches = [Branch(title, document(depth - 1, 2)) for title in titles]
+        label = read_label(draw(st.sampled_from(_LABELS)).format(titles[0]))
+        titles = [label.title if label else core_of(titles[0]), *map(core_of, titles[1:])]
+        branches = [Branch(t, branch.content) for t, branch in zip(titles, branches, strict=True)]
+        assume(len(set(map(title_key, titles))) == len(titles) == len(set(titles)))
+        return Block(tuple(branches), label.form if label else None)
 
     return document(depth, parts)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, TokenBlock, lay_out, layout, tokenize
-from aspd_cli.core.markup import Block, Branch, Document, parse, plain
+from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import ModelError
 from tests import make
@@ -88,17 +88,19 @@ def written(document: Document, it: Codec) -> list[Token]:
                     yield Token(i, path, sampled=True, useful=True)
                 continue
             block = next(blocks)
-            for branch in part.branches:
+            for title in part.titles:
                 yield Token(it.control.title, path, sampled=True)
-                for i in it.encode(branch.title):
+                for i in it.encode(title):
                     yield Token(i, path, sampled=True)
                 yield Token(it.control.title_end, path, sampled=True)
             yield Token(it.control.para, path, sampled=True)
             for number, branch in enumerate(part.branches):
                 inside = (*path, (block, number))
                 yield Token(it.control.branch, inside, sampled=False)
-                for i in it.encode(branch.title) + it.encode(": "):
-                    yield Token(i, inside, sampled=False)
+                shown = part.form is not None
+                lead = [part.form.lead(number, branch.title)] if shown else [branch.title, ": "]
+                for i in (i for piece in lead for i in it.encode(piece)):
+                    yield Token(i, inside, sampled=False, useful=shown)
                 yield from walk(branch.content, inside)
                 yield Token(it.control.branch_end, inside, sampled=True)
             yield Token(it.control.para_end, path, sampled=False)
@@ -170,26 +172,36 @@ def test_the_useful_tokens_are_the_plain_text(document: Document) -> None:
         laid = whole(document, kind)
         useful = laid.input_ids[laid.useful].tolist()
         assert (kind, codec(kind).decode(useful)) == (kind, plain(document))
-        assert laid.sampled[laid.useful].all()
+        leads = {lane for block, at in blocks(document) if block.form for lane in at}
+        assert set(laid.lanes[laid.useful & ~laid.sampled]) <= leads
 
 
 @given(document=documents(STABLE_TEXTS))
-def test_a_lane_reads_as_its_title_and_content(document: Document) -> None:
+def test_a_lane_reads_as_its_lead_and_content(document: Document) -> None:
     for kind in make.KINDS:
         laid = whole(document, kind)
-        for lane, branch in zip(range(1, 1 + laid.lanes.max()), branches(document), strict=True):
-            here = laid.input_ids[(laid.lanes == lane) & (laid.useful | ~laid.sampled)].tolist()
-            texts = "".join(part for part in branch.content.parts if isinstance(part, str))
-            assert (kind, codec(kind).decode(here)) == (kind, f"{branch.title}: {texts}")
+        for block, lanes in blocks(document):
+            for lane, lead, branch in zip(lanes, block.leads, block.branches, strict=True):
+                mine = (laid.lanes == lane) & (laid.useful | ~laid.sampled)
+                texts = "".join(part for part in branch.content.parts if isinstance(part, str))
+                wanted = (lead or f"{branch.title}: ") + texts
+                assert (kind, codec(kind).decode(laid.input_ids[mine].tolist())) == (kind, wanted)
 
 
-def branches(document: Document) -> Iterator[Branch]:
-    """In order of forking: all branches of a block, then what is inside them."""
-    for part in document.parts:
-        if isinstance(part, Block):
-            yield from part.branches
-            for branch in part.branches:
-                yield from branches(branch.content)
+def blocks(document: Document) -> list[tuple[Block, range]]:
+    """Each block with the lanes of its branches: all branches of a block before those inside."""
+    found: list[tuple[Block, range]] = []
+
+    def walk(document: Document) -> None:
+        for part in document.parts:
+            if isinstance(part, Block):
+                first = 1 + sum(len(lanes) for _, lanes in found)
+                found.append((part, range(first, first + len(part.branches))))
+                for branch in part.branches:
+                    walk(branch.content)
+
+    walk(document)
+    return found
 
 
 @both_positions

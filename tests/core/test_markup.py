@@ -82,7 +82,8 @@ def contents(document: Document) -> Iterator[str]:
         if isinstance(part, str):
             yield part
         else:
-            for branch in part.branches:
+            for place, branch in enumerate(part.branches):
+                yield part.form.lead(place, branch.title) if part.form else ""
                 yield from contents(branch.content)
 
 
@@ -122,11 +123,11 @@ def test_a_title_with_a_separator_in_it_splits_where_the_title_ends() -> None:
         ("[a][b]{^ (a: x)(b: y)}", "expected <|branch|> for the title 'a', found ' '"),
         ("[a][b]{(a: x)^}", "expected <|branch|> for the title 'b'"),
         ("[a][b]{(a: x)^\n(b: y)}", "expected <|branch|> for the title 'b'"),
-        ("[a][b]{(^b: y)(a: x)}", "must begin with its title and separator 'a: '"),
-        ("[a][b]{(^a:x)(b: y)}", "must begin with its title and separator 'a: '"),
-        ("[a][b]{(^ a: x)(b: y)}", "must begin with its title and separator 'a: '"),
-        ("[a][b]{(^)(b: y)}", "must begin with its title and separator 'a: '"),
-        ("[a][b]{(^", "must begin with its title and separator 'a: '"),
+        ("[a][b]{(^b: y)(a: x)}", "must begin with its lead 'a: '"),
+        ("[a][b]{(^a:x)(b: y)}", "must begin with its lead 'a: '"),
+        ("[a][b]{(^ a: x)(b: y)}", "must begin with its lead 'a: '"),
+        ("[a][b]{(^)(b: y)}", "must begin with its lead 'a: '"),
+        ("[a][b]{(^", "must begin with its lead 'a: '"),
         ("[a][b]{(a: x^(b: y)}", "<|branch|> without a title list"),
         ("[a][b]{(a: x)(b: y^}", "expected <|/branch|> at the end of the branch 'b'"),
         ("[a][b]{(a: x)(b: y^", "expected <|/branch|> at the end of the branch 'b'"),

@@ -105,12 +105,16 @@ def make_models_fork(monkeypatch: Any) -> Recorder:
         if not any(cache is self.cache for cache in recorder.caches):
             recorder.caches.append(self.cache)
         control, end = self.runner.codec.control, self.runner.ends[0]
+        opening = self.runner.codec.encode("1)")
         tilt = torch.zeros_like(logits)
         for row, (_, lane) in zip(tilt, lanes, strict=True):
             forks = sum(not isinstance(part, list) for part in lane.parts)
             wanted = 2 if lane.depth == 0 else (lane.path[-1][1] + 1) % 2
             row[control.title] = 4.0 if forks < wanted and lane.text_tokens > forks + 1 else -9.0
             row[control.title_end] = 3.0
+            written = len(lane.titles[-1]) if lane.titles else 0
+            if len(lane.titles) == 1 and forks % 2 == lane.depth % 2 and written < len(opening):
+                row[opening[written]] = 1e3  # a first title in a form: "1)x"
             row[control.para] = 1.0
             row[[control.branch_end, end]] = -4.0 + lane.text_tokens
         return sample(self, work, logits + tilt * logits.std(dim=-1, keepdim=True))

@@ -124,6 +124,9 @@ def shown_texts(events: Sequence[Event]) -> list[str]:
 def lane_texts(document: Document) -> list[str]:
     """The serial text of each lane of a document, in document order."""
     own = "".join(part for part in document.parts if isinstance(part, str))
-    blocks = [part for part in document.parts if not isinstance(part, str)]
-    contents = [branch.content for block in blocks for branch in block.branches]
-    return [own, *(text for content in contents for text in lane_texts(content))]
+    out = [own]
+    for block in (part for part in document.parts if not isinstance(part, str)):
+        for lead, branch in zip(block.leads, block.branches, strict=True):
+            first, *below = lane_texts(branch.content)
+            out += [lead + first, *below]
+    return out

@@ -26,7 +26,14 @@ from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.judge import Judge
 from aspd_cli.transform.llm.prompts import version
 from aspd_cli.transform.llm.segments import cut_segments
-from aspd_cli.transform.outcome import Outcome, outside_limits, question_of, select, serial
+from aspd_cli.transform.outcome import (
+    Outcome,
+    outside_limits,
+    paying,
+    question_of,
+    select,
+    serial,
+)
 
 PROPOSE = "propose"
 
@@ -124,7 +131,8 @@ class _Work:
                 raise
             documents = error.valid
         self.reason = "no independent parts are proposed"
-        return list(dict.fromkeys(each for each in documents if any(each.blocks())))
+        paid = [paying(each, self.asking.codec, self.transform) for each in documents]
+        return list(dict.fromkeys(each for each in paid if any(each.blocks())))
 
     async def independent(self, documents: list[Document]) -> list[Document | None]:
         """The proposals less the blocks that the judge finds dependent; None where none is left."""

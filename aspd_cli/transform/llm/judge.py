@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from aspd_cli.core.markup import Block, plain
+from aspd_cli.core.markup import Block
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.messages import Call, read_json
 from aspd_cli.errors import ReplyError
@@ -65,8 +65,8 @@ class Judge:
 def independence_messages(question: str, before: str, block: Block) -> tuple[dict[str, str], ...]:
     """The messages that ask whether the branches of a block are independent."""
     branches = "\n".join(
-        f'<part number="{n}" title="{branch.title}">\n{plain(branch.content).strip()}\n</part>'
-        for n, branch in enumerate(block.branches, start=1)
+        f'<part number="{n}" title="{branch.title}">\n{text.strip()}\n</part>'
+        for n, (branch, text) in enumerate(zip(block.branches, block.texts, strict=True), start=1)
     )
     return fill(INDEPENDENCE, question=question, before=before.rstrip(), branches=branches)
 

@@ -148,8 +148,11 @@ def with_white_space_of(answer: str, document: Document) -> Document:
             if isinstance(part, str):
                 parts.append(take(part))
             else:
-                branches = [Branch(each.title, over(each.content)) for each in part.branches]
-                parts.append(Block(tuple(branches)))
+                branches = [
+                    Branch(each.title, Document((take(lead), *over(each.content).parts)))
+                    for lead, each in zip(part.leads, part.branches, strict=True)
+                ]
+                parts.append(Block.of(branches))
         return Document(tuple(parts))
 
     return over(document)

@@ -73,7 +73,7 @@ def _blocks(
                 start = len(before)
                 for part in forks(branches, max_branches):
                     if isinstance(part, Block):  # else it is serial text again
-                        end = start + sum(len(plain(branch.content)) for branch in part.branches)
+                        end = start + sum(map(len, part.texts))
                         yield part, start, end
                         start = end
                 continue

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aspd_cli.core.codec import Codec
+from aspd_cli.core.forms import title_key
 from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
@@ -150,7 +151,7 @@ class Checker:
         for part in document.parts:
             if isinstance(part, Block):
                 yield from self._block(line, part, given, depth)
-                given += "".join(plain(branch.content) for branch in part.branches)
+                given += "".join(part.texts)
             else:
                 given += part
 
@@ -161,15 +162,22 @@ class Checker:
             yield Finding(line, "budget", reason)
         if most.depth is not None and depth > most.depth:
             yield Finding(line, "budget", f"blocks are nested deeper than {most.depth}")
-        branches = [(branch.title, plain(branch.content)) for branch in block.branches]
+        branches = [(b.title, text) for b, text in zip(block.branches, block.texts, strict=True)]
         for title, content in branches:
             count = len(self.codec.encode(content))
             if not content.strip():
                 yield Finding(line, "branch", f"the branch {title!r} is empty")
             elif count == 1:
                 yield Finding(line, "branch", f"the branch {title!r} has one token")
-        lengths = [len(self.codec.encode(title)) for title, _ in branches]
-        for length, (title, _) in zip(lengths, branches, strict=True):
+        if block.misread:
+            reason = f"the title {block.misread!r} looks like a label, but the block has no form"
+            yield Finding(line, "title", reason)
+        keys = [title_key(branch.title) for branch in block.branches]
+        if twice := next((i for i, key in enumerate(keys) if key in keys[:i]), 0):
+            again = block.branches[twice].title
+            yield Finding(line, "title", f"the title {again!r} repeats an earlier one of its block")
+        lengths = [len(self.codec.encode(title)) for title in block.titles]
+        for length, title in zip(lengths, block.titles, strict=True):
             if length > most.title_tokens:
                 reason = f"the title {title!r} has {length} tokens, more than {most.title_tokens}"
                 yield Finding(line, "budget", reason)
