@@ -1,9 +1,9 @@
 """Forms: how the titles of a block are written where the reader sees them (DESIGN 3).
 
-A form is what stands before and after a title: `1. **`T`**:`, `- `T, `### `T, `（1）`T`：`. It is read
-off the first title of a block; its running number, if it has one, grows by one a branch. The form
-filled in with a title is the branch's lead: forced when the branch starts, and part of the plain
-text. So a label is written once, and what depends on a branch's place is not the model's to guess.
+A form is what stands before and after a title: `1. **`T`**:`, `- `T, `### `T, `（1）`T`：`. It is
+read off the first title of a block; its running number, if it has one, grows by one a branch. The
+form filled in with a title is the branch's lead: forced when the branch starts, and part of the
+plain text. So a label is written once, and what depends on a branch's place is not left to a guess.
 """
 
 import re

@@ -6,8 +6,8 @@
     branch   := <|branch|> lead content <|/branch|>       content := document
 
 A block has a form, in which its first title is written, or has none. The lead of a branch is the
-form filled in (`2. **Food**:`), and part of the plain text; in a block without a form it is `T ": "`,
-and hidden.
+form filled in (`2. **Food**:`), and part of the plain text; in a block without a form it is
+`T ": "`, and hidden.
 
 `parse(render(d)) == d` for every document that nests at most `MAX_DEPTH` deep. Documents are
 canonical by construction: neighbouring texts are one text and empty texts do not exist.

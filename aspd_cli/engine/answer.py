@@ -276,7 +276,7 @@ class Answer:
         self._finish_when_all_closed()
 
     def _cut(self, lane: Lane) -> Iterator[Event]:
-        """Ends the text of a branch that a budget cut as its neighbours end: no two run together."""
+        """Ends the text of a branch that a budget cut as its neighbours end."""
         assert lane.stream is not None
         lane.cut, lane.ending = True, self._ending(lane)
         if shown := lane.stream.push_text(lane.ending) + lane.stream.flush():

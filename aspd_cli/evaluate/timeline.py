@@ -87,16 +87,17 @@ class _Reader:
     def _leads(self, titles: list[tuple[str, Ids]]) -> list[tuple[str, Ids]]:
         """Name and lead of each branch: as the first branch shows, in a form or without one."""
         names, ids = [name for name, _ in titles], [ids for _, ids in titles]
+        hidden = leads_of(None, names, ids, self.codec)
         if label := read_label(names[0]):
             shown = [label.title, *names[1:]]
             leads = leads_of(label.form, shown, ids, self.codec)
-            begin = self.at + 1
-            if tuple(self.ids[begin : begin + len(leads[0])]) == leads[0] and not (
-                tuple(self.ids[begin : begin + len(ids[0]) + len(self.codec.separator)])
-                == (*ids[0], *self.codec.separator)
-            ):
+            if self._follows(leads[0]) and not self._follows(hidden[0]):
                 return list(zip(map(core_of, shown), leads, strict=True))
-        return list(zip(names, leads_of(None, names, ids, self.codec), strict=True))
+        return list(zip(names, hidden, strict=True))
+
+    def _follows(self, lead: Ids) -> bool:
+        """Whether the branch that begins here has this lead."""
+        return tuple(self.ids[self.at + 1 : self.at + 1 + len(lead)]) == lead
 
     def _titles(self, first: int) -> list[tuple[str, Ids]]:
         """The distinct titles from `first` up to here, each with its tokens."""

@@ -63,12 +63,13 @@ make a plan for my holidays
 """.strip().splitlines()
 
 
-_UNKNOWN = """
-the internet|physics|a computer|football|the economy|a rocket|quantum mechanics|a democracy|blockchain|
-an atom|the brain|a vaccine|opera|a volcano|the stock market|a black hole|philosophy|a telescope|
-inflation|chess|a dinosaur|the Roman Empire|gravity|photosynthesis|a database|jazz|a robot|
-climate change|electricity|a satellite|the human heart|a virus|poetry|astronomy|a contract|yoga
-""".replace("\n", "").split("|")
+_UNKNOWN = (
+    "the internet|physics|a computer|football|the economy|a rocket|quantum mechanics|a democracy|"
+    "blockchain|an atom|the brain|a vaccine|opera|a volcano|the stock market|a black hole|"
+    "philosophy|a telescope|inflation|chess|a dinosaur|the Roman Empire|gravity|photosynthesis|"
+    "a database|jazz|a robot|climate change|electricity|a satellite|the human heart|a virus|"
+    "poetry|astronomy|a contract|yoga"
+).split("|")
 _ASKS = ("what is {}", "explain {}", "describe {}", "tell me about {}", "write about {}")
 _SUMS = (
     "what is {}",
