@@ -30,14 +30,8 @@ class Listener(Protocol):
         """Step `step` of `total` is done; `logs` are new figures, or none."""
 
 
-class Silent:
-    """A listener that shows nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Ignores it."""
-
-    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
-        """Ignores it."""
+class Silent(Listener):
+    """Shows nothing."""
 
 
 class Telling(TrainerCallback):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.cli.views.transform import progress_line
+from aspd_cli.cli.views.transform import progress_details
 from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import Structure
 from aspd_cli.endpoint.usage import StageTally, Tally
@@ -236,10 +236,9 @@ def test_the_progress_tells_all_that_is_known() -> None:
     report.tally.add("propose", StageTally(calls=9, prompt_tokens=900, dollars=1.5))
     for stage in ("parallel", "independence", "parallel", "length"):
         report.add(stage, None, Structure())
-    assert progress_line(report, 24, 2.0) == (
-        "4 of 24 records, 50% parallel, 9 calls, 900 tokens, $1.50, 2 records/s, 0:00:10 left"
-    )
-    assert progress_line(Report(), None, 1.0) == "0 records, 0% parallel, 0 records/s"
+    told = ["50% parallel", "9 calls", "900 tokens", "$1.50"]
+    assert progress_details(report) == told
+    assert progress_details(Report()) == ["0% parallel"]
 
 
 def trained(path: Path, *texts: str) -> Path:
