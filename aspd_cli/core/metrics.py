@@ -80,7 +80,7 @@ class AnswerStats:
     @property
     def ideal_speedup(self) -> float:
         """tokens / steps: what a machine would gain whose steps cost the same at every width."""
-        return self.tokens / max(self.steps, 1)
+        return _per_step(self.tokens, self.steps)
 
     @property
     def estimated_speedup(self) -> float | None:
@@ -207,7 +207,11 @@ def measure(document: Document, codec: Codec) -> Structure:
 def ideal_speedup(document: Document, codec: Codec) -> float:
     """Tokens over steps of an answer, end of turn included: the gain if steps cost the same."""
     tree = tokenize(document, codec)
-    return (len(lay_out(tree, codec)) + 1) / (_steps(tree) + 1)
+    return _per_step(len(lay_out(tree, codec)) + 1, _steps(tree) + 1)
+
+
+def _per_step(tokens: int, steps: int) -> float:
+    return tokens / max(steps, 1)
 
 
 def _steps(tree: TokenTree) -> int:

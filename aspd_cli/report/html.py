@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 
 from aspd_cli.core.markup import Block, Document
+from aspd_cli.report.lane_colours import PAGE, page_colour
 
 COLOURS = {
     "ink": ("#1c2128", "#e3e8ee"),
@@ -18,14 +19,7 @@ COLOURS = {
     "line": ("#d9dfe6", "#333c47"),
     "paper": ("#fffffe", "#1b2129"),
     "ground": ("#f4f6f8", "#12161b"),
-    "b0": ("#2f66c9", "#7fabff"),
-    "b1": ("#cf5a10", "#ff9f63"),
-    "b2": ("#2a8545", "#79cd8a"),
-    "b3": ("#9440b0", "#d59cf2"),
-    "b4": ("#0c7a8a", "#57c9d6"),
-    "b5": ("#c02a62", "#ff8cb0"),
-    "b6": ("#8a6a00", "#dfbd4f"),
-    "b7": ("#5a48c4", "#aba0ff"),
+    **PAGE,
 }
 """Name of a colour -> what it is on a light and on a dark screen; b0, b1, ... are branches."""
 
@@ -34,8 +28,6 @@ MANY_COLUMNS = 6
 
 LONG_REFERENCE = 120
 """Characters from which a reference answer is folded away."""
-
-BRANCH_COLOURS = tuple(name for name in COLOURS if name[1:].isdigit())
 
 # Nothing on a page may ask for anything outside of it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -139,7 +131,7 @@ def _document(document: Document) -> str:
 
 def _block(block: Block) -> str:
     return "".join(
-        f'<span class="branch" style="--lane:var(--{BRANCH_COLOURS[at % len(BRANCH_COLOURS)]})">'
+        f'<span class="branch" style="--lane:var(--{page_colour(at)})">'
         f'<span class="title">{escape(branch.title)}</span>{_document(branch.content)}</span>'
         for at, branch in enumerate(block.branches)
     )

@@ -6,7 +6,6 @@ token on.
 """
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from datasets.utils import logging as reporting
 
 from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError
+from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.synth import MIX, Split, examples
 from aspd_cli.synth.exercises import exercise
@@ -50,7 +50,7 @@ def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
 
 def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Records to train on and records to evaluate on; those with equal prompts stay together."""
-    ranks = [_digest(f"{seed} {json.dumps(prompt)}".encode()) for prompt in found["prompt"]]
+    ranks = [content_digest(f"{seed} {json.dumps(prompt)}", size=8) for prompt in found["prompt"]]
     number = max(1, round(share * len(ranks)))
     last = sorted(ranks)[number - 1]
     kept = [i for i, rank in enumerate(ranks) if rank > last]
@@ -61,10 +61,8 @@ def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
 
 def digest(found: Dataset) -> str:
     """A hash of what the records say, whatever file they stand in."""
-    sum_ = hashlib.blake2b(digest_size=16)
-    for record in found:
-        sum_.update(json.dumps(record, sort_keys=True).encode() + b"\n")
-    return sum_.hexdigest()
+    lines = (content_digest(json.dumps(record, sort_keys=True)) for record in found)
+    return content_digest(*lines).hex()
 
 
 def place(source: str, row: int) -> str:
@@ -148,10 +146,6 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
             if line.strip():
                 yield number, line, at
                 number += 1
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def _synth_records(data: DataSection, split: Split) -> Iterator[dict[str, Any]]:

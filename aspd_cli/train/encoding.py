@@ -6,7 +6,6 @@ The result is kept in the cache of `datasets` under a hash of what it depends on
 tokenizer, the settings and this code.
 """
 
-import hashlib
 import inspect
 import json
 import os
@@ -26,6 +25,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.errors import DataError, MarkupError
+from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.train.data import digest, place, records
 
@@ -223,7 +223,7 @@ def _cached(
         "too_long": data.too_long,
     }
     parts = [content, json.dumps(settings), _identity(codec.tokenizer), _code()]
-    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    key = content_digest(*parts).hex()
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "aspd" / key
     if datasets.is_caching_enabled() and folder.is_dir():
         return datasets.load_from_disk(str(folder))

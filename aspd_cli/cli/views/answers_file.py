@@ -5,7 +5,6 @@ line counts as done when the prompt at its index has the digest that the line ca
 processes each writes a file of its own, and the first puts them together.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.files import (
     append_jsonl,
     complete_lines,
+    content_digest,
     parse_jsonl,
     write_jsonl,
     write_text,
@@ -53,7 +53,7 @@ class PromptRecord:
     def digest(self) -> str:
         """Changes when the conversation does."""
         text = json.dumps(to_messages(self.prompt), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content_digest(text).hex()
 
 
 @dataclass(frozen=True, slots=True)

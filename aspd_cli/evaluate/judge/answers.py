@@ -5,7 +5,6 @@ A line counts when it answers the very tokens that a system is about to be given
 options: whatever has changed is simply answered again.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from aspd_cli.evaluate.judge.questions import Question
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner
-from aspd_cli.files import append_jsonl, parse_jsonl
+from aspd_cli.files import append_jsonl, content_digest, parse_jsonl
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -152,4 +151,4 @@ def _digest(runner: Runner, ask: EvalRequest) -> str:
         (ask.task, ask.category, ask.doc_id, ask.target, ask.ids),
         repr(ask.options),
     )
-    return hashlib.sha256(repr(decided).encode()).hexdigest()[:24]
+    return content_digest(repr(decided)).hex()
