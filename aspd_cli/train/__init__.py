@@ -12,6 +12,6 @@ In reading order:
 - `branch_mask`: the hook that builds the mask; `tiled_attention` is attention with it on a CPU
 - `trainer`: TRL's trainer, thinly adapted, and its losses; `optim` is Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers
-- `run_dir`: the files of a run, and the checkpoint it goes on from
+- `run_dir`: the files of a run, and the checkpoint it goes on from; `loss_plot` draws its losses
 - `export`: save, verify, merge, push
 """

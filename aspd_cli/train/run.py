@@ -13,10 +13,10 @@ from transformers import set_seed
 from trl import SFTConfig
 
 from aspd_cli.recipe import Recipe
-from aspd_cli.report.loss_plot import draw_losses
 from aspd_cli.train import export, run_dir
 from aspd_cli.train.callbacks import Interruption, Listener, Silent, Stopwatch
 from aspd_cli.train.config import arguments, check_recipe
+from aspd_cli.train.loss_plot import draw_losses
 from aspd_cli.train.model import Vocabulary
 from aspd_cli.train.preflight import Preflight, preflight, sentences
 from aspd_cli.train.preparation import Preparation, prepare

@@ -49,7 +49,7 @@ def check(recipe: Recipe, *, json: bool) -> None:
     console.print(
         Text("a record as token@position (prompt dim, loss plain, forced underlined)", "bold")
     )
-    console.print(sample_text(figures.sample, vocabulary.codec))
+    console.print(sample_text(vocabulary.codec, **asdict(figures.sample)))
 
 
 def run(
