@@ -88,3 +88,12 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+
+
+def model_flags(
+    model: str | None, adapter: str | None, device: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """The flags of the panel "Model" as fields of a recipe."""
+    names = ("path", "adapter", "device", "dtype")
+    values = (model, adapter, device, dtype)
+    return {f"model.{name}": value for name, value in zip(names, values, strict=True)}
