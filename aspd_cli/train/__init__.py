@@ -9,7 +9,7 @@ In reading order:
 - `batching`: which records go together, and how they are padded
 - `model`: tokenizer and model, loaded or new; `token_init` and `from_scratch` make what is new of
   them
-- `branch_mask`: the hook that builds the mask; `tiled_attention` is attention with it on a CPU
+- `branch_mask`: the hook that builds the mask
 - `trainer`: TRL's trainer, thinly adapted, and its losses; `optim` is Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers
 - `run_dir`: the files of a run, and the checkpoint it goes on from; `loss_plot` draws its losses
