@@ -3,6 +3,7 @@
 import io
 import math
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -29,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def reporter(file: io.StringIO, *, terminal: bool = False, **settings: object) -> ProgressReporter:
+def reporter(file: io.StringIO, *, terminal: bool = False, **settings: Any) -> ProgressReporter:
     console = Console(file=file, force_terminal=terminal, width=100, _environ={})
     return ProgressReporter("answers", **{"quiet": False, "console": console, **settings})
 
