@@ -26,7 +26,7 @@ Pair = Callable[[EvalAnswer], tuple[float, float]]
 _RATIOS: dict[str, Pair] = {
     "tps": lambda a: (a.stats.useful_tokens, a.wall_s),
     "p_tps": lambda a: (a.stats.parallel_useful_tokens, a.stats.parallel_s),
-    "ideal_speedup": lambda a: (a.stats.tokens, a.stats.steps),
+    "ideal_speedup": lambda a: (a.stats.decoded, a.stats.steps),
     "markup_overhead": lambda a: (a.stats.tokens - a.stats.useful_tokens, a.stats.tokens),
     "idle_share": lambda a: idle_steps(a.bars),
 }
@@ -52,7 +52,7 @@ MEASURES = {
     "useful_tokens": "tokens of the plain text",
     "tps": "useful tokens a second of wall-clock",
     "p_tps": "useful tokens a second in the parallel stages",
-    "ideal_speedup": "tokens / steps",
+    "ideal_speedup": "decoded tokens / steps",
     "markup_overhead": "share of the tokens that the reader does not see",
     "idle_share": "share of the branches' steps in which a branch had already ended",
     "ppd": "share of answers with a block (the fork rate)",
