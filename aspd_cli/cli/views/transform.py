@@ -84,8 +84,8 @@ def progress_line(report: Report, expected: int | None, seconds: float) -> str:
     if report.tally is not None:
         spent = report.tally.total
         parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
-        if spent.dollars:
-            parts.append(f"${spent.dollars:.2f}")
+        if spent.dollars is not None:
+            parts.append(spent.price(2))
     parts.append(f"{rate:.3g} records/s")
     if expected and done:
         left = max(0, expected - done) / rate
@@ -129,8 +129,7 @@ def _spent(report: Report, stage: str, spent: StageTally | None) -> list[str]:
 
 
 def _counts(spent: StageTally) -> list[str]:
-    cost = f"${spent.dollars:.4f}" if spent.dollars else "-"
-    return [f"{spent.calls:,}", f"{spent.tokens:,}", cost]
+    return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
 
 
 def tell_estimate(estimate: Estimate, samples: str) -> None:
@@ -146,7 +145,7 @@ def tell_estimate(estimate: Estimate, samples: str) -> None:
             f"{counts.calls:,}",
             f"{counts.prompt_tokens:,}",
             f"{counts.completion_tokens:,}",
-            f"${counts.dollars:.4f}" if counts.dollars else "-",
+            counts.price(),
             style="bold" if stage == "all" else None,
         )
     Console(stderr=True).print(table)
