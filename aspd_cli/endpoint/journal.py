@@ -150,8 +150,8 @@ class Journal:
             self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
         run("COMMIT")
         for stage, *counts in run("SELECT * FROM paid"):
-            *tokens, spent = counts
-            self.history[stage] = StageTally(*tokens, dollars=spent or None)
+            tally = self.history[stage] = StageTally(*counts)
+            tally.dollars = tally.dollars or None  # zero stands for calls of an unknown price
 
     def _compare(self, values: Mapping[str, str]) -> None:
         stored = dict(self._file.execute("SELECT name, value FROM settings"))

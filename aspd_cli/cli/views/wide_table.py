@@ -6,6 +6,7 @@ where that is not enough, its columns go to several tables, one below the other.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -75,7 +76,8 @@ class WideTable:
         heads = (*self.stubs, *self.heads)
         chosen = [*range(len(self.stubs)), *numbers]
         for number in chosen:
-            justify = "left" if _is_text(self.rows, number, len(self.stubs)) else "right"
+            is_text = _is_text(self.rows, number, len(self.stubs))
+            justify: Literal["left", "right"] = "left" if is_text else "right"
             table.add_column(heads[number], width=widths[number], justify=justify, overflow="fold")
         for row in self.rows:
             table.add_row(*(_cell(row[number], stacked) for number in chosen))
