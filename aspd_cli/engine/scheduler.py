@@ -194,6 +194,7 @@ class Scheduler:
             time_s=time.perf_counter() - request.started,
             parallel_s=request.parallel_s,
             parallel_useful_tokens=request.parallel_useful,
+            decoded_tokens=answer.tokens,
         )
         return Output(
             text=plain(document),

@@ -58,6 +58,7 @@ class HFGenerate:
             time_s=seconds[-1],
             parallel_s=0.0,
             parallel_useful_tokens=0,
+            decoded_tokens=counts.tokens,
             **asdict(counts),
         )
         reason = "stop" if ended or found else "length"

@@ -10,7 +10,7 @@ from aspd_cli.errors import UsageError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
-from aspd_cli.evaluate.latency import latency
+from aspd_cli.evaluate.latency import latency, length_note
 from aspd_cli.evaluate.lm_eval.runner import Quality, TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.machine import machine
 from aspd_cli.evaluate.processes import Processes
@@ -93,17 +93,19 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         quality = Quality(_answers(recipe, runners, requests, job, processes), [], {})
     systems = tuple(runner.system for runner in runners)
     answers = (*quality.answers, *judged.answers)
+    rows = tuple(latency(systems, answers))
+    lengths = length_note(rows)
     return Evaluation(
         systems=systems,
         baseline=baseline(names),
         answers=answers,
         scores=(*quality.scores, *judged.scores),
-        latency=tuple(latency(systems, answers)),
+        latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
         settings=recipe.model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
-        notes=(*notes, *judged.notes),
+        notes=(*notes, *judged.notes, *([lengths] if lengths else ())),
     )
 
 

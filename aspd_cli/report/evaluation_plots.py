@@ -53,9 +53,14 @@ def quality_against_speed(
                 elinewidth=1.6,
                 capsize=3,
                 color=lane_colour(point.number),
+                clip_on=False,
             )
         _label(axes, points)
         axes.margins(0.16)
+        low, high = axes.get_ylim()
+        if all(0 <= end <= 1 for point in points for end in point.quality):  # shares
+            axes.set_ylim(max(low, 0.0), min(high, 1.0))
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0.0))
         axes.set_xlabel(speed)
         axes.set_ylabel(quality)
 

@@ -26,6 +26,9 @@ COLOURS = {
 MANY_COLUMNS = 6
 """A table with more has intervals under their values instead of beside them."""
 
+NARROW_COLUMNS = 2
+"""A table with more is too wide for a phone."""
+
 LONG_REFERENCE = 120
 """Characters from which a reference answer is folded away."""
 
@@ -58,6 +61,11 @@ def section(heading: str, *parts: str, note: str = "") -> str:
     return f"<section>\n<h2>{escape(heading)}</h2>\n{below}\n" + "\n".join(parts) + "\n</section>"
 
 
+def paragraphs(*texts: str) -> str:
+    """Texts, one under the other."""
+    return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
+
+
 def pair(*sections: str) -> str:
     """Sections side by side where there is room."""
     return '<div class="pair">\n' + "\n".join(sections) + "\n</div>"
@@ -74,18 +82,24 @@ def tiles(figures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]]) -> str:
-    """A table of texts; a cell that is a pair shows its second text small, as for an interval."""
+    """A table of texts; a cell that is a pair shows its second text small, as for an interval.
 
-    def cell(content: str | tuple[str, str]) -> str:
+    On a phone a table of many columns shows each row as a card, a line for each column.
+    """
+
+    def cell(name: str, content: str | tuple[str, str]) -> str:
+        opening = f'<td data-head="{escape(name)}">'
         if isinstance(content, str):
-            return f"<td>{escape(content)}</td>"
-        return f"<td>{escape(content[0])}<small>{escape(content[1])}</small></td>"
+            return f"{opening}{escape(content)}</td>"
+        return f"{opening}{escape(content[0])}<small>{escape(content[1])}</small></td>"
 
-    dense = ' class="dense"' if len(head) > MANY_COLUMNS else ""
+    kinds = [("dense", len(head) > MANY_COLUMNS), ("cards", len(head) > NARROW_COLUMNS)]
+    named = " ".join(name for name, on in kinds if on)
+    style = f' class="{named}"' if named else ""
     above = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "\n".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+    body = "\n".join(f"<tr>{''.join(map(cell, head, row))}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table{dense}>\n<thead><tr>{above}</tr></thead>\n'
+        f'<div class="scroll"><table{style}>\n<thead><tr>{above}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 

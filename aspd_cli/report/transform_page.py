@@ -107,7 +107,7 @@ def _figures(report: Report, speedups: Sequence[float]) -> Iterator[tuple[str, s
         middle = sorted(speedups)[len(speedups) // 2]
         yield f"{middle:.1f} x", "ideal speed-up, parallel answers", "median of tokens / steps"
     if report.tally is not None and (spent := report.tally.total).calls:
-        cost = f"${spent.dollars:.2f}" if spent.dollars else f"{spent.calls:,} calls"
+        cost = f"${spent.dollars:.2f}" if spent.dollars is not None else f"{spent.calls:,} calls"
         yield cost, "paid to the endpoint", f"{spent.tokens:,} tokens"
     if report.rejected:
         yield f"{report.rejected:,}", "records rejected", "no answer could be read"

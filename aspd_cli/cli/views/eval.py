@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.answers_file import read_prompts
-from aspd_cli.cli.views.eval_tables import tables
+from aspd_cli.cli.views.eval_tables import legend, tables
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_safe, write_jsonl, write_text
 from aspd_cli.recipe import Recipe
@@ -64,18 +64,21 @@ def run(
     if json:
         print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
-        show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+        limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+        show(evaluation, Console(width=None if limited else PIPE_WIDTH))
     if written and not quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
 
 
 def show(evaluation: "Evaluation", console: Console) -> None:
-    """The tables, and what their reader must know."""
+    """The tables, what their abbreviations mean, and what their reader must know."""
     for table in tables(evaluation):
-        console.print(table)
-    for note in evaluation.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        for part in table.fitted(console.width):
+            console.print(part)
+            console.print()
+    for line in filter(None, (legend(evaluation), *evaluation.notes)):
+        console.print(line, markup=False, highlight=False)
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:

@@ -45,8 +45,8 @@ def progress_details(report: Report) -> list[str]:
     if report.tally is not None:
         spent = report.tally.total
         parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
-        if spent.dollars:
-            parts.append(f"${spent.dollars:.2f}")
+        if spent.dollars is not None:
+            parts.append(spent.price(2))
     return parts
 
 
@@ -86,8 +86,7 @@ def _spent(report: Report, stage: str, spent: StageTally | None) -> list[str]:
 
 
 def _counts(spent: StageTally) -> list[str]:
-    cost = f"${spent.dollars:.4f}" if spent.dollars else "-"
-    return [f"{spent.calls:,}", f"{spent.tokens:,}", cost]
+    return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
 
 
 def tell_estimate(estimate: Estimate, samples: str) -> None:
@@ -103,7 +102,7 @@ def tell_estimate(estimate: Estimate, samples: str) -> None:
             f"{counts.calls:,}",
             f"{counts.prompt_tokens:,}",
             f"{counts.completion_tokens:,}",
-            f"${counts.dollars:.4f}" if counts.dollars else "-",
+            counts.price(),
             style="bold" if stage == "all" else None,
         )
     Console(stderr=True).print(table)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aspd_cli.errors import AspdError, DataError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
+from aspd_cli.evaluate.lm_eval.silence import silence
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Score
 from aspd_cli.evaluate.systems import Runner
@@ -187,18 +188,19 @@ def _simple_evaluate(
     loaded = tasks.load()
     model._answer = generate
     try:
-        results: dict[str, Any] | None = lm_eval.simple_evaluate(
-            model=model,
-            tasks=[*loaded["groups"].values(), *_single(loaded)],
-            task_manager=tasks.manager,
-            limit=_limit(settings.limit),
-            num_fewshot=settings.num_fewshot,
-            apply_chat_template=template,
-            system_instruction=settings.system_instruction,
-            gen_kwargs=dict(settings.gen_kwargs) if settings.gen_kwargs else None,
-            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
-            batch_size=1,
-        )
+        with silence():
+            results: dict[str, Any] | None = lm_eval.simple_evaluate(
+                model=model,
+                tasks=[*loaded["groups"].values(), *_single(loaded)],
+                task_manager=tasks.manager,
+                limit=_limit(settings.limit),
+                num_fewshot=settings.num_fewshot,
+                apply_chat_template=template,
+                system_instruction=settings.system_instruction,
+                gen_kwargs=dict(settings.gen_kwargs) if settings.gen_kwargs else None,
+                confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+                batch_size=1,
+            )
     except (_Asked, AspdError):
         raise
     except Exception as error:  # templates on documents of another shape, metrics that need more

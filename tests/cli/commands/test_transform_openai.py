@@ -85,6 +85,27 @@ def test_a_dry_run_asks_nothing_and_is_near_what_the_run_takes(
     assert json.loads(rewrite.stdout)["total"]["calls"] == 10 * len(TEXTS)
 
 
+def test_a_price_that_nobody_gave_is_unknown_and_not_zero(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    out = tmp_path / "out.jsonl"
+    dry = cli("transform", source, out, *flags(server), "--dry-run", "--json")
+    estimate = json.loads(dry.stdout)
+    assert [stage["dollars"] for stage in [*estimate["stages"], estimate["total"]]] == [None] * 3
+    assert "price unknown" in cli("transform", source, out, *flags(server), "--dry-run").stderr
+    run = cli("transform", source, out, *flags(server), "--json")
+    spent = [stage for stage in json.loads(run.stdout)["stages"] if stage.get("calls")]
+    assert spent
+    assert all(stage["dollars"] is None for stage in spent)
+    assert "price unknown" in run.stderr
+    again = cli("transform", source, out, *flags(server), "--json")
+    spent = [stage for stage in json.loads(again.stdout)["stages"] if stage.get("calls")]
+    assert all(stage["dollars"] is None for stage in spent), "nor is it zero from the journal"
+    free = flags(server, "endpoint.price_input=0", "endpoint.price_output=0")
+    dry = cli("transform", source, tmp_path / "o", *free, "--dry-run", "--json")
+    assert json.loads(dry.stdout)["total"]["dollars"] == 0
+
+
 def test_a_dry_run_needs_an_endpoint(cli: Cli, source: Path, tmp_path: Path) -> None:
     result = cli("transform", source, tmp_path / "out.jsonl", "--dry-run")
     assert result.exit_code == 2
