@@ -140,31 +140,6 @@ def number_format(recipe: Recipe) -> torch.dtype:
     return found
 
 
-def lora_config(lora: LoraSection, model: PreTrainedModel, codec: Codec) -> Any:
-    """LoRA, and full training of the six control tokens' rows: of the head too when it has its own.
-
-    Rows of the embedding alone would never teach an untied head to emit them.
-    """
-    from peft import LoraConfig
-
-    tables = [model.get_input_embeddings()]
-    if model.get_output_embeddings().weight is not tables[0].weight:
-        tables.append(model.get_output_embeddings())
-    names = [
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if any(module is table for table in tables)
-    ]
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        trainable_token_indices={name: list(codec.control) for name in names},
-        task_type="CAUSAL_LM",
-    )
-
-
 def _quantized(lora: LoraSection | None) -> dict[str, Any]:
     """Arguments that load the weights in four bits (QLoRA: NF4, its constants quantised too)."""
     if lora is None or lora.quantization is None:

@@ -52,6 +52,8 @@ def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
     "changes",
     [
         {"lora__target_modules": ["q_proj", "down_proj"]},
+        {"lora__target_modules": r".*layers\.1\..*(q|v)_proj"},
+        {"lora__target_modules": "All-Linear"},
         {"training__num_train_epochs": 1.5, "training__gradient_accumulation_steps": 3},
     ],
 )
@@ -108,7 +110,7 @@ def test_records_beyond_the_context_are_refused_with_the_limit(tmp_path: Path) -
 def test_layers_that_the_model_lacks_are_named_with_those_it_has(
     base: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match=r"no layer query; it has down_proj, .*v_proj"):
+    with pytest.raises(RecipeError, match=r"no module query; it has down_proj, .*v_proj"):
         dry_run(recipe(base, tmp_path, lora__target_modules=["query", "q_proj"]))
 
 
