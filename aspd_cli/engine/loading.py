@@ -19,6 +19,7 @@ from aspd_cli.engine.lora import merge_adapter, read_config, reason
 from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.sources import hub_answers
 
 SETTINGS = "aspd.json"
 """Beside the weights: positions and depth that the model was trained with."""
@@ -90,7 +91,7 @@ def _load_base(
         place += " (no such directory, so it was looked up on the Hub)"
     elif not (Path(path) / "config.json").is_file():
         raise ModelError(f"{path} contains no config.json: it is not a model directory")
-    only_files = local or not _hub_answers(path)
+    only_files = local or not hub_answers(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=only_files)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -127,20 +128,6 @@ def _find_settings(path: str, only_files: bool) -> Path | None:
         return Path(hf_hub_download(path, SETTINGS, local_files_only=only_files))
     except (EntryNotFoundError, LocalEntryNotFoundError):
         return None
-
-
-def _hub_answers(repository: str) -> bool:
-    """Whether the hub can be asked: without a network each of its files would be tried for long."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().model_info(repository, timeout=10)
-    except HfHubHTTPError:
-        return True  # it said no; what, the libraries tell better
-    except Exception:  # no network, no name, or told to be offline
-        return False
-    return True
 
 
 def _base_of(adapter: Path) -> str:

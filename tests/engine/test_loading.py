@@ -199,7 +199,7 @@ def test_a_machine_without_a_network_does_not_wait_for_one(monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "model_info", unreachable)
-    assert not loading._hub_answers("some/model")
+    assert not loading.hub_answers("some/model")
     with pytest.raises(ModelError, match="couldn't connect"):
         load("some/model")
 
