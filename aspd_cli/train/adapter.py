@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from aspd_cli.core.codec import Codec
@@ -36,7 +37,18 @@ def lora_config(lora: LoraSection, model: Any, codec: Codec) -> Any:
         target_modules=lora.target_modules,
         trainable_token_indices={name: list(codec.control) for name in names},
         task_type="CAUSAL_LM",
+        revision=_revision(model.name_or_path),
     )
+
+
+def _revision(base: str) -> str | None:
+    """The commit of a base from the Hub, as the cache files it; None of a directory."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not base or Path(base).is_dir():
+        return None
+    found = try_to_load_from_cache(base, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
 
 
 def trained_parameters(lora: LoraSection, model: Any, codec: Codec) -> int:

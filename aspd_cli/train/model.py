@@ -45,8 +45,12 @@ class Vocabulary:
 
 
 def base_path(recipe: Recipe) -> str:
-    """The model that a recipe starts from: its own, or the embedded serial base."""
-    return recipe.model.path or str(EMBEDDED_MODEL / "base")
+    """The model that a recipe starts from: its own, or the embedded serial base.
+
+    A directory is told by its whole path, so that an adapter on it finds it from anywhere.
+    """
+    path = recipe.model.path or str(EMBEDDED_MODEL / "base")
+    return os.path.abspath(path) if Path(path).is_dir() else path
 
 
 def load_config(recipe: Recipe) -> PreTrainedConfig:

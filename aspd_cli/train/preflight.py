@@ -45,6 +45,8 @@ class Preflight:
     dropped: int
     made_serial: int
     parallel: int
+    lost: int
+    """Records with blocks that are dropped, or made serial, as too long."""
     depth: int
     evaluated: int
     """Records held out."""
@@ -98,6 +100,7 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
         dropped=train.dropped,
         made_serial=train.made_serial,
         parallel=train.parallel,
+        lost=train.lost,
         depth=train.depth,
         evaluated=len(made.eval.data) if made.eval else 0,
         tokens=tokens,
@@ -127,6 +130,13 @@ def sentences(figures: Preflight) -> list[str]:
         )
     if figures.dropped:
         lines.append(f"{figures.dropped} records are dropped as too long")
+    if figures.lost:
+        branched = figures.lost + figures.parallel
+        lines.append(
+            f"warning: {figures.lost} of {branched} records with blocks "
+            f"({figures.lost / branched:.0%}) are too long to train on their blocks: raise "
+            "data.max_length to keep them"
+        )
     if figures.evaluated:
         lines.append(f"{figures.evaluated} records are held out for evaluation")
     if figures.free is not None and figures.total_memory > figures.free:

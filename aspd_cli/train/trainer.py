@@ -6,6 +6,7 @@ Shapes: B documents, K kinds of token.
 """
 
 import json
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -162,13 +163,25 @@ class BranchTrainer(SFTTrainer):
             found["dtype"] = str(dtype).removeprefix("torch.")
             config.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `train.model_card` writes one that knows what the run was."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, those of earlier sessions included."""
+        if self.args.max_steps > 0:
+            return int(self.args.max_steps)
+        batches = len(self.get_train_dataloader())
+        steps = max(1, math.ceil(batches / self.args.gradient_accumulation_steps))
+        return math.ceil(self.args.num_train_epochs * steps)
+
     def restored_at_its_end(self, checkpoint: Path) -> bool:
-        """Takes the weights of a checkpoint that has all `max_steps` behind it, if it has.
+        """Takes the weights of a checkpoint that has all steps behind it, if it has.
 
         Resumed there, transformers would train one step more. Sharded weights are not restored so.
         """
         state = TrainerState.load_from_json(str(checkpoint / STATE))
-        if self.is_sharded or not 0 < self.args.max_steps <= state.global_step:
+        if self.is_sharded or state.global_step < self.total_steps:
             return False
         self._load_from_checkpoint(str(checkpoint))
         own, self.state = self.state, state

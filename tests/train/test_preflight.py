@@ -26,11 +26,14 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "training__optim": "muon",
         "lora__quantization": "4bit",
         "lora__target_modules": ["q_proj", "lm_head"],
+        "model__device": "cuda",
+        "model__device_map": "auto",
+        "training__attention": "flex_attention",
     }
     with pytest.raises(RecipeError) as caught:
         dry_run(recipe(base, tmp_path, **wrong))
     head, *lines = str(caught.value).split("\n  ")
-    assert head == "7 problems in the recipe:"
+    assert head == "10 problems in the recipe:"
     for words in (
         "data.eval and data.eval_share cannot be combined",
         "model.adapter is only for decoding",
@@ -39,8 +42,25 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "training.optim: muon",
         "lora.target_modules: the head is trained",
         "lora.quantization: 4bit needs a CUDA device",
+        "model.device: cuda is not available on this machine",
+        "model.device_map is only for decoding",
+        "training.attention: flex_attention cannot train on a CPU",
     ):
         assert sum(line.startswith(words) for line in lines) == 1, words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training__eval_steps": 2}, "training.eval_steps needs records to evaluate on"),
+        ({"model__device": "gpu"}, "model.device: gpu is not a device; use cpu or cuda"),
+    ],
+)
+def test_fields_that_would_mean_nothing_are_refused(
+    base: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        dry_run(recipe(base, tmp_path, **changes))
 
 
 def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
