@@ -144,7 +144,8 @@ def _licence(recipe: Recipe) -> str | None:
         cached = try_to_load_from_cache(base, NAME)
         found = Path(cached) if isinstance(cached, str) else found
     try:
-        licence = ModelCard(found.read_text(encoding="utf-8")).data.license
+        card = ModelCard(found.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+        licence = card.data.to_dict().get("license")
     except Exception:  # none, or one with metadata that cannot be read
         return None
     return licence if isinstance(licence, str) else None

@@ -9,6 +9,7 @@ import torch
 from aspd_cli.core.markup import BRANCH, PARA_END
 from aspd_cli.errors import DataError, ModelError, RecipeError
 from aspd_cli.train.model import base_path
+from aspd_cli.train.preflight import sentences
 from aspd_cli.train.run import dry_run, train
 from tests import make
 from tests.engine.families import tiny_model
@@ -114,6 +115,32 @@ def test_data_without_a_block_says_what_would_come_of_it(base: Path, tmp_path: P
         dry_run(recipe(base, tmp_path, data__train=str(data)))
     figures, _ = dry_run(recipe(base, tmp_path, data__train=str(data), data__style="serial"))
     assert (figures.parallel, figures.kept) == (0, 2)
+
+
+@pytest.mark.parametrize("too_long", ["drop", "serial"])
+def test_blocks_that_are_lost_for_their_length_are_counted(
+    base: Path, tmp_path: Path, too_long: str
+) -> None:
+    data = write(tmp_path / "d.jsonl", SHORT, SHORT * 2, "plain", "plain")
+    changes = {"data__train": str(data), "data__too_long": too_long}
+    figures, _ = dry_run(recipe(base, tmp_path, **changes))
+    lengths = {"longest": figures.longest, "lost": figures.lost}
+    assert lengths["lost"] == 0
+    made = recipe(base, tmp_path, **changes, data__max_length=figures.longest - 1)
+    figures, _ = dry_run(made)
+    assert (figures.lost, figures.parallel) == (1, 1)
+    assert any(
+        line.startswith("warning: 1 of 2 records with blocks (50%) are too long")
+        for line in sentences(figures)
+    )
+    short = figures.longest
+    made = recipe(base, tmp_path, **changes, data__max_length=short - 1)
+    words = (
+        rf"^all 2 records with blocks in .*d\.jsonl are longer than data.max_length={short - 1}; "
+        rf"the shortest has {short} tokens: raise data.max_length to keep them$"
+    )
+    with pytest.raises(DataError, match=words):
+        dry_run(made)
 
 
 def test_records_beyond_the_context_are_refused_with_the_limit(tmp_path: Path) -> None:
