@@ -141,10 +141,12 @@ def _nearest(target: str, modules: dict[str, Any]) -> list[str]:
 
 
 def _layers(modules: dict[str, Any]) -> list[str]:
-    """The ends of the names of all linear layers."""
+    """The ends of the names of all linear layers inside of the model: not of the head."""
     from torch.nn import Linear
 
-    linear = (name for name, module in modules.items() if isinstance(module, Linear))
+    linear = (
+        name for name, module in modules.items() if isinstance(module, Linear) and "." in name
+    )
     return sorted({name.rpartition(".")[2] for name in linear})
 
 

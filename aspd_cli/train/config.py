@@ -5,8 +5,10 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
+from transformers import Trainer
 from trl import SFTConfig
 
 from aspd_cli.errors import DataError, ModelError, RecipeError
@@ -33,7 +35,7 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
     if bf16 is None:
         bf16 = on_gpu and torch.cuda.is_bf16_supported()
     try:
-        return SFTConfig(
+        args = SFTConfig(
             **same,
             output_dir=training.output_dir,
             bf16=bf16,
@@ -51,6 +53,9 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
             use_cpu=recipe.model.device == "cpu"
             or not (torch.accelerator.is_available() or "ACCELERATE_TORCH_DEVICE" in os.environ),
         )
+        # An optimizer may need a library of its own, which would be missed after the model is loaded.
+        Trainer.get_optimizer_cls_and_kwargs(args)
+        return args
     except (ValueError, ImportError) as error:
         raise RecipeError(f"training: {str(error).splitlines()[0]}") from error
 
@@ -101,6 +106,9 @@ def check_recipe(recipe: Recipe, push: str | None = None) -> None:
         "model.dtype: float16 cannot hold the updates of all weights: choose float32 or bfloat16": (
             lora is None and recipe.model.dtype == "float16"
         ),
+        f"training.output_dir: {training.output_dir} is a file; choose a directory": (
+            Path(training.output_dir).is_file()
+        ),
         **_device_problems(recipe),
         **_quantization_problems(recipe),
     }
@@ -124,7 +132,7 @@ def _device_problems(recipe: Recipe) -> dict[str, bool]:
         f"model.device: {name} is not available on this machine: leave it out": is_cuda
         and not torch.cuda.is_available(),
         f"model.device: training runs on the first visible GPU; in place of {name} set "
-        "CUDA_VISIBLE_DEVICES": is_cuda and bool(index),
+        "CUDA_VISIBLE_DEVICES": is_cuda and bool(index) and torch.cuda.is_available(),
         "training.attention: flex_attention cannot train on a CPU: leave it out": (
             recipe.training.attention == "flex_attention" and device_of(recipe) == "cpu"
         ),

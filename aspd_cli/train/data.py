@@ -138,11 +138,12 @@ def _unsaid() -> Iterator[None]:
 
 
 def _first_fault(path: Path) -> str | None:
-    """Line and reason of the first line that is no JSON object."""
+    """Line and reason of the first line that is no record."""
     try:
         for line, at in _lines(path):
             try:
-                if not isinstance(json.loads(line), dict):
+                found = json.loads(line)
+                if not isinstance(found, dict) or not found.keys() >= set(COLUMNS):
                     return f"{path}:{at}: not a JSON object with `prompt` and `completion`"
             except ValueError as error:
                 return f"{path}:{at}: not JSON: {error}"

@@ -15,7 +15,8 @@ def test_what_is_known_stands_in_it_and_nothing_else(base: Path, tmp_path: Path)
     run.mkdir()
     made = recipe(base, run, data__eval_share=0.1)
     card = model_card(run, made, is_adapter=True)
-    assert "None" not in card and "null" not in card
+    assert "None" not in card
+    assert "null" not in card
     assert str(base) not in card, "where it lies is nobody's business"
     assert f"--model {base.name} --adapter run" in card
     assert "loss" not in card

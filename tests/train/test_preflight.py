@@ -54,6 +54,8 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
     ("changes", "words"),
     [
         ({"training__eval_steps": 2}, "training.eval_steps needs records to evaluate on"),
+        ({"training__optim": "adamw_8bit"}, "training: .*bitsandbytes"),
+        ({"training__output_dir": __file__}, r"test_preflight.py is a file; choose a directory"),
         ({"model__device": "gpu"}, "model.device: gpu is not a device; use cpu or cuda"),
     ],
 )
