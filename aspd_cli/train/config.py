@@ -53,7 +53,7 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
             use_cpu=recipe.model.device == "cpu"
             or not (torch.accelerator.is_available() or "ACCELERATE_TORCH_DEVICE" in os.environ),
         )
-        # An optimizer may need a library of its own, which would be missed after the model is loaded.
+        # Else an optimizer would miss its library only after the model is loaded.
         Trainer.get_optimizer_cls_and_kwargs(args)
         return args
     except (ValueError, ImportError) as error:
