@@ -11,7 +11,8 @@ In reading order:
 - `model`: tokenizer and model, loaded or new; `token_init` and `from_scratch` make what is new of
   them; `adapter` is LoRA as PEFT takes it
 - `branch_mask`: the hook that builds the mask; `tiled_attention` is attention with it on a CPU
-- `trainer`: TRL's trainer, thinly adapted; `losses` are those by kind of token, `optim` is Muon with AdamW
+- `trainer`: TRL's trainer, thinly adapted; `losses` are those by kind of token
+- `optim`: Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers
 - `run_dir`: the files of a run, and the checkpoint it goes on from
 - `export`: save, verify, merge, push; `model_card` is the README of a result
