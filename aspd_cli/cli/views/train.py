@@ -121,7 +121,8 @@ def _table(figures: "Preflight") -> Table:
         "records": f"{figures.kept} of {figures.records}; {figures.dropped} dropped as too long, "
         f"{figures.made_serial} converted to serial text as too long",
         "with blocks": f"{figures.parallel} ({figures.parallel / figures.kept:.1%}), "
-        f"nested at most {_times(figures.depth, 'level')} deep",
+        f"nested at most {_times(figures.depth, 'level')} deep"
+        + (f"; {figures.lost} more are too long for their blocks" if figures.lost else ""),
         "held out": f"{figures.evaluated} records",
         "tokens": f"{figures.tokens:,}, longest record {figures.longest:,}; "
         f"{figures.learnt_share:.0%} contribute to the loss, at least {figures.least_learnt} in "
