@@ -1,7 +1,7 @@
 """A run of fine-tuning, from the recipe to a directory that decoding takes.
 
 from aspd_cli.train.run import train
-done = train(load_recipe("recipes/tiny.yaml"))
+done = train(load_recipe("tiny"))
 done.run, done.loss
 """
 
