@@ -6,7 +6,8 @@
     out = decoder.generate(["..."], mode="parallel")
     out[0].text, out[0].markup, out[0].stats.ideal_speedup
 
-Names are imported when they are first used, so that `import aspd_cli` stays light.
+The module is called `aspd_cli`, as here; there is no module `aspd`, which is the command. Names are
+imported when they are first used, so that `import aspd_cli` stays light.
 """
 
 from importlib import import_module

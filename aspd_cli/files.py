@@ -1,10 +1,11 @@
-"""Files of ours: written whole or not at all, and JSON lines read and appended by one rule.
+"""Files of ours: written whole or not at all, JSON lines by one rule, and digests of content.
 
 A line of a JSONL file ends with "\\n" and with nothing else: U+2028 and its like may stand inside a
 JSON string. In a file that is appended to, a last line without its "\\n" was torn by a kill, and
 what it held is owed again.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -152,6 +153,19 @@ def read_jsonl(path: Path, contents: str = "lines") -> Iterator[tuple[int, Any]]
                 yield number, value
     except OSError as error:
         raise DataError(f"cannot read the {contents} in {path}: {error.strerror}") from error
+
+
+def content_digest(*parts: str | bytes, size: int = 16) -> bytes:
+    """Bytes that stand for what texts say, and for where one ends and the next begins.
+
+    Args:
+        size: how many bytes.
+    """
+    digest = hashlib.blake2b(digest_size=size)
+    for number, part in enumerate(parts):
+        digest.update(b"\0" if number else b"")
+        digest.update(part.encode(errors="surrogatepass") if isinstance(part, str) else part)
+    return digest.digest()
 
 
 def complete_lines(path: Path) -> tuple[list[bytes], int]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM, Trainer, TrainerState
 from transformers import trainer as trainer_module
 
@@ -52,34 +51,6 @@ def module_hooks(_: Path) -> None:
     layer.register_forward_pre_hook(lambda *_: None)
     assert layer._forward_hooks
     assert layer._forward_pre_hooks
-
-
-def cpu_attention(_: Path) -> None:
-    query, key, value = (torch.randn(1, 2, 6, 8, requires_grad=True) for _ in range(3))
-    mask = torch.zeros(1, 1, 6, 6).masked_fill(torch.ones(6, 6).triu(1).bool(), float("-inf"))
-    ops = torch.ops.aten
-    out, total = ops._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, attn_mask=mask, scale=0.5
-    )
-    expected = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.5)
-    scores = 0.5 * query @ key.mT + mask
-    torch.testing.assert_close(out, expected)
-    torch.testing.assert_close(total, scores.logsumexp(-1))
-    grad = torch.randn_like(out)
-    found = ops._scaled_dot_product_flash_attention_for_cpu_backward(
-        grad, query, key, value, out, total, 0.0, False, attn_mask=mask, scale=0.5
-    )
-    torch.testing.assert_close(found, torch.autograd.grad(expected, (query, key, value), grad))
-
-
-def weak_tensor_keys(_: Path) -> None:
-    from torch.utils.weak import WeakTensorKeyDictionary
-
-    one, other = torch.zeros(2), torch.zeros(2)
-    held = WeakTensorKeyDictionary({one: "one", other: "other"})
-    assert held[one] == "one"
-    del one
-    assert list(held.values()) == ["other"]
 
 
 def full_disk() -> Path:

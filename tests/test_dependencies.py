@@ -84,26 +84,6 @@ ENTRIES = [
     ),
     Entry(
         "torch",
-        (
-            "_scaled_dot_product_flash_attention_for_cpu",
-            "_scaled_dot_product_flash_attention_for_cpu_backward",
-        ),
-        ("train/tiled_attention.py",),
-        "Attention on a CPU with its log-sum-exp and its gradients, to put parts of it together.",
-        "scaled_dot_product_attention keeps the log-sum-exp to itself; flex_attention gives it and "
-        "has no backward pass on a CPU.",
-        checks.cpu_attention,
-    ),
-    Entry(
-        "torch",
-        ("WeakTensorKeyDictionary",),
-        ("train/tiled_attention.py",),
-        "What is made of a mask is kept as long as the mask, and found by the mask itself.",
-        "weakref.WeakKeyDictionary compares its keys, and tensors compare element by element.",
-        checks.weak_tensor_keys,
-    ),
-    Entry(
-        "torch",
         ("inline_container", "iostream error"),
         ("train/run_dir.py",),
         "A full disk must be told from a fault of the program.",

@@ -15,6 +15,7 @@ from aspd_cli.errors import DataError
 from aspd_cli.files import (
     append_jsonl,
     complete_lines,
+    content_digest,
     json_safe,
     read_jsonl,
     write_atomically,
@@ -134,3 +135,18 @@ def test_what_is_no_number_in_json_is_null(tmp_path: Path) -> None:
     assert json_safe(value) == safe
     write_jsonl(tmp_path / "out.jsonl", [value])
     assert list(read_jsonl(tmp_path / "out.jsonl")) == [(1, safe)]
+
+
+def test_a_digest_tells_texts_apart_and_where_they_end() -> None:
+    digests = [
+        content_digest("ab"),
+        content_digest("a", "b"),
+        content_digest("", "ab"),
+        content_digest("ab", ""),
+        content_digest(),
+        content_digest("\ud800"),  # half a surrogate pair, as JSON can write it
+    ]
+    assert len(set(digests)) == len(digests)
+    assert {len(digest) for digest in digests} == {16}
+    assert content_digest("ab", size=4) != digests[0][:4]
+    assert content_digest("é") == content_digest("é".encode())

@@ -6,13 +6,16 @@ That the README's set-up commands work is for `.ci/run` to show.
 import json
 import re
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
 from aspd_cli.cli.main import app
 from aspd_cli.recipe import load_recipe
+from tests.bench.picture import CELL, HEIGHT, ROW, WIDTH, animate
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("README.md", ".github/REFERENCE.md", ".github/CONTRIBUTING.md")
@@ -85,6 +88,42 @@ def test_the_first_command_answers_as_shown() -> None:
     result = CliRunner().invoke(app, ["generate", "--parallel", prompt])
     assert result.exit_code == 0
     assert result.stdout == shown
+
+
+def test_its_picture_moves_without_scripts_and_ends_with_the_answer_shown() -> None:
+    [name] = re.findall(r"!\[[^]]+\]\((.+?\.svg)\)", README)
+    svg = (ROOT / name).read_text(encoding="utf-8")
+    picture = ElementTree.fromstring(svg)
+    kinds = {element.tag.rpartition("}")[2] for element in picture.iter()}
+    assert kinds == {"svg", "style", "rect", "g", "text", "path"}
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert "@keyframes" in svg
+    [shown] = [block for name, kind, block in BLOCKS if (name, kind) == ("README.md", "text")]
+    last = max(int(end) for end in re.findall(r'class="a s\d+-(\d+)"', svg))
+    rows = [[" "] * WIDTH for _ in range(HEIGHT)]
+    for group in picture.iter("{http://www.w3.org/2000/svg}g"):
+        if group.get("class", "a").endswith(("a", f"-{last}")):
+            for text in group.findall("{http://www.w3.org/2000/svg}text"):
+                column, row = round(float(text.get("x", 0)) / CELL), int(text.get("y", 0)) // ROW
+                rows[row][column : column + len(text.text or "")] = text.text or ""
+    assert " ".join(shown.split()) in " ".join("".join(chain(*rows)).split())
+
+
+def test_a_picture_shows_each_cell_while_it_stands_there() -> None:
+    texts = ["ab  c", "ab xc", " b xd"]
+    blank = [[(" ", "")] * WIDTH] * (HEIGHT - 1)
+    shots = [[[(c, "") for c in text.ljust(WIDTH)], *blank] for text in texts]
+    svg = animate(shots, [1.0, 2.0, 1.0], "a <picture>")
+    ElementTree.fromstring(svg)
+    seen = {
+        (c, first, last)
+        for first, last in ((0, 1), (1, 2), (2, 2))
+        for c in "abcdx"
+        if re.search(rf'class="a s{first}-{last}">[^\n]*>{c}</text>', svg)
+    }
+    assert seen == {("a", 0, 1), ("c", 0, 1), ("x", 1, 2), ("d", 2, 2)}
+    assert ".s0-1{animation-name:s0-1;opacity:0}" in svg
+    assert "@keyframes s1-2{0%{opacity:0}25.00%{opacity:1}}" in svg
 
 
 def test_there_are_examples_of_both_kinds() -> None:

@@ -5,6 +5,7 @@
 - `views`: what a person sees of a run: progress, tables, the live answer
 - `command`: the help page of every command, and how its flags may be spelled
 - `options`: flags that several commands share
+- `progress`: how far a run has come, on a terminal, in a pipe, or not at all with --quiet
 - `libraries`: what transformers and its relatives tell on standard error, turned off
 
 A command calls a view, a view calls the domain (`engine`, `transform`, `train`, `evaluate`,

@@ -18,9 +18,10 @@ EXAMPLES = {
         "aspd validate train.jsonl --tokenizer runs/mine --show 1",
     ),
     "train": (
-        "aspd train recipe.yaml --dry-run",
-        "aspd train recipe.yaml",
-        "aspd train recipe.yaml --resume",
+        "aspd train --init my.yaml",
+        "aspd train my.yaml --dry-run",
+        "aspd train my.yaml --resume",
+        "aspd train qwen --set model.path=Qwen/Qwen2.5-3B-Instruct",
     ),
     "generate": (
         'aspd generate "What do I need for a garden, a pond and a shed?"',

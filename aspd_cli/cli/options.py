@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,16 +40,27 @@ def _fields(incomplete: str) -> list[str]:
     return [f"{name}=" for name in field_names() if name.startswith(incomplete)]
 
 
+def tell_shadowed(value: Path | None) -> Path | None:
+    """Says so where a file of the working directory stands before a packaged recipe."""
+    if value is not None:
+        from aspd_cli.recipe.packaged import shadowed
+
+        if found := shadowed(value):
+            print(f"reading {found} in this directory, not the packaged recipe", file=sys.stderr)
+    return value
+
+
 GENERAL = "General options"
 """The panel, last on every help page, of what most commands have."""
 RecipeFile = Annotated[
     Path | None,
     option(
         "--recipe",
-        "YAML file with settings; flags take precedence.",
+        "YAML file or packaged recipe, as in qwen; flags take precedence.",
         GENERAL,
         "-r",
         metavar="FILE",
+        callback=tell_shadowed,
     ),
 ]
 Set = Annotated[
@@ -88,3 +100,12 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+
+
+def model_flags(
+    model: str | None, adapter: str | None, device: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """The flags of the panel "Model" as fields of a recipe."""
+    names = ("path", "adapter", "device", "dtype")
+    values = (model, adapter, device, dtype)
+    return {f"model.{name}": value for name, value in zip(names, values, strict=True)}

@@ -76,11 +76,22 @@ class AnswerStats:
     """Seconds spent in steps with two or more lanes."""
     parallel_useful_tokens: int
     """Useful tokens sampled in steps with two or more lanes."""
+    decoded_tokens: int | None = None
+    """Tokens that were decoded; None: as many as `tokens`. An answer that a budget cut has fewer
+    tokens where it drops a list of titles without branches, and more where open branches are closed
+    for it."""
+
+    @property
+    def decoded(self) -> int:
+        return self.tokens if self.decoded_tokens is None else self.decoded_tokens
 
     @property
     def ideal_speedup(self) -> float:
-        """tokens / steps: what a machine would gain whose steps cost the same at every width."""
-        return self.tokens / max(self.steps, 1)
+        """Decoded tokens / steps: the gain on a machine whose steps cost the same at every width.
+
+        An answer that was cut before its first branch is serial so far: 1, like any serial answer.
+        """
+        return _per_step(self.decoded, self.steps)
 
     @property
     def estimated_speedup(self) -> float | None:
@@ -92,7 +103,7 @@ class AnswerStats:
         if single < 1 or not self.time_s:
             return None
         step_s = (self.time_s - self.ttft_s - self.parallel_s) / single
-        return (self.ttft_s + (self.tokens - 1) * step_s) / self.time_s
+        return (self.ttft_s + (self.decoded - 1) * step_s) / self.time_s
 
     @property
     def tps(self) -> float:
@@ -213,7 +224,11 @@ def block_speedup(block: Block, codec: Codec) -> float:
 def ideal_speedup(document: Document, codec: Codec) -> float:
     """Tokens over steps of an answer, end of turn included: the gain if steps cost the same."""
     tree = tokenize(document, codec)
-    return (len(lay_out(tree, codec)) + 1) / (_steps(tree) + 1)
+    return _per_step(len(lay_out(tree, codec)) + 1, _steps(tree) + 1)
+
+
+def _per_step(tokens: int, steps: int) -> float:
+    return tokens / max(steps, 1)
 
 
 def _steps(tree: TokenTree) -> int:

@@ -150,7 +150,8 @@ class Journal:
             self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
         run("COMMIT")
         for stage, *counts in run("SELECT * FROM paid"):
-            self.history[stage] = StageTally(*counts)
+            tally = self.history[stage] = StageTally(*counts)
+            tally.dollars = tally.dollars or None  # zero stands for calls of an unknown price
 
     def _compare(self, values: Mapping[str, str]) -> None:
         stored = dict(self._file.execute("SELECT name, value FROM settings"))
@@ -189,7 +190,7 @@ class Journal:
                         _ADD_PAID,
                         (
                             entry.stage, paid.calls, paid.replies, paid.prompt_tokens,
-                            paid.completion_tokens, paid.dollars,
+                            paid.completion_tokens, paid.dollars or 0.0,
                         ),
                     )  # fmt: skip
                 self._file.execute("COMMIT")

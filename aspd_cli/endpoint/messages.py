@@ -5,13 +5,13 @@ choices. Models put thoughts before a reply and a fence or a sentence around its
 `without_thoughts` and `read_json` take both away.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from aspd_cli.errors import ReplyError
+from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import EndpointSection
 
 Message = dict[str, Any]
@@ -91,7 +91,7 @@ def _sendable(message: Message) -> Message:
 def digest(request: dict[str, Any]) -> bytes:
     """Sixteen bytes that stand for a request in the journal."""
     text = json.dumps(request, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return content_digest(text)
 
 
 def adjust(request: dict[str, Any], refused: frozenset[str]) -> dict[str, Any]:

@@ -84,13 +84,13 @@ class Budget:
             await self._settled.wait()
         self._in_flight += 1
         self._tokens += prompt_tokens + completion_tokens
-        self._dollars += dollars(self._section, prompt_tokens, completion_tokens)
+        self._dollars += dollars(self._section, prompt_tokens, completion_tokens) or 0.0
 
     def release(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Takes back what was set aside: its real cost, if any, is in the tally now."""
         self._in_flight -= 1
         self._tokens -= prompt_tokens + completion_tokens
-        self._dollars -= dollars(self._section, prompt_tokens, completion_tokens)
+        self._dollars -= dollars(self._section, prompt_tokens, completion_tokens) or 0.0
         self._settled.set()
 
     def _fits(self, prompt_tokens: int, completion_tokens: int) -> bool:
@@ -100,15 +100,15 @@ class Budget:
             if spent.tokens + self._tokens + tokens > section.budget_tokens:
                 return False
         if section.budget is not None:
-            cost = dollars(section, prompt_tokens, completion_tokens)
-            return spent.dollars + self._dollars + cost <= section.budget
+            cost = dollars(section, prompt_tokens, completion_tokens) or 0.0
+            return (spent.dollars or 0.0) + self._dollars + cost <= section.budget
         return True
 
     def _spent(self) -> str:
         section, spent = self._section, self._tally.total
         limits = []
         if section.budget is not None:
-            limits.append(f"${spent.dollars:.4f} of ${section.budget:g}")
+            limits.append(f"{spent.price()} of ${section.budget:g}")
         if section.budget_tokens is not None:
             limits.append(f"{spent.tokens:,} of {section.budget_tokens:,} tokens")
         return (

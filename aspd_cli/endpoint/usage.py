@@ -19,8 +19,8 @@ class StageTally:
     """Tokens of the prompts, over all runs."""
     completion_tokens: int = 0
     """Tokens of the replies, over all runs."""
-    dollars: float = 0.0
-    """What calls and replies cost at the prices of their day; 0 without prices."""
+    dollars: float | None = None
+    """What calls and replies cost at the prices of their day; None: no price is known."""
     used: int = 0
     """Replies that this run looked at, from the endpoint or from the journal."""
     invalid: int = 0
@@ -34,7 +34,13 @@ class StageTally:
 
     def add(self, other: Self) -> None:
         for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            unknown = mine is None and theirs is None
+            setattr(self, field.name, None if unknown else (mine or 0) + (theirs or 0))
+
+    def price(self, digits: int = 4) -> str:
+        """What was paid, for people."""
+        return "price unknown" if self.dollars is None else f"${self.dollars:.{digits}f}"
 
 
 class Tally:
@@ -55,8 +61,10 @@ class Tally:
         self.total.add(counts)
 
 
-def dollars(section: EndpointSection, prompt_tokens: int, completion_tokens: int) -> float:
-    """The price of these tokens; 0 when the section has no prices."""
+def dollars(section: EndpointSection, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """The price of these tokens; None when the section has no prices."""
+    if section.price_input is None and section.price_output is None:
+        return None
     price = prompt_tokens * (section.price_input or 0.0)
     price += completion_tokens * (section.price_output or 0.0)
     return price / 1e6

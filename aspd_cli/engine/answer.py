@@ -288,7 +288,7 @@ class Answer:
         own = lane.last_text(self.codec)
         whole = [b for b in lane.block.branches if b.closed and not b.cut]
         ends = [text[len(text.rstrip()) :] for b in whole if (text := b.last_text(self.codec))]
-        separator = next(filter(None, ends), "\n" if lane.block.form else " ")
+        separator = ends[0] if ends else "\n" if lane.block.form else " "
         blank = own[len(own.rstrip()) :]
         return separator.removeprefix(blank) if own and separator.startswith(blank) else ""
 

@@ -15,10 +15,11 @@ from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.layout import Positions
 from aspd_cli.core.markup import CONTROL_TOKENS, FORMAT
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.lora import merge_adapter, read_config, reason
+from aspd_cli.engine.lora import base_of, merge_adapter, reason
 from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.sources import hub_answers
 
 SETTINGS = "aspd.json"
 """Beside the weights: positions, depth and format that the model was trained with."""
@@ -52,13 +53,22 @@ def load(
     """
     if path is None:
         path, adapter = EMBEDDED_MODEL / "base", adapter or EMBEDDED_MODEL / "adapter"
-    source = Path(path)
+    source, named, revision = Path(path), None, None
     if adapter is None and (source / "adapter_config.json").is_file():
-        path, adapter = _base_of(source), source
+        named, revision = base_of(source)
+        path, adapter = named, source
     chosen = choose_device(device)
     number = choose_dtype(dtype, chosen)
     folder = None if adapter is None else _fetch(str(adapter))
-    model, tokenizer, settings = _load_base(str(path), number, device_map)
+    try:
+        model, tokenizer, settings = _load_base(str(path), number, device_map, revision)
+    except ModelError as error:
+        if named is None:
+            raise
+        raise ModelError(
+            f"cannot load the base model of the adapter {source}: {error}; if the base is "
+            f"elsewhere, pass --model BASE --adapter {source}"
+        ) from error
     if folder is not None:
         settings |= _settings(folder / SETTINGS)
         tokenizer = _adapter_tokenizer(folder) or tokenizer
@@ -80,7 +90,10 @@ def finish(decoder: Decoder, *, keep_stock: bool = False) -> Decoder:
 
 
 def _load_base(
-    path: str, dtype: torch.dtype, device_map: str | dict[str, int | str] | None
+    path: str,
+    dtype: torch.dtype,
+    device_map: str | dict[str, int | str] | None,
+    revision: str | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Model, tokenizer and settings of a directory or a hub id."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -90,15 +103,18 @@ def _load_base(
         place += " (no such directory, so it was looked up on the Hub)"
     elif not (Path(path) / "config.json").is_file():
         raise ModelError(f"{path} contains no config.json: it is not a model directory")
-    only_files = local or not _hub_answers(path)
+    only_files = local or not hub_answers(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=only_files)
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, local_files_only=only_files, revision=revision or "main"
+        )
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
             device_map=device_map,
             attn_implementation="eager",
             local_files_only=only_files,
+            revision=revision or "main",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -127,29 +143,6 @@ def _find_settings(path: str, only_files: bool) -> Path | None:
         return Path(hf_hub_download(path, SETTINGS, local_files_only=only_files))
     except (EntryNotFoundError, LocalEntryNotFoundError):
         return None
-
-
-def _hub_answers(repository: str) -> bool:
-    """Whether the hub can be asked: without a network each of its files would be tried for long."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().model_info(repository, timeout=10)
-    except HfHubHTTPError:
-        return True  # it said no; what, the libraries tell better
-    except Exception:  # no network, no name, or told to be offline
-        return False
-    return True
-
-
-def _base_of(adapter: Path) -> str:
-    base = read_config(adapter).get("base_model_name_or_path")
-    if not base:
-        raise ModelError(
-            f"{adapter} does not name its base model: pass --model BASE --adapter {adapter}"
-        )
-    return str(base)
 
 
 def _fetch(adapter: str) -> Path:

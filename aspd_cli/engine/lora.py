@@ -5,6 +5,7 @@ importing PEFT takes longer than an answer. Any other kind goes through PEFT's o
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from aspd_cli.errors import ModelError
 
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PREFIX = "base_model.model."
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
@@ -36,6 +38,31 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "peft_type" not in config:
         raise ModelError(f"{folder}/adapter_config.json is not an adapter configuration")
     return config
+
+
+def base_of(adapter: Path) -> tuple[str, str | None]:
+    """The base that an adapter in a directory names: a directory, or a Hub id with its revision.
+
+    A relative path may start from here, or from the adapter's directory or one that holds it.
+
+    Raises:
+        ModelError: it names none, or a directory that is not there.
+    """
+    config = read_config(adapter)
+    named, cure = config.get("base_model_name_or_path"), f"pass --model BASE --adapter {adapter}"
+    if not named or not isinstance(named, str):
+        raise ModelError(f"{adapter} does not name its base model: {cure}")
+    folder = adapter.resolve()
+    for start in (Path(), folder, *folder.parents[:2]):
+        if (start / named / "config.json").is_file():
+            return str(start / named), None
+    if Path(named).is_dir() or _HUB_ID.fullmatch(named):
+        revision = config.get("revision")
+        return named, revision if isinstance(revision, str) else None
+    raise ModelError(
+        f"the base model of the adapter {adapter} is missing: there is no directory {named}, here "
+        f"or beside the adapter; {cure}"
+    )
 
 
 def reason(error: Exception) -> str:

@@ -3,7 +3,6 @@
 Shapes: n lanes that sample, V vocabulary.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from transformers import (
 
 from aspd_cli.engine.grammar import Choice
 from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.files import content_digest
 
 
 class Draw(NamedTuple):
@@ -118,7 +118,7 @@ def _argmax(scores: Tensor) -> list[int]:
 
 def generator(seed: int, request: str, path: Sequence[tuple[int, int]]) -> np.random.Generator:
     """The generator of one lane: a function of (seed, request, path) and nothing else."""
-    digest = hashlib.blake2b(f"{seed}|{request}|{tuple(path)}".encode(), digest_size=16).digest()
+    digest = content_digest(f"{seed}|{request}|{tuple(path)}")
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 

@@ -1,6 +1,5 @@
 """The step loop: which requests hold a row, what a step feeds, and who samples from it."""
 
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from aspd_cli.engine.lane import Lane
 from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.sampler import Draw, Sampler, generator
+from aspd_cli.files import content_digest
 
 OpenAnswer = Callable[[Sequence[int], GenerationOptions, LaneTree], Answer]
 """(prompt ids, options, lanes of its row) -> an answer that is ready for its first step"""
@@ -64,7 +64,7 @@ class Scheduler:
 
     def submit(self, index: int, prompt_ids: Sequence[int], script: Script | None = None) -> None:
         """Queues a prompt. The same prompt twice draws twice."""
-        digest = hashlib.blake2b(np.asarray(prompt_ids, dtype=np.int64).tobytes()).hexdigest()[:32]
+        digest = content_digest(np.asarray(prompt_ids, dtype=np.int64).tobytes()).hex()
         self._seen[digest] += 1
         self.queue.append(Request(index, prompt_ids, f"{digest}/{self._seen[digest]}", script))
 
@@ -194,6 +194,7 @@ class Scheduler:
             time_s=time.perf_counter() - request.started,
             parallel_s=request.parallel_s,
             parallel_useful_tokens=request.parallel_useful,
+            decoded_tokens=answer.tokens,
         )
         return Output(
             text=plain(document),

@@ -30,27 +30,27 @@ class HFGenerate:
         """A system that writes plain text never writes a control token."""
 
     def answer(
-        self, asks: Sequence[EvalRequest], concurrency: int
+        self, requests: Sequence[EvalRequest], concurrency: int
     ) -> list[tuple[EvalRequest, Any, list[float]]]:
-        """For each ask: itself, the ids of its answer, and when each of them was there (s)."""
+        """For each request: itself, the ids of its answer, and when each of them was there (s)."""
         answers = []
-        for at in range(0, len(asks), concurrency):
-            answers += self._batch(asks[at : at + concurrency])
+        for at in range(0, len(requests), concurrency):
+            answers += self._batch(requests[at : at + concurrency])
         return answers
 
     def reply(self, answer: tuple[EvalRequest, list[int], list[float]]) -> Reply:
         """What is reported of an answer."""
-        ask, ids, seconds = answer
+        request, ids, seconds = answer
         ends, codec = self.decoder.ends, self.decoder.codec
-        ended = ask.document is not None or ids[-1] in ends
+        ended = request.document is not None or ids[-1] in ends
         text_ids = ids[:-1] if ended else ids
-        text = codec.decode(text_ids) if ask.document is None else plain(ask.document)
-        found = [at for stop in ask.options.stop if (at := text.find(stop)) >= 0]
+        text = codec.decode(text_ids) if request.document is None else plain(request.document)
+        found = [at for stop in request.options.stop if (at := text.find(stop)) >= 0]
         text = text[: min(found)] if found else text
         layout = lay_out((tuple(text_ids),), codec, end_ids=ids[len(text_ids) :])
         counts = structure((tuple(text_ids),), layout)
         stats = AnswerStats(
-            prompt_tokens=len(ask.ids),
+            prompt_tokens=len(request.ids),
             steps=len(ids),
             parallel_steps=0,
             max_lanes=1,
@@ -58,6 +58,7 @@ class HFGenerate:
             time_s=seconds[-1],
             parallel_s=0.0,
             parallel_useful_tokens=0,
+            decoded_tokens=counts.tokens,
             **asdict(counts),
         )
         reason = "stop" if ended or found else "length"
@@ -65,17 +66,19 @@ class HFGenerate:
         return Reply(text, markup, reason, stats, (TimelineBar(0, "", 1, len(ids)),))
 
     def _batch(
-        self, asks: Sequence[EvalRequest]
+        self, requests: Sequence[EvalRequest]
     ) -> list[tuple[EvalRequest, list[int], list[float]]]:
         import torch
         from transformers import StoppingCriteriaList
 
-        width = max(len(ask.ids) for ask in asks)
+        width = max(len(request.ids) for request in requests)
         pad = self.decoder.codec.tokenizer.pad_token_id or self.decoder.ends[0]
-        rows = [[pad] * (width - len(ask.ids)) + list(ask.ids) for ask in asks]
-        seen = [[0] * (width - len(ask.ids)) + [1] * len(ask.ids) for ask in asks]
-        device, options = self.decoder.device, asks[0].options
-        clock = _Clock(self.decoder, options.stop, width, [self._forced(ask) for ask in asks])
+        rows = [[pad] * (width - len(request.ids)) + list(request.ids) for request in requests]
+        seen = [[0] * (width - len(request.ids)) + [1] * len(request.ids) for request in requests]
+        device, options = self.decoder.device, requests[0].options
+        clock = _Clock(
+            self.decoder, options.stop, width, [self._forced(request) for request in requests]
+        )
         torch.manual_seed(options.seed)
         with torch.inference_mode():
             out = self.model.generate(
@@ -87,16 +90,16 @@ class HFGenerate:
             )
         lengths = clock.lengths(out[:, width:].tolist(), self.decoder.ends)
         return [
-            (ask, out[row, width : width + length].tolist(), clock.seconds[:length])
-            for row, (ask, length) in enumerate(zip(asks, lengths, strict=True))
+            (request, out[row, width : width + length].tolist(), clock.seconds[:length])
+            for row, (request, length) in enumerate(zip(requests, lengths, strict=True))
         ]
 
-    def _forced(self, ask: EvalRequest) -> int | None:
+    def _forced(self, request: EvalRequest) -> int | None:
         """Tokens that a given answer has as plain text, its end included."""
-        if ask.document is None:
+        if request.document is None:
             return None
-        text = self.decoder.codec.encode(plain(ask.document))
-        return min(len(text) + 1, ask.options.max_new_tokens)
+        text = self.decoder.codec.encode(plain(request.document))
+        return min(len(text) + 1, request.options.max_new_tokens)
 
     def _arguments(self, options: "GenerationOptions", clock: "_Clock") -> dict[str, Any]:
         """All that steers `generate`, so that nothing of the model's own configuration does."""

@@ -53,7 +53,7 @@ class PeakMemory:
 
 def interleave(
     runners: Sequence[Runner],
-    asks: Mapping[str, Sequence[EvalRequest]],
+    requests: Mapping[str, Sequence[EvalRequest]],
     *,
     concurrency: int = 1,
     repeats: int = 1,
@@ -65,63 +65,67 @@ def interleave(
     next begins, and each time another one is first.
 
     Args:
-        asks: name of a system -> its prompts: of all systems the same ones, in the same order.
+        requests: name of a system -> its prompts: of all systems the same ones, in the same order.
         repeats: timed runs of each round.
         advance: is told how many answers a system has given.
     """
     for runner in runners:
-        if mine := asks[runner.system.name]:
+        if mine := requests[runner.system.name]:
             warm_up(runner, mine[0])
-    for number, (start, stop) in enumerate(_rounds(asks[runners[0].system.name], concurrency)):
+    for number, (start, stop) in enumerate(_rounds(requests[runners[0].system.name], concurrency)):
         runs: dict[str, list[_Timed]] = {runner.system.name: [] for runner in runners}
         for repeat in range(repeats):
             first = (number + repeat) % len(runners)
             for runner in [*runners[first:], *runners[:first]]:
                 name = runner.system.name
-                runs[name].append(_Timed(runner, asks[name][start:stop], concurrency))
+                runs[name].append(_Timed(runner, requests[name][start:stop], concurrency))
                 advance(stop - start)
         for at in range(stop - start):
             for name, timed in runs.items():
-                yield _answer(name, asks[name][start + at], timed, at, concurrency)
+                yield _answer(name, requests[name][start + at], timed, at, concurrency)
 
 
 class _Timed:
     """One run of one system over a round."""
 
-    def __init__(self, runner: Runner, asks: Sequence[EvalRequest], concurrency: int) -> None:
+    def __init__(self, runner: Runner, requests: Sequence[EvalRequest], concurrency: int) -> None:
         memory = PeakMemory(runner.decoder.device)
         memory.start()
         began = time.perf_counter()
-        outputs = runner.answer(asks, concurrency)
-        self.share_s = (time.perf_counter() - began) / len(asks)
+        outputs = runner.answer(requests, concurrency)
+        self.share_s = (time.perf_counter() - began) / len(requests)
         self.peak_memory = memory.stop()
         self.replies: list[Reply] = [runner.reply(output) for output in outputs]  # type: ignore[arg-type]
 
 
-def _rounds(asks: Sequence[EvalRequest], concurrency: int) -> Iterator[tuple[int, int]]:
-    """(first, behind the last) of the asks of each round: equal options, at most so many."""
+def _rounds(requests: Sequence[EvalRequest], concurrency: int) -> Iterator[tuple[int, int]]:
+    """(first, behind the last) of the requests of each round: equal options, at most so many."""
     most = 1 if concurrency == 1 else AT_ONCE * concurrency
     start = 0
-    for at in range(1, len(asks) + 1):
-        if at == len(asks) or at - start == most or asks[at].options != asks[start].options:
+    for at in range(1, len(requests) + 1):
+        if (
+            at == len(requests)
+            or at - start == most
+            or requests[at].options != requests[start].options
+        ):
             yield start, at
             start = at
 
 
 def _answer(
-    system: str, ask: EvalRequest, runs: Sequence[_Timed], at: int, concurrency: int
+    system: str, request: EvalRequest, runs: Sequence[_Timed], at: int, concurrency: int
 ) -> EvalAnswer:
     times = tuple(run.share_s for run in runs)
     middle = runs[times.index(statistics.median_low(times))]
     reply = middle.replies[at]
     return EvalAnswer(
         system=system,
-        task=ask.task,
-        category=ask.category,
-        doc_id=ask.doc_id,
-        repeat=ask.repeat,
+        task=request.task,
+        category=request.category,
+        doc_id=request.doc_id,
+        repeat=request.repeat,
         concurrency=concurrency,
-        prompt=ask.prompt,
+        prompt=request.prompt,
         text=reply.text,
         markup=reply.markup,
         finish_reason=reply.finish_reason,
@@ -130,5 +134,5 @@ def _answer(
         bars=reply.bars,
         malformed=reply.malformed,
         peak_memory=max(run.peak_memory for run in runs),
-        target=ask.target,
+        target=request.target,
     )

@@ -26,7 +26,7 @@ Pair = Callable[[EvalAnswer], tuple[float, float]]
 _RATIOS: dict[str, Pair] = {
     "tps": lambda a: (a.stats.useful_tokens, a.wall_s),
     "p_tps": lambda a: (a.stats.parallel_useful_tokens, a.stats.parallel_s),
-    "ideal_speedup": lambda a: (a.stats.tokens, a.stats.steps),
+    "ideal_speedup": lambda a: (a.stats.decoded, a.stats.steps),
     "markup_overhead": lambda a: (a.stats.tokens - a.stats.useful_tokens, a.stats.tokens),
     "idle_share": lambda a: idle_steps(a.bars),
 }
@@ -52,7 +52,7 @@ MEASURES = {
     "useful_tokens": "tokens of the plain text",
     "tps": "useful tokens a second of wall-clock",
     "p_tps": "useful tokens a second in the parallel stages",
-    "ideal_speedup": "tokens / steps",
+    "ideal_speedup": "decoded tokens / steps",
     "markup_overhead": "share of the tokens that the reader does not see",
     "idle_share": "share of the branches' steps in which a branch had already ended",
     "ppd": "share of answers with a block (the fork rate)",
@@ -64,6 +64,20 @@ MEASURES = {
     "peak_memory": "bytes: most that the GPU's allocator, or the process, held",
 }
 """Name of a measure -> what it is."""
+
+ABBREVIATIONS = {
+    "TTFT": "ttft_s",
+    "TPS": "tps",
+    "P-TPS": "p_tps",
+    "PPD": "ppd",
+    "DP": "dp",
+    "ABN": "abn",
+    "APE": "ape",
+}
+"""What tables call a measure for short."""
+
+SAME_LENGTH = 1.1
+"""Up to this ratio of useful tokens two systems' answers count as equally long."""
 
 
 def latency(systems: Sequence[System], answers: Sequence[EvalAnswer]) -> list[Latency]:
@@ -90,6 +104,46 @@ def latency(systems: Sequence[System], answers: Sequence[EvalAnswer]) -> list[La
                 task = tasks[0] if len(tasks) == 1 else ALL
                 rows += _rows(systems, chosen, task, ALL, number, concurrency)
     return rows
+
+
+def explained(rows: Sequence[Latency]) -> str:
+    """What the abbreviations of those measures mean that some row has; "" without any."""
+    parts = [
+        f"{short}: {MEASURES[name]}"
+        for short, name in ABBREVIATIONS.items()
+        if any(
+            name in row.measures and row.measures[name].median == row.measures[name].median
+            for row in rows
+        )
+    ]
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def lengths_differ(rows: Sequence[Latency]) -> bool:
+    """Whether the answers of these rows have unlike numbers of useful tokens, by the means."""
+    means = [row.measures["useful_tokens"].mean[0] for row in rows]
+    return bool(means) and max(means) > SAME_LENGTH * min(means)
+
+
+def length_note(rows: Sequence[Latency]) -> str | None:
+    """What a reader of speed-ups must know where systems' answers are not equally long.
+
+    Args:
+        rows: of a whole evaluation; the ones over all prompts, at the lowest concurrency, count.
+    """
+    whole = [row for row in rows if row.category == ALL and row.branches is None]
+    whole = [
+        row for row in whole if (row.task, row.concurrency) == (whole[0].task, whole[0].concurrency)
+    ]
+    if not lengths_differ(whole):
+        return None
+    lengths = ", ".join(
+        f"{row.measures['useful_tokens'].mean[0]:.0f} ({row.system})" for row in whole
+    )
+    return (
+        f"The answers differ in length: {lengths} useful tokens on average. A speed-up compares "
+        "the times of whole answers; see the speed-up per useful token as well."
+    )
 
 
 def pool(evaluation: Evaluation, system: str, task: str, category: str) -> list[EvalAnswer]:
@@ -139,10 +193,8 @@ def _rows(
     branches: int | None,
     concurrency: int,
 ) -> list[Latency]:
-    walls = {
-        system.name: {a.key: a.wall_s for a in answers if a.system == system.name}
-        for system in systems
-    }
+    by_system = {system.name: [a for a in answers if a.system == system.name] for system in systems}
+    walls = {name: {a.key: a.wall_s for a in mine} for name, mine in by_system.items()}
     return [
         Latency(
             system=system.name,
@@ -157,9 +209,14 @@ def _rows(
                 for other, theirs in walls.items()
                 if other != system.name and theirs
             },
+            speedup_per_token={
+                other: speedup_per_token(mine, theirs)
+                for other, theirs in by_system.items()
+                if other != system.name and theirs
+            },
         )
         for system in systems
-        if (mine := [a for a in answers if a.system == system.name])
+        if (mine := by_system[system.name])
     ]
 
 
@@ -193,18 +250,34 @@ def speedup(
     return ratio([(theirs[key], seconds) for key, seconds in mine.items() if key in theirs])
 
 
-def ratio(pairs: Iterable[tuple[float, float]]) -> Interval:
-    """Sum over sum with its interval; NaN where the lower sum is nothing."""
-    sums = np.array(list(pairs), dtype=float).reshape(-1, 2)
-    if not len(sums):
+def speedup_per_token(mine: Sequence[EvalAnswer], theirs: Sequence[EvalAnswer]) -> Interval:
+    """Their wall-clock a useful token over mine, for the prompts that both answered."""
+    other = {a.key: a for a in theirs}
+    return ratio(
+        (other[a.key].wall_s, a.stats.useful_tokens, a.wall_s, other[a.key].stats.useful_tokens)
+        for a in mine
+        if a.key in other
+    )
+
+
+def ratio(values: Iterable[tuple[float, ...]]) -> Interval:
+    """Sum over sum with its interval; NaN where the lower sum is nothing.
+
+    Args:
+        values: (above, below) of each answer; or several of each, whose sums are multiplied.
+    """
+    each = np.array(list(values), dtype=float)
+    if not len(each):
         return NOTHING
+    half = each.shape[-1] // 2
 
     def of(rows: Array) -> Array:
-        above, below = sums[rows.astype(int)].sum(axis=-2).T
-        share: Array = (above / np.where(below, below, np.nan)).T
+        sums = each[rows.astype(int)].sum(axis=-2)
+        above, below = sums[..., :half].prod(axis=-1), sums[..., half:].prod(axis=-1)
+        share: Array = above / np.where(below, below, np.nan)
         return share
 
-    return bootstrap(range(len(sums)), of)
+    return bootstrap(range(len(each)), of)
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:

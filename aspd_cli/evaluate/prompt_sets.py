@@ -26,7 +26,7 @@ class Prompted:
     prompt: Prompt
 
 
-def speed_asks(
+def speed_requests(
     runners: Sequence[Runner],
     prompts: Sequence[Prompted] | None,
     options: "GenerationOptions",

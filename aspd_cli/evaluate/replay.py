@@ -37,7 +37,7 @@ class Replayed:
 class Replay:
     """What is replayed, and what was left out."""
 
-    asks: list[EvalRequest]
+    requests: list[EvalRequest]
     serial: int
     """Records without a block: nothing to gain, so they are left out."""
     too_long: int
@@ -70,7 +70,7 @@ def read_documents(path: Path) -> Iterator[Replayed]:
             ) from error
 
 
-def replay_asks(
+def replay_requests(
     path: Path, decoder: "Decoder", *, limit: int | None = None, max_length: int | None = None
 ) -> Replay:
     """The parallel answers of a file, evenly spaced where `limit` takes fewer.
@@ -104,7 +104,7 @@ def replay_asks(
             f"{too_long} are too long"
         )
     options = GenerationOptions(max_new_tokens=longest)
-    asks = [
+    requests = [
         EvalRequest(
             task=TASK,
             category=TASK,
@@ -116,9 +116,9 @@ def replay_asks(
         )
         for record, ids in fit
     ]
-    if limit is not None and limit < len(asks):
-        asks = [asks[at * len(asks) // limit] for at in range(limit)]
-    return Replay(asks, serial, too_long)
+    if limit is not None and limit < len(requests):
+        requests = [requests[at * len(requests) // limit] for at in range(limit)]
+    return Replay(requests, serial, too_long)
 
 
 def random_decoder(

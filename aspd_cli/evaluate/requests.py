@@ -32,7 +32,7 @@ class EvalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a system made of an ask."""
+    """What a system made of a request."""
 
     text: str
     markup: str

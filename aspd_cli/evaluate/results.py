@@ -181,19 +181,27 @@ class Latency:
     """See `evaluate.latency.MEASURES`: ttft_s, time_s, steps, useful_tokens, tps, ppd, dp, ..."""
     speedup: Mapping[str, Interval]
     """Other system -> its time over this one's for the same prompts, summed before dividing."""
+    speedup_per_token: Mapping[str, Interval] = field(default_factory=dict)
+    """The same with both times divided by the useful tokens that they gave."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
             **_plain(self),
             "measures": {name: each.as_dict() for name, each in self.measures.items()},
             "speedup": {name: interval_dict(each) for name, each in self.speedup.items()},
+            "speedup_per_token": {
+                name: interval_dict(each) for name, each in self.speedup_per_token.items()
+            },
         }
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> "Latency":
         measures = {name: Measure.of(each) for name, each in value["measures"].items()}
-        speedup = {name: interval_of(each) for name, each in value["speedup"].items()}
-        return cls(**{**value, "measures": measures, "speedup": speedup})
+        gains = {
+            kind: {name: interval_of(each) for name, each in value.get(kind, {}).items()}
+            for kind in ("speedup", "speedup_per_token")
+        }
+        return cls(**{**value, "measures": measures, **gains})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from aspd_cli.errors import UsageError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
-from aspd_cli.evaluate.latency import latency
+from aspd_cli.evaluate.latency import latency, length_note
 from aspd_cli.evaluate.lm_eval.runner import Quality, TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.machine import machine
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.prompt_sets import Prompted, speed_asks
-from aspd_cli.evaluate.replay import random_decoder, replay_asks
+from aspd_cli.evaluate.prompt_sets import Prompted, speed_requests
+from aspd_cli.evaluate.replay import random_decoder, replay_requests
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Evaluation
 from aspd_cli.evaluate.systems import (
@@ -89,21 +89,23 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
                 advance=job.advance,
             )
     else:
-        runners, asks = _timed(recipe, words, job, processes, notes)
-        quality = Quality(_answers(recipe, runners, asks, job, processes), [], {})
+        runners, requests = _timed(recipe, words, job, processes, notes)
+        quality = Quality(_answers(recipe, runners, requests, job, processes), [], {})
     systems = tuple(runner.system for runner in runners)
     answers = (*quality.answers, *judged.answers)
+    rows = tuple(latency(systems, answers))
+    lengths = length_note(rows)
     return Evaluation(
         systems=systems,
         baseline=baseline(names),
         answers=answers,
         scores=(*quality.scores, *judged.scores),
-        latency=tuple(latency(systems, answers)),
+        latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
         settings=recipe.model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
-        notes=(*notes, *judged.notes),
+        notes=(*notes, *judged.notes, *([lengths] if lengths else ())),
     )
 
 
@@ -131,7 +133,7 @@ def _run_tasks(
     processes: Processes,
 ) -> Quality:
     evaluation = recipe.evaluation
-    asking = TaskSettings(
+    settings = TaskSettings(
         limit=evaluation.limit,
         num_fewshot=evaluation.num_fewshot,
         apply_chat_template=evaluation.apply_chat_template,
@@ -142,7 +144,7 @@ def _run_tasks(
     return evaluate_tasks(
         runners,
         tasks,
-        asking,
+        settings,
         _options(recipe),
         processes,
         concurrency=evaluation.concurrency,
@@ -162,10 +164,10 @@ def _timed(
     number = None if limit is None else int(limit)
     if job.replay is None:
         runners = _open(recipe, words, processes)
-        asks = speed_asks(runners, job.prompts, _options(recipe), number)
+        requests = speed_requests(runners, job.prompts, _options(recipe), number)
     else:
-        runners, asks = _replay(recipe, words, job, processes, number, notes)
-    return runners, {name: processes.share(mine) for name, mine in asks.items()}
+        runners, requests = _replay(recipe, words, job, processes, number, notes)
+    return runners, {name: processes.share(mine) for name, mine in requests.items()}
 
 
 def _replay(
@@ -194,28 +196,32 @@ def _replay(
         decoder = runners[0].decoder
     assert job.replay is not None
     evaluation = recipe.evaluation
-    found = replay_asks(job.replay, decoder, limit=limit, max_length=evaluation.max_length)
+    found = replay_requests(job.replay, decoder, limit=limit, max_length=evaluation.max_length)
     left = [(found.serial, "have no block"), (found.too_long, "are too long")]
     told = [f"{number} {why}" for number, why in left if number]
     notes += [f"left out of {job.replay}: {' and '.join(told)}"] if told else []
-    return runners, {runner.system.name: found.asks for runner in runners}
+    return runners, {runner.system.name: found.requests for runner in runners}
 
 
 def _answers(
     recipe: "Recipe",
     runners: Sequence[Runner],
-    asks: dict[str, list[EvalRequest]],
+    requests: dict[str, list[EvalRequest]],
     job: Job,
     processes: Processes,
 ) -> list[EvalAnswer]:
     evaluation = recipe.evaluation
-    total = len(asks[runners[0].system.name])
+    total = len(requests[runners[0].system.name])
     job.expect(total * len(runners) * len(evaluation.concurrency) * evaluation.repeats)
     answers: list[EvalAnswer] = []
     for number in evaluation.concurrency:
         mine = list(
             interleave(
-                runners, asks, concurrency=number, repeats=evaluation.repeats, advance=job.advance
+                runners,
+                requests,
+                concurrency=number,
+                repeats=evaluation.repeats,
+                advance=job.advance,
             )
             if total
             else ()

@@ -38,16 +38,16 @@ class Engine:
     def __init__(self, system: System, decoder: "Decoder") -> None:
         self.system, self.decoder = system, decoder
 
-    def answer(self, asks: Sequence[EvalRequest], concurrency: int) -> list["Output"]:
-        """Decodes asks of equal options, so many at a time; in their order."""
+    def answer(self, requests: Sequence[EvalRequest], concurrency: int) -> list["Output"]:
+        """Decodes requests of equal options, so many at a time; in their order."""
         from aspd_cli.engine.events import Done
 
-        options = replace(asks[0].options, mode=self.system.mode)
-        scripts = [self._script(ask) for ask in asks]
-        encoded = [ask.ids for ask in asks]
+        options = replace(requests[0].options, mode=self.system.mode)
+        scripts = [self._script(request) for request in requests]
+        encoded = [request.ids for request in requests]
         events = self.decoder.run(encoded, options, batch_size=concurrency, scripts=scripts)
         done = {index: event.output for index, event in events if isinstance(event, Done)}
-        return [done[index] for index in range(len(asks))]
+        return [done[index] for index in range(len(requests))]
 
     def reply(self, output: "Output") -> Reply:
         """What is reported of an answer; made after the clock has stopped."""
@@ -60,12 +60,12 @@ class Engine:
             output.text, output.markup, output.finish_reason, stats, bars, self._mended(output)
         )
 
-    def _script(self, ask: EvalRequest) -> Any:
+    def _script(self, request: EvalRequest) -> Any:
         from aspd_cli.engine.forced_tokens import Script
 
-        if ask.document is None:
+        if request.document is None:
             return None
-        codec, document = self.decoder.codec, ask.document
+        codec, document = self.decoder.codec, request.document
         if self.system.mode == "plain":
             document = serial_document(plain(document))
         return Script(tokenize(document, codec), codec, self.decoder.ends[0])
@@ -82,10 +82,10 @@ class Engine:
 Runner = Engine | HFGenerate
 
 
-def warm_up(runner: Runner, ask: EvalRequest) -> None:
+def warm_up(runner: Runner, request: EvalRequest) -> None:
     """A few tokens, so that no system pays for what is done once."""
-    options = replace(ask.options, max_new_tokens=WARM_UP_TOKENS)
-    runner.answer([replace(ask, options=options)], 1)
+    options = replace(request.options, max_new_tokens=WARM_UP_TOKENS)
+    runner.answer([replace(request, options=options)], 1)
 
 
 def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[str, str | None]]:

@@ -1,7 +1,8 @@
-"""The sections of a recipe: each field with its default and one line that says what it is."""
+"""The recipe and its sections: each field with its default and one line that says what it is."""
 
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -279,3 +280,26 @@ class EvaluationSection(Section):
     """Grades from 1 to 10, comparisons with the baseline in both orders, or both."""
     judge_samples: int = Field(1, ge=1, le=64)
     """Verdicts per answer, and pairs of verdicts per comparison."""
+
+
+class Recipe(Section):
+    """All settings. Every section and every field has a default."""
+
+    model: ModelSection = ModelSection()
+    """Which model to use, and how to load it."""
+    data: DataSection = DataSection()
+    """What to train on."""
+    transform: TransformSection = TransformSection()
+    """How ordinary answers become parallel-structured ones."""
+    training: TrainingSection = TrainingSection()
+    """How to train."""
+    lora: LoraSection | None = None
+    """Low-rank adaptation; null trains all weights."""
+    generation: GenerationSection = GenerationSection()
+    """How to decode answers."""
+    evaluation: EvaluationSection = EvaluationSection()
+    """What to measure."""
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; `load_recipe` on it gives an equal one."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=100)

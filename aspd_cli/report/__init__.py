@@ -6,5 +6,5 @@
 - `evaluation_page`: that of `aspd eval`, with its `evaluation_tables` and `evaluation_plots`
 - `terminal_document`, `mask_image`: a document with its lanes and mask, in a terminal and as a
   picture
-- `loss_plot`: the losses of a run
+- `lane_colours`: the colours of branches, on a terminal and on a page
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError
+from aspd_cli.evaluate.latency import explained
 from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System
 from aspd_cli.report.chart import Chart, figure, save
 from aspd_cli.report.evaluation_plots import (
@@ -29,7 +30,15 @@ from aspd_cli.report.evaluation_tables import (
     tasks_of,
     whole,
 )
-from aspd_cli.report.html import answer_columns, folded, page, pair, section, tiles
+from aspd_cli.report.html import (
+    answer_columns,
+    folded,
+    page,
+    pair,
+    paragraphs,
+    section,
+    tiles,
+)
 
 PAGE = "report.html"
 ANSWERS_SHOWN = 10
@@ -59,6 +68,7 @@ def render(evaluation: Evaluation, charts: Iterable[tuple[str, str, Chart]] = ()
     cards = [(chart, section(head, figure(chart), note=note)) for head, note, chart in charts]
     beside = [card for chart, card in cards if chart.wide[0] <= 7]
     parts = [tiles(_key_figures(evaluation))]
+    parts += [section("What to know", paragraphs(*evaluation.notes))] if evaluation.notes else []
     parts += [pair(*beside)] if beside else []
     parts += [card for chart, card in cards if chart.wide[0] > 7]
     if evaluation.scores or evaluation.latency:
@@ -66,7 +76,10 @@ def render(evaluation: Evaluation, charts: Iterable[tuple[str, str, Chart]] = ()
         parts.append(section("By category", category_table(evaluation), note=note))
     parts += [_judged(bench, found) for bench, found in evaluation.judged.items()]
     if evaluation.latency:
-        note = "Means over all answers with 95% intervals. Useful tokens: what the reader sees."
+        note = (
+            "Means over all answers with 95% intervals. Useful tokens: what the reader sees. "
+            + explained(evaluation.latency)
+        )
         parts.append(section("Speed", speed_table(evaluation), note=note))
     if evaluation.answers:
         parts.append(_answers(evaluation))
@@ -230,11 +243,9 @@ def _document(answer: EvalAnswer) -> Document | str:
 
 
 def _circumstances(evaluation: Evaluation) -> str:
-    notes = "".join(f"{note}\n" for note in evaluation.notes)
-    parts = [folded("What to know", notes)] if notes else []
     dumped = json.dumps(dict(evaluation.settings), indent=2, ensure_ascii=False, default=str)
     machine = json.dumps(dict(evaluation.machine), indent=2, ensure_ascii=False, default=str)
-    parts += [folded("Machine and versions", machine), folded("Settings", dumped)]
+    parts = folded("Machine and versions", machine), folded("Settings", dumped)
     return section("How it was measured", *parts)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from aspd_cli.core.metrics import Interval
 from aspd_cli.evaluate.timeline import TimelineBar
 from aspd_cli.report.chart import Chart, colour, is_narrow
-from aspd_cli.report.html import BRANCH_COLOURS
+from aspd_cli.report.lane_colours import page_colour
 
 LONGEST_LABEL = {True: 12, False: 26}
 """Characters of a lane's title, on a narrow and on a wide drawing."""
@@ -28,7 +28,7 @@ class Point:
 
 def lane_colour(number: int) -> str:
     """The colour of a branch or of a system, from 0."""
-    return colour(BRANCH_COLOURS[number % len(BRANCH_COLOURS)])
+    return colour(page_colour(number))
 
 
 def quality_against_speed(
@@ -53,9 +53,14 @@ def quality_against_speed(
                 elinewidth=1.6,
                 capsize=3,
                 color=lane_colour(point.number),
+                clip_on=False,
             )
         _label(axes, points)
         axes.margins(0.16)
+        low, high = axes.get_ylim()
+        if all(0 <= end <= 1 for point in points for end in point.quality):  # shares
+            axes.set_ylim(max(low, 0.0), min(high, 1.0))
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0.0))
         axes.set_xlabel(speed)
         axes.set_ylabel(quality)
 

@@ -16,7 +16,7 @@ NOTHING: Interval = (math.nan,) * 3
 
 SPEED_ROWS = (
     ("time_s", "time of an answer", "s"),
-    ("ttft_s", "time to first token", "s"),
+    ("ttft_s", "time to first token (TTFT)", "s"),
     ("steps", "steps", ""),
     ("tokens", "tokens", ""),
     ("useful_tokens", "useful tokens", ""),
@@ -28,6 +28,7 @@ SPEED_ROWS = (
     ("ppd", "answers with a block (PPD)", "%"),
     ("dp", "tokens in branches (DP)", "%"),
     ("abn", "branches per block (ABN)", ""),
+    ("ape", "branch content after titles (APE)", "%"),
     ("malformed", "malformed", "%"),
     ("cut", "cut by a budget", "%"),
 )
@@ -102,6 +103,13 @@ def speedup(evaluation: Evaluation, row: Latency | None) -> Interval:
     return row.speedup.get(evaluation.baseline, NOTHING)
 
 
+def per_token(evaluation: Evaluation, row: Latency) -> Interval:
+    """The same, with the time of each answer divided by its useful tokens."""
+    if row.system == evaluation.baseline:
+        return (1.0,) * 3
+    return row.speedup_per_token.get(evaluation.baseline, NOTHING)
+
+
 def speedup_on(evaluation: Evaluation, system: str, task: str, category: str = ALL) -> Interval:
     """A system's speed-up over the baseline on the prompts of a task, or of a group of tasks."""
     mine, theirs = (
@@ -155,6 +163,9 @@ def speed_table(evaluation: Evaluation) -> str:
             *(shown(speedup(evaluation, r), "x") for r in rows),
         ]
     ]
+    if latency.lengths_differ(rows):
+        gains = [per_token(evaluation, row) for row in rows]
+        body.append(["speed-up per useful token", *(shown(gain, "x") for gain in gains)])
     for key, name, unit in SPEED_ROWS:
         if all(key in row.measures for row in rows):
             body.append([name, *(shown(row.measures[key].mean, unit) for row in rows)])

@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 
 from aspd_cli.core.markup import Block, Document
+from aspd_cli.report.lane_colours import PAGE, page_colour
 
 COLOURS = {
     "ink": ("#1c2128", "#e3e8ee"),
@@ -18,24 +19,18 @@ COLOURS = {
     "line": ("#d9dfe6", "#333c47"),
     "paper": ("#fffffe", "#1b2129"),
     "ground": ("#f4f6f8", "#12161b"),
-    "b0": ("#2f66c9", "#7fabff"),
-    "b1": ("#cf5a10", "#ff9f63"),
-    "b2": ("#2a8545", "#79cd8a"),
-    "b3": ("#9440b0", "#d59cf2"),
-    "b4": ("#0c7a8a", "#57c9d6"),
-    "b5": ("#c02a62", "#ff8cb0"),
-    "b6": ("#8a6a00", "#dfbd4f"),
-    "b7": ("#5a48c4", "#aba0ff"),
+    **PAGE,
 }
 """Name of a colour -> what it is on a light and on a dark screen; b0, b1, ... are branches."""
 
 MANY_COLUMNS = 6
 """A table with more has intervals under their values instead of beside them."""
 
+NARROW_COLUMNS = 2
+"""A table with more is too wide for a phone."""
+
 LONG_REFERENCE = 120
 """Characters from which a reference answer is folded away."""
-
-BRANCH_COLOURS = tuple(name for name in COLOURS if name[1:].isdigit())
 
 # Nothing on a page may ask for anything outside of it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -66,6 +61,11 @@ def section(heading: str, *parts: str, note: str = "") -> str:
     return f"<section>\n<h2>{escape(heading)}</h2>\n{below}\n" + "\n".join(parts) + "\n</section>"
 
 
+def paragraphs(*texts: str) -> str:
+    """Texts, one under the other."""
+    return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
+
+
 def pair(*sections: str) -> str:
     """Sections side by side where there is room."""
     return '<div class="pair">\n' + "\n".join(sections) + "\n</div>"
@@ -82,18 +82,24 @@ def tiles(figures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]]) -> str:
-    """A table of texts; a cell that is a pair shows its second text small, as for an interval."""
+    """A table of texts; a cell that is a pair shows its second text small, as for an interval.
 
-    def cell(content: str | tuple[str, str]) -> str:
+    On a phone a table of many columns shows each row as a card, a line for each column.
+    """
+
+    def cell(name: str, content: str | tuple[str, str]) -> str:
+        opening = f'<td data-head="{escape(name)}">'
         if isinstance(content, str):
-            return f"<td>{escape(content)}</td>"
-        return f"<td>{escape(content[0])}<small>{escape(content[1])}</small></td>"
+            return f"{opening}{escape(content)}</td>"
+        return f"{opening}{escape(content[0])}<small>{escape(content[1])}</small></td>"
 
-    dense = ' class="dense"' if len(head) > MANY_COLUMNS else ""
+    kinds = [("dense", len(head) > MANY_COLUMNS), ("cards", len(head) > NARROW_COLUMNS)]
+    named = " ".join(name for name, on in kinds if on)
+    style = f' class="{named}"' if named else ""
     above = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "\n".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+    body = "\n".join(f"<tr>{''.join(map(cell, head, row))}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table{dense}>\n<thead><tr>{above}</tr></thead>\n'
+        f'<div class="scroll"><table{style}>\n<thead><tr>{above}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
@@ -139,7 +145,7 @@ def _document(document: Document) -> str:
 
 def _block(block: Block) -> str:
     return "".join(
-        f'<span class="branch" style="--lane:var(--{BRANCH_COLOURS[at % len(BRANCH_COLOURS)]})">'
+        f'<span class="branch" style="--lane:var(--{page_colour(at)})">'
         f"{_label(branch.title, lead)}{_document(branch.content)}</span>"
         for at, (branch, lead) in enumerate(zip(block.branches, block.leads, strict=True))
     )

@@ -11,7 +11,8 @@ from aspd_cli.core.layout import Positions, lay_out, tokenize
 from aspd_cli.core.markup import Document
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import DataError
-from aspd_cli.report.html import BRANCH_COLOURS, COLOURS
+from aspd_cli.report.html import COLOURS
+from aspd_cli.report.lane_colours import PAGE
 
 SIDE = 1600
 """Most rows and columns that are drawn; of a longer document every n-th token."""
@@ -74,8 +75,8 @@ def draw_mask(
 
 def _colours(mask: NDArray[np.bool_], lanes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """(S, S, 3) the colour of the lane of each row where it sees; the main lane is grey."""
-    lane_rgb = np.array([_hex(COLOURS["muted"][0]), *(_hex(COLOURS[b][0]) for b in BRANCH_COLOURS)])
-    index = np.where(lanes == MAIN, 0, 1 + (lanes - 1) % len(BRANCH_COLOURS))
+    lane_rgb = np.array([_hex(COLOURS["muted"][0]), *(_hex(light) for light, _ in PAGE.values())])
+    index = np.where(lanes == MAIN, 0, 1 + (lanes - 1) % len(PAGE))
     return np.where(mask[..., None], lane_rgb[index][:, None], _hex(_PAPER)).astype(np.uint8)
 
 

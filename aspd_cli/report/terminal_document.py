@@ -3,8 +3,7 @@
 `picture` draws a document, `sample_text` one record as a run of training sees it.
 """
 
-from itertools import cycle
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,8 @@ from aspd_cli.core.markup import (
     Document,
 )
 from aspd_cli.core.visibility import MAIN
+from aspd_cli.report.lane_colours import terminal_colour
 
-if TYPE_CHECKING:
-    from aspd_cli.train.preflight import Sample
-
-COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 SIDE = 72
 """Most rows and columns of the picture of a mask; longer documents are drawn coarser."""
 
@@ -71,7 +67,7 @@ def markup_text(document: Document, colour: str = "default") -> Text:
 
 def _block_text(block: Block) -> Text:
     out = Text()
-    coloured = list(zip(block.branches, cycle(COLOURS), strict=False))
+    coloured = [(branch, terminal_colour(at)) for at, branch in enumerate(block.branches)]
     for title, (_, colour) in zip(block.titles, coloured, strict=True):
         out.append(TITLE, "dim").append(_printable(title), f"bold {colour}")
         out.append(TITLE_END, "dim")
@@ -89,7 +85,7 @@ def token_text(layout: Layout, codec: Codec) -> Text:
     names = codec.tokenizer.convert_ids_to_tokens(layout.input_ids.tolist())
     rows = zip(names, layout.position_ids, layout.lanes, layout.sampled, strict=True)
     for name, position, lane, sampled in rows:
-        colour = "default" if lane == MAIN else COLOURS[(lane - 1) % len(COLOURS)]
+        colour = _lane_colour(lane)
         out.append(_printable(str(name)), colour if sampled else f"underline {colour}")
         out.append(f"@{position}  ", "dim")
     return out
@@ -108,22 +104,38 @@ def mask_text(mask: NDArray[np.bool_]) -> Text:
     return Text("\n".join(lines), no_wrap=True)
 
 
+def _lane_colour(lane: int) -> str:
+    return "default" if lane == MAIN else terminal_colour(lane - 1)
+
+
 def _printable(text: str) -> str:
     """`text` without the control codes that a terminal would obey."""
     return "".join(c for c in text if c in "\n\t" or c.isprintable())
 
 
-def sample_text(sample: "Sample", codec: "Codec") -> Text:
-    """Every token of a record as token@position, in the colour of its lane."""
+def sample_text(
+    codec: Codec,
+    *,
+    ids: Sequence[int],
+    positions: Sequence[int],
+    lanes: Sequence[int],
+    learnt: Sequence[bool],
+    answer: int,
+) -> Text:
+    """Every token of a record as token@position, in the colour of its lane.
+
+    Args:
+        ids, positions, lanes, learnt: of each token; `learnt` says whether it takes loss.
+        answer: index of the first token of the answer.
+    """
     out = Text()
-    first = max(0, sample.answer - _SHOWN_PROMPT)
+    first = max(0, answer - _SHOWN_PROMPT)
     if first:
         out.append(f"({first} tokens before) ", "dim")
-    names = codec.tokenizer.convert_ids_to_tokens(sample.ids)
-    for at in range(first, len(sample.ids)):
-        lane, learnt = sample.lanes[at], sample.learnt[at]
-        colour = COLOURS[(lane - 1) % len(COLOURS)] if lane else "default"
-        style = "dim" if at < sample.answer else colour if learnt else f"underline {colour}"
+    names = codec.tokenizer.convert_ids_to_tokens(list(ids))
+    for at in range(first, len(ids)):
+        colour = _lane_colour(lanes[at])
+        style = "dim" if at < answer else colour if learnt[at] else f"underline {colour}"
         name = "".join(c for c in str(names[at]) if c.isprintable())
-        out.append(name, style).append(f"@{sample.positions[at]}  ", "dim")
+        out.append(name, style).append(f"@{positions[at]}  ", "dim")
     return out

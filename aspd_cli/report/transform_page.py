@@ -3,7 +3,6 @@
 It is made from the output itself and the report, so that it shows what is in the file.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.core.metrics import ideal_speedup
 from aspd_cli.errors import DataError
+from aspd_cli.files import read_jsonl, write_text
 from aspd_cli.report import html
 from aspd_cli.report.chart import Chart, colour, figure, is_narrow
 from aspd_cli.transform.report import SAMPLE, Report
@@ -60,7 +60,7 @@ def write_page(path: Path, out: Path, report: Report, codec: Codec, about: str) 
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html.page(f"aspd transform: {out.name}", *parts, about=about), "utf-8")
+        write_text(path, html.page(f"aspd transform: {out.name}", *parts, about=about))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
 
@@ -92,14 +92,9 @@ def _put(chosen: list[Any], value: Any, place: int, most: int) -> None:
 
 
 def _parallel(out: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with out.open(encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                if row["aspd"]["status"] == "parallel":
-                    yield row
-    except OSError as error:
-        raise DataError(f"cannot read {out}: {error.strerror}") from error
+    for _, row in read_jsonl(out, "answers"):
+        if row["aspd"]["status"] == "parallel":
+            yield row
 
 
 def _figures(report: Report, speedups: Sequence[float]) -> Iterator[tuple[str, str, str]]:
@@ -112,7 +107,7 @@ def _figures(report: Report, speedups: Sequence[float]) -> Iterator[tuple[str, s
         middle = sorted(speedups)[len(speedups) // 2]
         yield f"{middle:.1f} x", "ideal speed-up, parallel answers", "median of tokens / steps"
     if report.tally is not None and (spent := report.tally.total).calls:
-        cost = f"${spent.dollars:.2f}" if spent.dollars else f"{spent.calls:,} calls"
+        cost = f"${spent.dollars:.2f}" if spent.dollars is not None else f"{spent.calls:,} calls"
         yield cost, "paid to the endpoint", f"{spent.tokens:,} tokens"
     if report.rejected:
         yield f"{report.rejected:,}", "records rejected", "no answer could be read"

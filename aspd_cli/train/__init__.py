@@ -2,16 +2,18 @@
 
 In reading order:
 
-- `run`: one run, from the recipe to a directory; `config` is its recipe as TRL's arguments
+- `run`: one run, from the recipe to a directory; `config` is its recipe as TRL's arguments, and
+  `inputs` looks for the files, models and repositories that it names
 - `preparation`: everything of a run that needs no weights; `preflight` tells what the run will take
 - `data`: records of prompt and completion, from a file, the Hub or `synth`
 - `encoding`: records as tokens, cached
 - `batching`: which records go together, and how they are padded
 - `model`: tokenizer and model, loaded or new; `token_init` and `from_scratch` make what is new of
-  them
-- `branch_mask`: the hook that builds the mask; `tiled_attention` is attention with it on a CPU
-- `trainer`: TRL's trainer, thinly adapted, and its losses; `optim` is Muon with AdamW
+  them; `adapter` is LoRA as PEFT takes it
+- `branch_mask`: the hook that builds the mask
+- `trainer`: TRL's trainer, thinly adapted; `losses` are those by kind of token
+- `optim`: Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers
-- `run_dir`: the files of a run, and the checkpoint it goes on from
-- `export`: save, verify, merge, push
+- `run_dir`: the files of a run, and the checkpoint it goes on from; `loss_plot` draws its losses
+- `export`: save, verify, merge, push; `model_card` is the README of a result
 """

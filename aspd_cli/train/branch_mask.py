@@ -15,9 +15,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from aspd_cli.core.visibility import batch_mask
 from aspd_cli.errors import ModelError
-from aspd_cli.train import tiled_attention
 
-_ATTENTION = ("sdpa", "eager", "flex_attention", tiled_attention.NAME)
+_ATTENTION = ("sdpa", "eager", "flex_attention")
 
 
 def implementation(config: PreTrainedConfig, wanted: str = "auto", device: str = "cpu") -> str:
@@ -38,8 +37,8 @@ def implementation(config: PreTrainedConfig, wanted: str = "auto", device: str =
             f"flex_attention has no backward pass on {device}: set training.attention to auto"
         )
     if wanted == "auto":
-        wanted = "eager" if soft_capped else "sdpa"
-    return tiled_attention.NAME if wanted == "sdpa" and device == "cpu" else wanted
+        return "eager" if soft_capped else "sdpa"
+    return wanted
 
 
 def install(model: PreTrainedModel) -> RemovableHandle:
@@ -52,7 +51,7 @@ def install(model: PreTrainedModel) -> RemovableHandle:
     if config._attn_implementation not in _ATTENTION:
         raise ModelError(
             f"attention {config._attn_implementation!r} cannot take a branch mask: load the "
-            f"model with {' or '.join(_ATTENTION[:3])}"
+            f"model with {' or '.join(_ATTENTION)}"
         )
     implementation(config, config._attn_implementation, model.device.type)
 
@@ -89,7 +88,7 @@ def masks(
         if config._attn_implementation == "flex_attention":
             return _block_mask(lanes, sees, positions, width)
         allowed = batch_mask(lanes, sees, positions, width)
-        if config._attn_implementation in ("sdpa", tiled_attention.NAME):
+        if config._attn_implementation == "sdpa":
             return allowed
         return torch.zeros_like(allowed, dtype=dtype).masked_fill_(
             ~allowed, torch.finfo(dtype).min

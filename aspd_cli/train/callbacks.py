@@ -30,14 +30,8 @@ class Listener(Protocol):
         """Step `step` of `total` is done; `logs` are new figures, or none."""
 
 
-class Silent:
-    """A listener that shows nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Ignores it."""
-
-    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
-        """Ignores it."""
+class Silent(Listener):
+    """Shows nothing."""
 
 
 class Telling(TrainerCallback):
@@ -47,7 +41,8 @@ class Telling(TrainerCallback):
         self.listener = listener
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Counts the step."""
+        """Counts the step; the last one is logged, so that the shortest run has a loss."""
+        control.should_log |= state.global_step >= state.max_steps
         if state.is_world_process_zero:
             self.listener.step(state.global_step, state.max_steps, {})
 

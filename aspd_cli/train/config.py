@@ -5,12 +5,15 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
+from transformers import Trainer
 from trl import SFTConfig
 
-from aspd_cli.errors import RecipeError
+from aspd_cli.errors import DataError, ModelError, RecipeError
 from aspd_cli.recipe import Recipe
+from aspd_cli.train.inputs import ask_hub, cannot_push, missing_data, missing_models
 from aspd_cli.train.model import device_of
 
 _OWN = {
@@ -32,7 +35,7 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
     if bf16 is None:
         bf16 = on_gpu and torch.cuda.is_bf16_supported()
     try:
-        return SFTConfig(
+        args = SFTConfig(
             **same,
             output_dir=training.output_dir,
             bf16=bf16,
@@ -50,15 +53,23 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
             use_cpu=recipe.model.device == "cpu"
             or not (torch.accelerator.is_available() or "ACCELERATE_TORCH_DEVICE" in os.environ),
         )
+        # Else an optimizer would miss its library only after the model is loaded.
+        Trainer.get_optimizer_cls_and_kwargs(args)
+        return args
     except (ValueError, ImportError) as error:
         raise RecipeError(f"training: {str(error).splitlines()[0]}") from error
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """What fields of a recipe mean together, or need of the machine.
+def check_recipe(recipe: Recipe, push: str | None = None) -> None:
+    """What fields of a recipe mean together, and what they need of the machine and the Hub.
+
+    Args:
+        push: repository that the result is to be uploaded to.
 
     Raises:
-        RecipeError: all problems, a line each.
+        RecipeError: all problems, a line each, files and models that are missing among them.
+        DataError, ModelError: there are no other problems than those.
+        TrainingError: the Hub would not take the result.
     """
     lora, training, data = recipe.lora, recipe.training, recipe.data
     targets = [] if lora is None else lora.target_modules
@@ -87,11 +98,45 @@ def check_recipe(recipe: Recipe) -> None:
         ),
         "lora.target_modules: the head is trained at the six control tokens only; leave out "
         "lm_head": "lm_head" in targets and not isinstance(targets, str),
+        "training.eval_steps needs records to evaluate on: set data.eval or data.eval_share, or "
+        "leave it out": (
+            training.eval_steps is not None and data.eval is None and not data.eval_share
+        ),
+        "model.device_map is only for decoding: leave it out": recipe.model.device_map is not None,
+        "model.dtype: float16 cannot hold the updates of all weights: choose float32 or bfloat16": (
+            lora is None and recipe.model.dtype == "float16"
+        ),
+        f"training.output_dir: {training.output_dir} is a file; choose a directory": (
+            Path(training.output_dir).is_file()
+        ),
+        **_device_problems(recipe),
         **_quantization_problems(recipe),
     }
-    if found := [text for text, is_wrong in problems.items() if is_wrong]:
+    found = [text for text, is_wrong in problems.items() if is_wrong] + cannot_push(push)
+    data_problems, models = missing_data(recipe), missing_models(recipe)
+    kind = RecipeError if found else DataError if data_problems else ModelError
+    if found := [*found, *data_problems, *models]:
         head = f"{len(found)} problems in the recipe:\n  " if len(found) > 1 else ""
-        raise RecipeError(head + "\n  ".join(found))
+        raise kind(head + "\n  ".join(found))
+    ask_hub(recipe, push)
+
+
+def _device_problems(recipe: Recipe) -> dict[str, bool]:
+    name = recipe.model.device or "auto"
+    is_cuda = name.startswith("cuda")
+    try:
+        index = None if name == "auto" else torch.device(name).index
+    except RuntimeError:
+        return {f"model.device: {name} is not a device; use cpu or cuda": True}
+    return {
+        f"model.device: {name} is not available on this machine: leave it out": is_cuda
+        and not torch.cuda.is_available(),
+        f"model.device: training runs on the first visible GPU; in place of {name} set "
+        "CUDA_VISIBLE_DEVICES": is_cuda and bool(index) and torch.cuda.is_available(),
+        "training.attention: flex_attention cannot train on a CPU: leave it out": (
+            recipe.training.attention == "flex_attention" and device_of(recipe) == "cpu"
+        ),
+    }
 
 
 def _quantization_problems(recipe: Recipe) -> dict[str, bool]:

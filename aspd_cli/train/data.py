@@ -6,12 +6,13 @@ token on.
 """
 
 import gzip
-import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset, load_dataset
@@ -19,7 +20,9 @@ from datasets.utils import logging as reporting
 
 from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError
+from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
+from aspd_cli.sources import dataset_name, open_dataset, opened
 from aspd_cli.synth import MIX, Split, examples
 from aspd_cli.synth.exercises import exercise
 
@@ -50,7 +53,7 @@ def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
 
 def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Records to train on and records to evaluate on; those with equal prompts stay together."""
-    ranks = [_digest(f"{seed} {json.dumps(prompt)}".encode()) for prompt in found["prompt"]]
+    ranks = [content_digest(f"{seed} {json.dumps(prompt)}", size=8) for prompt in found["prompt"]]
     number = max(1, round(share * len(ranks)))
     last = sorted(ranks)[number - 1]
     kept = [i for i, rank in enumerate(ranks) if rank > last]
@@ -61,18 +64,14 @@ def held_out(found: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]
 
 def digest(found: Dataset) -> str:
     """A hash of what the records say, whatever file they stand in."""
-    sum_ = hashlib.blake2b(digest_size=16)
-    for record in found:
-        sum_.update(json.dumps(record, sort_keys=True).encode() + b"\n")
-    return sum_.hexdigest()
+    lines = (content_digest(json.dumps(record, sort_keys=True)) for record in found)
+    return content_digest(*lines).hex()
 
 
 def place(source: str, row: int) -> str:
     """Where record `row` (from 0) stands: file and line where the file has lines."""
-    if Path(source).is_file() and not _is_parquet(Path(source)):
-        for number, line, at in _lines(Path(source)):
-            if number == 0 and line.lstrip().startswith(b"["):
-                break
+    if Path(source).is_file():
+        for number, (_, at) in enumerate(_lines(Path(source))):
             if number == row:
                 return f"{source}:{at}"
     return f"{source}, record {row + 1}"
@@ -96,11 +95,33 @@ def _read(source: str) -> Dataset:
 
 def _loaded(source: str, path: Path) -> Dataset:
     if path.is_file():
-        kind = "parquet" if _is_parquet(path) else "json"
-        return load_dataset(kind, data_files=source, split="train")
-    if path.exists() or not _may_be_hub_id(source):
-        raise DataError(f"no file {source}; give a JSONL file, a Hub id or `synth`")
-    return load_dataset(source, split="train")
+        return _loaded_file(path)
+    name = dataset_name(path)
+    if name is None:
+        raise DataError(no_file(source))
+    return open_dataset(name)
+
+
+def _loaded_file(path: Path) -> Dataset:
+    kind, file = opened(path)
+    is_packed = isinstance(file, gzip.GzipFile)
+    has_rows = kind in ("parquet", "arrow")
+    with file, TemporaryDirectory() as folder:
+        # datasets unpacks what is called .gz, and nothing but lines and arrays.
+        under = Path(folder) / "records"
+        if is_packed and has_rows:
+            with under.open("wb") as unpacked:
+                shutil.copyfileobj(file, unpacked)
+        elif path.suffix == ".gz" and not is_packed:
+            under.symlink_to(path.resolve())
+        else:
+            under = path
+        return load_dataset(kind if has_rows else "json", data_files=str(under), split="train")
+
+
+def no_file(source: str) -> str:
+    """The sentence about a source that is nothing."""
+    return f"no file {source}; give a JSONL file, a Hub id or `synth`"
 
 
 @contextmanager
@@ -114,44 +135,27 @@ def _unsaid() -> Iterator[None]:
         reporting.set_verbosity(level)
 
 
-def _is_parquet(path: Path) -> bool:
-    return ".parquet" in path.suffixes
-
-
-def _may_be_hub_id(source: str) -> bool:
-    return source.count("/") == 1 and not source.startswith((".", "/", "~"))
-
-
 def _first_fault(path: Path) -> str | None:
-    """Line and reason of the first line that is no JSON object."""
-    if _is_parquet(path):
-        return None
+    """Line and reason of the first line that is no record."""
     try:
-        for _, line, at in _lines(path):
-            if at == 1 and line.lstrip().startswith(b"["):
-                return None
+        for line, at in _lines(path):
             try:
-                if not isinstance(json.loads(line), dict):
+                found = json.loads(line)
+                if not isinstance(found, dict) or not found.keys() >= set(COLUMNS):
                     return f"{path}:{at}: not a JSON object with `prompt` and `completion`"
             except ValueError as error:
                 return f"{path}:{at}: not JSON: {error}"
-    except OSError as error:
+    except (OSError, EOFError) as error:
         return f"{path} cannot be read: {error}"
     return None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
-    """(record from 0, line, line number from 1) of every line that is not blank."""
-    number = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for at, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line, at
-                number += 1
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=8).digest()
+def _lines(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Every line that is not blank, and its number from 1; none of a file of another kind."""
+    kind, file = opened(path)
+    with file:
+        if kind == "lines":
+            yield from ((line, at) for at, line in enumerate(file, start=1) if line.strip())
 
 
 def _synth_records(data: DataSection, split: Split) -> Iterator[dict[str, Any]]:

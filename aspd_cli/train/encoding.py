@@ -6,7 +6,6 @@ The result is kept in the cache of `datasets` under a hash of what it depends on
 tokenizer, the settings and this code.
 """
 
-import hashlib
 import inspect
 import json
 import os
@@ -26,6 +25,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.errors import DataError, MarkupError
+from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.train.data import digest, place, records
 
@@ -54,8 +54,9 @@ def features(
 
     Returns:
         `input_ids`, `position_ids`, `labels` (not shifted) and `lanes`, all of T entries; `sees`,
-        (L, L) which lanes see each other; `length`, T; `learnt`, how many tokens take loss; `depth`
-        of its blocks; `made_serial`, whether it lost them for being too long.
+        (L, L) which lanes see each other; `length`, T; `whole`, what T is with all blocks;
+        `learnt`, how many tokens take loss; `depth` of its blocks; `made_serial`, whether it lost
+        them for being too long.
 
     Raises:
         MarkupError: the completion is not in the grammar.
@@ -77,8 +78,9 @@ def features(
     if depth and style == "serial":
         document, depth = Document((plain(document),)), 0
     found = laid_out(document)
+    whole = len(found)
     made_serial = bool(
-        depth and too_long == "serial" and max_length is not None and len(found) > max_length
+        depth and too_long == "serial" and max_length is not None and whole > max_length
     )
     if made_serial:
         found, depth = laid_out(Document((plain(document),))), 0
@@ -93,6 +95,7 @@ def features(
         "lanes": found.lanes,
         "sees": found.sees,
         "length": len(found),
+        "whole": whole,
         "learnt": int((labels[1:] != IGNORE).sum()),
         "depth": depth,
         "made_serial": made_serial,
@@ -127,6 +130,7 @@ UNREADABLE: dict[str, Any] = {
     "lanes": _NOTHING,
     "sees": np.ones((1, 1), dtype=bool),
     "length": 0,
+    "whole": 0,
     "learnt": 0,
     "depth": 0,
     "made_serial": False,
@@ -148,6 +152,10 @@ class Encoded:
     """Trained as plain text because their blocks made them too long."""
     parallel: int
     """Trained with at least one block."""
+    lost: int
+    """With blocks, but left out or made serial for being too long."""
+    shortest_lost: int
+    """Tokens of the shortest of these, with its blocks; 0 without any."""
     depth: int
     """How deep the blocks nest; 0 without any."""
     digest: str
@@ -200,15 +208,28 @@ def encode(
             f"tokens, but data.max_length is {data.max_length}"
         )
     depths = values(kept, "depth")
+    lost = _lost(rows, data)
     return Encoded(
         kept.remove_columns("problem").with_format("numpy"),
         records=len(rows),
         dropped=len(rows) - len(kept),
         made_serial=sum(values(kept, "made_serial")),
         parallel=sum(depth > 0 for depth in depths),
+        lost=len(lost),
+        shortest_lost=min(lost, default=0),
         depth=max(depths),
         digest=content,
     )
+
+
+def _lost(rows: Dataset, data: DataSection) -> list[int]:
+    """Tokens of each record with blocks that is too long to train on with them."""
+    columns = (values(rows, name) for name in ("depth", "made_serial", "whole"))
+    return [
+        whole
+        for depth, made_serial, whole in zip(*columns, strict=True)
+        if (depth or made_serial) and data.max_length is not None and whole > data.max_length
+    ]
 
 
 def _cached(
@@ -228,7 +249,7 @@ def _cached(
         "too_long": data.too_long,
     }
     parts = [content, json.dumps(settings), _identity(codec.tokenizer), _code()]
-    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    key = content_digest(*parts).hex()
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "aspd" / key
     if datasets.is_caching_enabled() and folder.is_dir():
         return datasets.load_from_disk(str(folder))

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from aspd_cli.engine.lora import reason
 from aspd_cli.errors import TrainingError
+from aspd_cli.files import write_text
 from aspd_cli.recipe import Recipe
-from aspd_cli.train import branch_mask, run_dir
+from aspd_cli.train import branch_mask, model_card, run_dir
 from aspd_cli.train.callbacks import borrowed
 from aspd_cli.train.model import base_path, number_format
 from aspd_cli.train.trainer import BranchTrainer, is_peft
@@ -116,9 +117,24 @@ def merge(run: Path, recipe: Recipe) -> Path:
         found = json.loads((run / run_dir.SETTINGS).read_text())
         found.pop("base", None)
         (target / run_dir.SETTINGS).write_text(json.dumps(found, indent=2) + "\n")
+        write_card(target, run, recipe, is_adapter=False)
     except (OSError, ValueError) as error:
         raise TrainingError(f"cannot write the merged model: {reason(error)}") from error
     return target
+
+
+def write_card(folder: Path, run: Path, recipe: Recipe, *, is_adapter: bool) -> None:
+    """Writes the model card of a run's result into the directory that holds it.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    try:
+        write_text(
+            folder / model_card.NAME, model_card.model_card(run, recipe, is_adapter=is_adapter)
+        )
+    except OSError as error:
+        raise TrainingError(f"cannot write the model card in {folder}: {reason(error)}") from error
 
 
 def push(run: Path, repository: str) -> str:

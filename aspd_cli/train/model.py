@@ -45,8 +45,12 @@ class Vocabulary:
 
 
 def base_path(recipe: Recipe) -> str:
-    """The model that a recipe starts from: its own, or the embedded serial base."""
-    return recipe.model.path or str(EMBEDDED_MODEL / "base")
+    """The model that a recipe starts from: its own, or the embedded serial base.
+
+    A directory is told by its whole path, so that an adapter on it finds it from anywhere.
+    """
+    path = recipe.model.path or str(EMBEDDED_MODEL / "base")
+    return os.path.abspath(path) if Path(path).is_dir() else path
 
 
 def load_config(recipe: Recipe) -> PreTrainedConfig:
@@ -138,31 +142,6 @@ def number_format(recipe: Recipe) -> torch.dtype:
         name = "bfloat16" if frozen and torch.cuda.is_bf16_supported() else "float32"
     found: torch.dtype = getattr(torch, name)
     return found
-
-
-def lora_config(lora: LoraSection, model: PreTrainedModel, codec: Codec) -> Any:
-    """LoRA, and full training of the six control tokens' rows: of the head too when it has its own.
-
-    Rows of the embedding alone would never teach an untied head to emit them.
-    """
-    from peft import LoraConfig
-
-    tables = [model.get_input_embeddings()]
-    if model.get_output_embeddings().weight is not tables[0].weight:
-        tables.append(model.get_output_embeddings())
-    names = [
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if any(module is table for table in tables)
-    ]
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        trainable_token_indices={name: list(codec.control) for name in names},
-        task_type="CAUSAL_LM",
-    )
 
 
 def _quantized(lora: LoraSection | None) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from aspd_cli.errors import RecipeError
+from aspd_cli.errors import ModelError
 from aspd_cli.recipe import Recipe
+from aspd_cli.train.adapter import UNSHARDED, trained_parameters
 from aspd_cli.train.encoding import IGNORE, values
 from aspd_cli.train.model import device_of, number_format
 from aspd_cli.train.preparation import Preparation
@@ -44,6 +45,8 @@ class Preflight:
     dropped: int
     made_serial: int
     parallel: int
+    lost: int
+    """Records with blocks that are dropped, or made serial, as too long."""
     depth: int
     evaluated: int
     """Records held out."""
@@ -73,13 +76,16 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
     """The figures of a run, from shapes and lengths alone: no weight is loaded.
 
     Raises:
-        RecipeError: `lora.target_modules` names no module of the model.
+        RecipeError: `lora.target_modules` is nothing that PEFT can adapt in the model.
+        ModelError: an adapter cannot be trained on a model that DeepSpeed shards.
     """
+    if recipe.lora is not None and is_deepspeed_zero3_enabled():
+        raise ModelError(UNSHARDED.format("DeepSpeed ZeRO-3"))
     train, training = made.train, recipe.training
-    matrices, parameters = _shapes(
-        made.config, made.vocabulary.size, new=recipe.model.config is not None
-    )
-    trained = _trained(recipe, made, matrices, parameters)
+    model = _shape(made.config, made.vocabulary.size, new=recipe.model.config is not None)
+    trained = parameters = sum(p.numel() for p in model.parameters())
+    if recipe.lora is not None:
+        trained = trained_parameters(recipe.lora, model, made.vocabulary.codec)
     micro = training.per_device_train_batch_size
     batch = micro * training.gradient_accumulation_steps * processes
     learnt = values(train.data, "learnt")
@@ -94,6 +100,7 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
         dropped=train.dropped,
         made_serial=train.made_serial,
         parallel=train.parallel,
+        lost=train.lost,
         depth=train.depth,
         evaluated=len(made.eval.data) if made.eval else 0,
         tokens=tokens,
@@ -123,6 +130,13 @@ def sentences(figures: Preflight) -> list[str]:
         )
     if figures.dropped:
         lines.append(f"{figures.dropped} records are dropped as too long")
+    if figures.lost:
+        branched = figures.lost + figures.parallel
+        lines.append(
+            f"warning: {figures.lost} of {branched} records with blocks "
+            f"({figures.lost / branched:.0%}) are too long to train on their blocks: raise "
+            "data.max_length to keep them"
+        )
     if figures.evaluated:
         lines.append(f"{figures.evaluated} records are held out for evaluation")
     if figures.free is not None and figures.total_memory > figures.free:
@@ -139,8 +153,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, int]], int]:
-    """(rows, columns) of every linear layer but the head, by name, and the number of parameters.
+def _shape(config: Any, size: int, *, new: bool) -> Any:
+    """The model without its weights, on the meta device.
 
     Args:
         size: of the vocabulary; a `new` model has as many rows, another at least as many.
@@ -152,37 +166,7 @@ def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, 
             model = AutoModelForCausalLM.from_config(config)
     if new or size > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(size, mean_resizing=False)
-    head = model.get_output_embeddings()
-    matrices = {
-        name: (module.out_features, module.in_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    }
-    return matrices, sum(p.numel() for p in model.parameters())
-
-
-def _trained(
-    recipe: Recipe, made: Preparation, matrices: dict[str, tuple[int, int]], parameters: int
-) -> int:
-    lora = recipe.lora
-    if lora is None:
-        return parameters
-    targets = lora.target_modules
-    if isinstance(targets, list):
-        if missing := [t for t in targets if not any(f".{n}".endswith(f".{t}") for n in matrices)]:
-            names = sorted({name.rpartition(".")[2] for name in matrices})
-            raise RecipeError(
-                f"lora.target_modules: the model has no layer {' and no layer '.join(missing)}; it "
-                f"has {', '.join(names)}"
-            )
-        matrices = {
-            n: shape
-            for n, shape in matrices.items()
-            if any(f".{n}".endswith(f".{t}") for t in targets)
-        }
-    text = made.config.get_text_config()
-    tables = 1 if text.tie_word_embeddings else 2
-    return sum(lora.r * sum(shape) for shape in matrices.values()) + tables * 6 * text.hidden_size
+    return model
 
 
 def _steps(recipe: Recipe, records: int, processes: int) -> int:

@@ -60,10 +60,17 @@ def prepare(recipe: Recipe, args: SFTConfig, made: Path | None) -> Preparation:
 
 def _check(recipe: Recipe, config: PreTrainedConfig, train: Encoded) -> None:
     if recipe.data.style == "parallel" and not train.parallel:
-        lost = f" ({train.made_serial} lost theirs as too long)" if train.made_serial else ""
+        if train.lost:
+            which = f"all {train.lost} records" if train.lost > 1 else "the only record"
+            raise DataError(
+                f"{which} with blocks in {recipe.data.train} "
+                f"{'are' if train.lost > 1 else 'is'} longer than data.max_length="
+                f"{recipe.data.max_length}; the shortest has {train.shortest_lost} tokens: raise "
+                "data.max_length to keep them"
+            )
         raise DataError(
-            f"no record in {recipe.data.train} has a block{lost}, so the model would never learn "
-            "to branch: mark blocks with `aspd transform`, or set data.style=serial for a Seq model"
+            f"no record in {recipe.data.train} has a block, so the model would never learn to "
+            "branch: mark blocks with `aspd transform`, or set data.style=serial for a Seq model"
         )
     context, longest = context_length(config), max(train.lengths)
     if context is not None and longest > context:

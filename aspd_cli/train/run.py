@@ -1,7 +1,7 @@
 """A run of fine-tuning, from the recipe to a directory that decoding takes.
 
 from aspd_cli.train.run import train
-done = train(load_recipe("recipes/tiny.yaml"))
+done = train(load_recipe("tiny"))
 done.run, done.loss
 """
 
@@ -13,10 +13,10 @@ from transformers import set_seed
 from trl import SFTConfig
 
 from aspd_cli.recipe import Recipe
-from aspd_cli.report.loss_plot import draw_losses
 from aspd_cli.train import export, run_dir
 from aspd_cli.train.callbacks import Interruption, Listener, Silent, Stopwatch
 from aspd_cli.train.config import arguments, check_recipe
+from aspd_cli.train.loss_plot import draw_losses
 from aspd_cli.train.model import Vocabulary
 from aspd_cli.train.preflight import Preflight, preflight, sentences
 from aspd_cli.train.preparation import Preparation, prepare
@@ -85,7 +85,7 @@ def train(
         KeyboardInterrupt: it was stopped, with a checkpoint to go on from.
     """
     watch = Stopwatch()
-    check_recipe(recipe)
+    check_recipe(recipe, push)
     run = Path(recipe.training.output_dir)
     evaluates = bool(recipe.data.eval or recipe.data.eval_share)
     args = arguments(recipe, evaluate=evaluates)
@@ -134,6 +134,7 @@ def _facts(made: Preparation, args: SFTConfig) -> dict[str, Any]:
 def _fit(trainer: BranchTrainer, checkpoint: Path | None, tell: Listener) -> None:
     start = str(checkpoint) if checkpoint else None
     if checkpoint and trainer.restored_at_its_end(checkpoint):
+        tell.say(f"the run is finished: all of its {trainer.total_steps} steps are done")
         return
     if trainer.args.world_size > 1:
         trainer.train(resume_from_checkpoint=start)
@@ -152,6 +153,7 @@ def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Lis
     trainer.state.save_to_json(str(run / run_dir.STATE))
     draw_losses(trainer.state.log_history, run / run_dir.LOSSES)
     export.forget(run)
+    export.write_card(run, run, recipe, is_adapter=is_peft(trainer.model))
     if trainer.is_sharded:
         tell.say("the saved model is not verified: its weights are sharded over processes")
         return

@@ -19,6 +19,7 @@ from aspd_cli.errors import DataError, UsageError
 from aspd_cli.files import complete_lines, write_atomically, write_text
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.resume import refuse_changes, settings_of
+from aspd_cli.train.model import base_path
 
 RECIPE, VERSIONS, SETTINGS = "recipe.yaml", "versions.json", "aspd.json"
 SAMPLES, LOSSES, STATE = "samples.jsonl", "losses.png", "trainer_state.json"
@@ -159,7 +160,7 @@ def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
         "separator": SEPARATOR,
         "style": recipe.data.style,
     }
-    return {**found, "base": recipe.model.path} if recipe.lora is not None else found
+    return {**found, "base": base_path(recipe)} if recipe.lora is not None else found
 
 
 def _own_version() -> str:

@@ -1,13 +1,12 @@
 """TRL's SFTTrainer, thinly adapted: branch masks, loss by kind of token, Muon for small models.
 
-`assemble` puts the trainer of a run together from model, data, arguments and callbacks. `kinds_of`,
-`loss_sums` and `loss_means` are the losses by kind of token: how well a model forks, titles, writes
-branches and serial text.
+`assemble` puts the trainer of a run together from model, data, arguments and callbacks.
 
-Shapes: B documents, T tokens, K kinds.
+Shapes: B documents, K kinds of token.
 """
 
 import json
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -20,22 +19,18 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import SFTConfig, SFTTrainer
 
 from aspd_cli.core.codec import ControlIds
-from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import ModelError, TrainingError
 from aspd_cli.recipe import Recipe
 from aspd_cli.train import branch_mask, run_dir
+from aspd_cli.train.adapter import UNSHARDED, lora_config
 from aspd_cli.train.batching import BranchCollator, LengthSampler
 from aspd_cli.train.callbacks import Listener, SampleWriter, Telling, borrowed
-from aspd_cli.train.encoding import IGNORE, values
-from aspd_cli.train.model import load_model, lora_config
+from aspd_cli.train.encoding import values
+from aspd_cli.train.losses import loss_means, loss_sums
+from aspd_cli.train.model import load_model
 from aspd_cli.train.optim import MuonAdamW
 from aspd_cli.train.preparation import Preparation
 from aspd_cli.train.run_dir import STATE, is_failed_write
-
-KINDS = ("serial", "title", "branch")
-"""serial: text of the main lane, its end of turn, and a prompt that is learnt too. title: title
-lists with their control tokens, up to `<|para|>`. branch: contents of branches and `<|/branch|>`.
-"""
 
 _WRONG = {
     "packing": "packing puts records into one sequence, where they would see each other",
@@ -45,44 +40,6 @@ _WRONG = {
     "max_length": "TRL would cut records inside their blocks",
 }
 """Arguments of TRL that would train something else without a word, and why."""
-
-_WHOLE = (
-    "{} cannot shard a model whose adapter trains rows of its vocabulary: start it with torchrun, "
-    "which holds the whole model on every GPU, or train all weights (lora: null)"
-)
-"""PEFT computes these rows from the whole table, outside of the modules that would gather it."""
-
-
-def kinds_of(input_ids: Tensor, lanes: Tensor, control: ControlIds | None) -> Tensor:
-    """(B, T) the index in `KINDS` of every token. `control`: None where there are no blocks."""
-    branch = (lanes > MAIN).long() * KINDS.index("branch")
-    if control is None:
-        return branch
-    opened = (input_ids == control.title).cumsum(1) - (input_ids == control.title_end).cumsum(1)
-    title = (opened > 0) | (input_ids == control.title_end) | (input_ids == control.para)
-    return branch.masked_fill(title, KINDS.index("title"))
-
-
-def loss_sums(log_probs: Tensor, batch: dict[str, Any], control: ControlIds | None) -> Tensor:
-    """(B, K, 2) negative log-likelihood and number of predicted tokens of each kind.
-
-    Args:
-        log_probs: (B, T - 1) of the tokens 1 to T - 1, zero where there is no label.
-    """
-    taken = batch["labels"][:, 1:] != IGNORE
-    kind = kinds_of(batch["input_ids"], batch["lanes"], control)[:, 1:]
-    values = torch.stack([-log_probs.float(), taken.float()], dim=-1)  # (B, T - 1, 2)
-    of_kind = [(kind == k) & taken for k in range(len(KINDS))]
-    return torch.stack([(values * mask[..., None]).sum(1) for mask in of_kind], dim=1)
-
-
-def loss_means(total: Tensor) -> dict[str, float]:
-    """`loss` over all tokens, and `loss_KIND` for each kind that occurs, from (K, 2) sums."""
-    out = {"loss": float(total[:, 0].sum() / total[:, 1].sum().clamp(min=1))}
-    for name, (loss, number) in zip(KINDS, total.tolist(), strict=True):
-        if number:
-            out[f"loss_{name}"] = loss / number
-    return out
 
 
 class BranchTrainer(SFTTrainer):
@@ -206,13 +163,25 @@ class BranchTrainer(SFTTrainer):
             found["dtype"] = str(dtype).removeprefix("torch.")
             config.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `train.model_card` writes one that knows what the run was."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, those of earlier sessions included."""
+        if self.args.max_steps > 0:
+            return int(self.args.max_steps)
+        batches = len(self.get_train_dataloader())
+        steps = max(1, math.ceil(batches / self.args.gradient_accumulation_steps))
+        return math.ceil(self.args.num_train_epochs * steps)
+
     def restored_at_its_end(self, checkpoint: Path) -> bool:
-        """Takes the weights of a checkpoint that has all `max_steps` behind it, if it has.
+        """Takes the weights of a checkpoint that has all steps behind it, if it has.
 
         Resumed there, transformers would train one step more. Sharded weights are not restored so.
         """
         state = TrainerState.load_from_json(str(checkpoint / STATE))
-        if self.is_sharded or not 0 < self.args.max_steps <= state.global_step:
+        if self.is_sharded or state.global_step < self.total_steps:
             return False
         self._load_from_checkpoint(str(checkpoint))
         own, self.state = self.state, state
@@ -248,8 +217,6 @@ def assemble(
     Raises:
         ModelError: the model cannot be loaded, trained with these settings or decoded.
     """
-    if recipe.lora is not None and is_deepspeed_zero3_enabled():
-        raise ModelError(_WHOLE.format("DeepSpeed ZeRO-3"))
     tokenizer, codec = made.vocabulary.tokenizer, made.vocabulary.codec
     model = load_model(recipe, made.config, made.vocabulary)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -270,7 +237,7 @@ def assemble(
             f"cannot train with these settings: {str(error).splitlines()[0]}"
         ) from error
     if recipe.lora is not None and trainer.is_fsdp_enabled:
-        raise ModelError(_WHOLE.format("FSDP"))
+        raise ModelError(UNSHARDED.format("FSDP"))
     if not next(model.parameters()).is_meta and not is_deepspeed_zero3_enabled():
         with borrowed(model, tokenizer, recipe.model.positions, 1):
             pass  # its self-test says now what would be said after hours of training

@@ -8,6 +8,6 @@
 - `blocks`: branches as blocks, in both back ends
 - `outcome`, `report`, `cost_estimate`: what became of an answer, of a run, and what a run will ask
   for
-- `token_counts`, `word_cache`: how many tokens a text has, and quickly
+- `token_counts`: how many tokens a text has
 - `validation`: findings in finished data (`aspd validate`)
 """

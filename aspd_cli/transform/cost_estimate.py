@@ -43,7 +43,7 @@ class Estimate:
 
     @property
     def total(self) -> StageTally:
-        total = StageTally()
+        total = StageTally(dollars=dollars(self.endpoint, 0, 0))
         for stage in self.stages.values():
             total.add(stage)
         return total
@@ -62,13 +62,13 @@ class Estimate:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready; `dollars` is null where no price is known."""
 
         def counts(tally: StageTally) -> dict[str, Any]:
             names = ("calls", "prompt_tokens", "completion_tokens")
             return {
                 **{name: getattr(tally, name) for name in names},
-                "dollars": round(tally.dollars, 4),
+                "dollars": None if tally.dollars is None else round(tally.dollars, 4),
             }
 
         return {

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from aspd_cli.core.codec import Codec, ControlIds
-from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR
+from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.transform.word_cache import words_of
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
@@ -42,21 +41,6 @@ class EstimatingCodec(Codec):
         return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
 
 
-class FastCodec(Codec):
-    """The same ids, most of them looked up word by word."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
-        special = tokenizer.convert_ids_to_tokens(sorted(self.special))
-        literals = {*CONTROL_TOKENS, *special}
-        self._words = words_of(tokenizer.backend_tokenizer, literals) if self._bare else None
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of one piece; control and other special tokens in it are plain text."""
-        ids = self._words.encode(text) if self._words else None
-        return super().encode(text) if ids is None else ids
-
-
 def open_codec(name: str | None) -> tuple[Codec, str]:
     """What counts tokens, and what to call it.
 
@@ -68,9 +52,7 @@ def open_codec(name: str | None) -> tuple[Codec, str]:
     """
     if name is None and not EMBEDDED_MODEL.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    tokenizer = read_tokenizer(name or str(EMBEDDED_MODEL / "base"))
-    fast = hasattr(tokenizer, "backend_tokenizer")
-    codec = FastCodec(tokenizer) if fast else Codec(tokenizer)
+    codec = Codec(read_tokenizer(name or str(EMBEDDED_MODEL / "base")))
     return codec, f"the tokenizer of {name or 'the embedded model'}"
 
 

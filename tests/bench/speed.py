@@ -30,7 +30,7 @@ import torch
 from aspd_cli.core.layout import tokenize
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.scheduler import Scheduler
-from aspd_cli.evaluate.replay import replay_asks
+from aspd_cli.evaluate.replay import replay_requests
 from aspd_cli.synth import FAMILIES, examples
 from tests.bench.turns import (
     CLOCKS,
@@ -167,15 +167,15 @@ def replay(bench: Bench) -> None:
         console.print("replay: give --documents, a file that aspd transform wrote")
         return
     decoder, shares, gains = bench.decoder, [], []
-    asks = replay_asks(bench.documents, decoder, limit=20, max_length=1500).asks
-    for ask in asks:
+    requests = replay_requests(bench.documents, decoder, limit=20, max_length=1500).requests
+    for ask in requests:
         tree = tokenize(ask.document, decoder.codec)
         stats = answer(decoder, ask.ids, tree, "parallel").stats
         modes = ("serial", "parallel")
         seconds = bench.time({m: partial(answer, decoder, ask.ids, tree, m) for m in modes}, 2)
         gains.append(min(seconds["serial"]) / min(seconds["parallel"]))
         shares.append(gains[-1] / stats.ideal_speedup)
-    row = (len(asks), f"{statistics.median(gains):.2f}", f"{statistics.median(shares):.2f}")
+    row = (len(requests), f"{statistics.median(gains):.2f}", f"{statistics.median(shares):.2f}")
     bench.table("Replay", ("documents", "serial / parallel", "of ideal"), [row])
 
 

@@ -75,7 +75,7 @@ def test_every_public_name_is_there() -> None:
     ("args", "code", "words"),
     [
         (["nonsense"], 2, "No such command"),
-        (["train"], 2, "Missing argument"),
+        (["train"], 2, "no recipe given"),
         (["train", "/no/such.yaml"], 2, "no recipe at /no/such.yaml"),
         (["train", "BAD"], 2, "3 problems in the recipe"),
     ],

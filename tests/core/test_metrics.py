@@ -89,6 +89,14 @@ def test_measures_of_one_decode() -> None:
     assert it.markup_overhead == 1 - 6 / 24
 
 
+def test_an_answer_that_was_cut_before_its_first_branch_is_serial_so_far() -> None:
+    it = stats(tokens=5, decoded_tokens=18, steps=18, blocks=0, branches=0)
+    assert it.ideal_speedup == 1.0, "the titles that were dropped took a step each"
+    assert it.as_dict()["decoded_tokens"] == 18
+    serial = stats(tokens=5, decoded_tokens=18, steps=18, parallel_steps=0, parallel_s=0.0)
+    assert serial.estimated_speedup == pytest.approx(1.0)
+
+
 def test_measures_of_a_decode_that_never_began_are_zero() -> None:
     it = stats(
         tokens=0, useful_tokens=0, steps=0, time_s=0.0, parallel_s=0.0, parallel_useful_tokens=0

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from aspd_cli.engine import loading
 from aspd_cli.engine.loading import load
+from aspd_cli.engine.lora import base_of
 from aspd_cli.errors import ModelError
 from tests import make
 from tests.engine.families import tiny_model
@@ -190,6 +191,33 @@ def test_what_is_neither_a_directory_nor_on_the_hub_is_said_at_once(name):
     assert time.perf_counter() - started < 10, "it does not wait for a network"
 
 
+def renamed(adapter, folder, base, **fields):
+    """A copy of an adapter that names another base."""
+    shutil.copytree(adapter, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config |= {"base_model_name_or_path": base, **fields}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_relative_base_is_found_beside_the_adapter(base, adapter, tmp_path):
+    shutil.copytree(base, tmp_path / "models" / "base")
+    folder = renamed(adapter, tmp_path / "adapter", "models/base")
+    assert answer(load(folder)) == answer(load(base, adapter=adapter))
+    assert base_of(folder) == (str(tmp_path / "models" / "base"), None)
+    inner = renamed(adapter, tmp_path / "models" / "adapter", "../base", revision="abc")
+    assert base_of(inner) == (str(inner / "../base"), None)
+    assert base_of(renamed(adapter, tmp_path / "hub", "org/x", revision="abc")) == ("org/x", "abc")
+
+
+@pytest.mark.parametrize("named", ["/no/such/base", "./base", "a/b/base", "some/base"])
+def test_a_missing_base_is_said_to_be_the_adapters(named, adapter, tmp_path):
+    folder = renamed(adapter, tmp_path / "adapter", named)
+    words = rf"base model of the adapter {folder}.*{named}.*pass --model BASE --adapter {folder}$"
+    with pytest.raises(ModelError, match=words):
+        load(folder)
+
+
 def test_a_machine_without_a_network_does_not_wait_for_one(monkeypatch):
     """Offline mode is off, and every request to the hub fails as it does without a network."""
     from huggingface_hub import HfApi, constants
@@ -199,7 +227,7 @@ def test_a_machine_without_a_network_does_not_wait_for_one(monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "model_info", unreachable)
-    assert not loading._hub_answers("some/model")
+    assert not loading.hub_answers("some/model")
     with pytest.raises(ModelError, match="couldn't connect"):
         load("some/model")
 

@@ -42,6 +42,17 @@ def test_only_prompts_that_both_answered_are_compared() -> None:
     assert row(latency(SYSTEMS, answers), "parallel").speedup["hf"] == (2.0, 2.0, 2.0)
 
 
+def test_a_speed_up_per_token_shares_each_time_by_its_useful_tokens() -> None:
+    answers = [
+        answer("parallel", "0", 1.0, stats=replace(STATS, useful_tokens=10)),
+        answer("hf", "0", 4.0, stats=replace(STATS, useful_tokens=30)),
+        answer("parallel", "1", 3.0, stats=replace(STATS, useful_tokens=10)),
+        answer("hf", "1", 2.0, stats=replace(STATS, useful_tokens=10)),
+    ]
+    gained = row(latency(SYSTEMS, answers), "parallel").speedup_per_token["hf"]
+    assert gained[0] == pytest.approx((6 / 40) / (4 / 20))
+
+
 def test_every_measure_is_what_its_name_says() -> None:
     longer = replace(STATS, tokens=20, useful_tokens=20, steps=20, blocks=0, branches=0)
     longer = replace(longer, branch_tokens=0, title_tokens=0, parallel_useful_tokens=0)

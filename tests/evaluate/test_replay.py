@@ -12,7 +12,7 @@ from aspd_cli.core.markup import render
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.evaluate.interleave import interleave
-from aspd_cli.evaluate.replay import random_decoder, replay_asks
+from aspd_cli.evaluate.replay import random_decoder, replay_requests
 from aspd_cli.evaluate.systems import make_runner
 from aspd_cli.synth import examples
 
@@ -51,20 +51,22 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_answers_without_a_block_and_long_ones_are_left_out(
     transformed: Path, decoder: Decoder
 ) -> None:
-    found = replay_asks(transformed, decoder)
-    assert (len(found.asks), found.serial, found.too_long) == (6, 2, 0)
-    lengths = [ask.options.max_new_tokens for ask in found.asks]
+    found = replay_requests(transformed, decoder)
+    assert (len(found.requests), found.serial, found.too_long) == (6, 2, 0)
+    lengths = [request.options.max_new_tokens for request in found.requests]
     assert len(set(lengths)) == 1, "one budget for all, so that they can be decoded together"
-    shorter = replay_asks(transformed, decoder, max_length=max(lengths) - 1)
-    assert 0 < len(shorter.asks) < 6
-    assert shorter.too_long == 6 - len(shorter.asks)
+    shorter = replay_requests(transformed, decoder, max_length=max(lengths) - 1)
+    assert 0 < len(shorter.requests) < 6
+    assert shorter.too_long == 6 - len(shorter.requests)
     with pytest.raises(DataError, match="2 have no block, 6 are too long"):
-        replay_asks(transformed, decoder, max_length=3)
+        replay_requests(transformed, decoder, max_length=3)
 
 
 def test_a_limit_takes_answers_from_the_whole_file(transformed: Path, decoder: Decoder) -> None:
-    lines = [int(ask.doc_id) for ask in replay_asks(transformed, decoder).asks]
-    some = [int(ask.doc_id) for ask in replay_asks(transformed, decoder, limit=3).asks]
+    lines = [int(request.doc_id) for request in replay_requests(transformed, decoder).requests]
+    some = [
+        int(request.doc_id) for request in replay_requests(transformed, decoder, limit=3).requests
+    ]
     assert some == lines[::2]
 
 
@@ -83,9 +85,9 @@ def test_what_is_no_transform_output_is_refused(
     path = tmp_path / "out.jsonl"
     path.write_text(line)
     with pytest.raises(DataError, match=says):
-        replay_asks(path, decoder)
+        replay_requests(path, decoder)
     with pytest.raises(DataError, match="cannot read"):
-        replay_asks(tmp_path / "none", decoder)
+        replay_requests(tmp_path / "none", decoder)
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "directory"])
@@ -98,10 +100,10 @@ def test_a_configuration_is_enough(transformed: Path, tmp_path: Path, form: str)
     decoder, tokenizer = random_decoder(str(source), None, "cpu", None, keep_stock=True)
     assert tokenizer == "the embedded model"
     assert decoder.context == 700
-    asks = replay_asks(transformed, decoder, limit=2).asks
+    requests = replay_requests(transformed, decoder, limit=2).requests
     names = ("parallel", "serial", "hf")
     runners = [make_runner(name, decoder, str(source), None) for name in names]
-    answers = list(interleave(runners, dict.fromkeys(names, asks), concurrency=2))
+    answers = list(interleave(runners, dict.fromkeys(names, requests), concurrency=2))
     assert len(answers) == 6
     for parallel, serial, hf in zip(*(iter(answers),) * 3, strict=True):
         assert parallel.text == serial.text == hf.text

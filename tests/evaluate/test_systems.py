@@ -22,7 +22,9 @@ BLOCK = (
 )
 
 
-def asks(decoder: Decoder, prompts: Sequence[str] = PROMPTS, **options: Any) -> list[EvalRequest]:
+def requests(
+    decoder: Decoder, prompts: Sequence[str] = PROMPTS, **options: Any
+) -> list[EvalRequest]:
     chosen = GenerationOptions(**{"max_new_tokens": 20} | options)
     return [
         EvalRequest("t", "c", str(at), prompt, tuple(decoder.encode(prompt, chosen)), chosen)
@@ -42,7 +44,7 @@ def replies(
 def test_transformers_and_our_plain_mode_write_the_same(
     decoder: Decoder, concurrency: int, options: dict[str, Any]
 ) -> None:
-    each = asks(decoder, **options)
+    each = requests(decoder, **options)
     ours, theirs = (replies(decoder, name, each, concurrency) for name in ("plain", "hf"))
     assert [reply.text for reply in theirs] == [reply.text for reply in ours]
     assert [reply.finish_reason for reply in theirs] == [reply.finish_reason for reply in ours]
@@ -56,27 +58,30 @@ def test_transformers_and_our_plain_mode_write_the_same(
 
 
 def test_a_stop_string_ends_both_at_the_same_place(decoder: Decoder) -> None:
-    text = replies(decoder, "plain", asks(decoder))[1].text
+    text = replies(decoder, "plain", requests(decoder))[1].text
     stop = (text[len(text) // 2 :][:2],)
-    ours, theirs = (replies(decoder, n, asks(decoder, stop=stop))[1] for n in ("plain", "hf"))
+    ours, theirs = (replies(decoder, n, requests(decoder, stop=stop))[1] for n in ("plain", "hf"))
     assert ours.text == theirs.text == text[: text.find(stop[0])]
     assert theirs.finish_reason == "stop"
     assert theirs.stats.steps < 20
 
 
 def test_the_models_own_generation_settings_do_not_count(decoder: Decoder) -> None:
-    before = [reply.text for reply in replies(decoder, "hf", asks(decoder))]
+    before = [reply.text for reply in replies(decoder, "hf", requests(decoder))]
     settings = decoder.stock.generation_config
     settings.repetition_penalty, settings.do_sample, settings.temperature = 1.9, True, 5.0
     try:
-        assert [reply.text for reply in replies(decoder, "hf", asks(decoder))] == before
+        assert [reply.text for reply in replies(decoder, "hf", requests(decoder))] == before
     finally:
         settings.repetition_penalty, settings.do_sample, settings.temperature = 1.0, False, 1.0
 
 
 def test_sampled_answers_of_transformers_follow_the_seed(decoder: Decoder) -> None:
     drawn = [
-        [reply.text for reply in replies(decoder, "hf", asks(decoder, temperature=1.0, seed=seed))]
+        [
+            reply.text
+            for reply in replies(decoder, "hf", requests(decoder, temperature=1.0, seed=seed))
+        ]
         for seed in (1, 1, 2)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -84,10 +89,10 @@ def test_sampled_answers_of_transformers_follow_the_seed(decoder: Decoder) -> No
 
 def test_a_given_answer_is_written_by_every_system(decoder: Decoder) -> None:
     document = parse(BLOCK)
-    [ask] = asks(decoder, PROMPTS[:1], max_new_tokens=200)
-    ask = replace(ask, document=document)
+    [request] = requests(decoder, PROMPTS[:1], max_new_tokens=200)
+    request = replace(request, document=document)
     found = {
-        name: replies(decoder, name, [ask])[0] for name in ("parallel", "serial", "plain", "hf")
+        name: replies(decoder, name, [request])[0] for name in ("parallel", "serial", "plain", "hf")
     }
     assert {reply.text for reply in found.values()} == {plain(document)}
     assert found["parallel"].markup == found["serial"].markup == BLOCK
@@ -100,8 +105,8 @@ def test_a_given_answer_is_written_by_every_system(decoder: Decoder) -> None:
 
 
 def test_a_block_cut_by_the_budget_is_malformed(decoder: Decoder) -> None:
-    [ask] = asks(decoder, PROMPTS[:1], max_new_tokens=35)
-    [reply] = replies(decoder, "parallel", [replace(ask, document=parse(BLOCK))])
+    [request] = requests(decoder, PROMPTS[:1], max_new_tokens=35)
+    [reply] = replies(decoder, "parallel", [replace(request, document=parse(BLOCK))])
     assert reply.stats.blocks == 1
     assert (reply.finish_reason, reply.malformed) == ("length", True)
 
@@ -115,7 +120,7 @@ class Noted(Engine):
         self.log = log
 
     def answer(self, each: Sequence[EvalRequest], concurrency: int) -> list[Any]:
-        self.log.append((self.system.name, tuple(ask.doc_id for ask in each)))
+        self.log.append((self.system.name, tuple(request.doc_id for request in each)))
         return super().answer(each, concurrency)
 
 
@@ -124,7 +129,7 @@ def test_every_prompt_goes_to_all_systems_before_the_next_and_each_is_first_in_t
 ) -> None:
     log: list[tuple[str, tuple[str, ...]]] = []
     runners = [Noted(name, decoder, log) for name in ("a", "b")]
-    each = asks(decoder, PROMPTS[:2], max_new_tokens=3)
+    each = requests(decoder, PROMPTS[:2], max_new_tokens=3)
     told: list[int] = []
     answers = list(interleave(runners, {"a": each, "b": each}, repeats=2, advance=told.append))
     assert log == [
@@ -145,7 +150,7 @@ def test_every_prompt_goes_to_all_systems_before_the_next_and_each_is_first_in_t
 
 def test_many_prompts_at_once_are_a_round_of_equal_options(decoder: Decoder) -> None:
     log: list[tuple[str, tuple[str, ...]]] = []
-    few, more = asks(decoder, max_new_tokens=2), asks(decoder, ("x",) * 9, max_new_tokens=3)
+    few, more = requests(decoder, max_new_tokens=2), requests(decoder, ("x",) * 9, max_new_tokens=3)
     answers = list(interleave([Noted("a", decoder, log)], {"a": [*few, *more]}, concurrency=2))
     assert [len(prompts) for _, prompts in log] == [1, 3, 8, 1]
     assert [answer.concurrency for answer in answers] == [2] * 12

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from aspd_cli.cli.main import app
@@ -15,6 +16,7 @@ from aspd_cli.core.markup import parse
 from aspd_cli.evaluate.results import read_evaluation
 from aspd_cli.report.chart import Chart, figure
 from aspd_cli.report.evaluation_page import ANSWERS_SHOWN, write_report
+from aspd_cli.report.evaluation_plots import Point, quality_against_speed
 from aspd_cli.report.html import answer, page, section, table
 from tests.browser import browser, open_page
 
@@ -58,6 +60,51 @@ def test_the_page_is_complete_quiet_and_never_wider_than_its_screen(
     assert opened.locator(".question").count() == ANSWERS_SHOWN
     assert opened.locator(".answers > div").count() == 2 * ANSWERS_SHOWN
     assert opened.locator(".branch").count() > 3
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_table_is_whole_and_names_every_system(
+    browser: Any, folder: Path, width: int
+) -> None:
+    opened, _ = open_page(browser, folder / "report.html", width, "light")
+    boxes = opened.locator(".scroll").all()
+    assert len(boxes) == 2
+    for box in boxes:
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+    category = opened.locator("section", has_text="By category")
+    cells = category.locator("td").evaluate_all(
+        "cells => cells.map(cell => getComputedStyle(cell, '::before').content + cell.innerText)"
+    )
+    if width < 640:  # a row is a card: each value has the heading of its column
+        assert sum('"plain"' in cell for cell in cells) == 5
+        assert sum('"parallel, speed-up"' in cell for cell in cells) == 5
+    else:
+        assert category.locator("th").all_inner_texts()[1:3] == ["parallel", "plain"]
+
+
+def test_abbreviations_are_explained_and_notes_are_in_sight(folder: Path, tmp_path: Path) -> None:
+    evaluation = replace(read_evaluation(folder), notes=("Mind <this>.",))
+    write_report(evaluation, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert text.index("Mind &lt;this&gt;.") < text.index("By category")
+    for short in ("TTFT", "TPS", "P-TPS", "PPD", "DP", "ABN", "APE"):
+        assert len(re.findall(rf"(?<![\w-]){short}: ", text)) == 1
+        assert f"({short})" in text
+
+
+def test_a_share_is_drawn_between_zero_and_one() -> None:
+    def limits(*quality: tuple[float, float, float]) -> tuple[float, float]:
+        points = [Point(str(n), n, (1.0, 0.1, 2.0), value) for n, value in enumerate(quality)]
+        axes = Figure().add_subplot()
+        quality_against_speed(points, "speed", "quality").draw(axes)
+        assert axes.get_xlim()[0] >= 0
+        low, high = axes.get_ylim()
+        return float(low), float(high)
+
+    assert limits((1.0, 1.0, 1.0), (0.9, 0.8, 1.0))[1] == 1.0
+    assert limits((1.0, 1.0, 1.0))[1] == 1.0
+    assert limits((0.02, 0.0, 0.1), (0.5, 0.4, 0.6))[0] == 0.0
+    assert limits((7.0, 6.0, 9.9))[1] > 9.9, "a grade is no share"
 
 
 def test_a_dark_screen_gets_light_ink_on_dark_paper(browser: Any, folder: Path) -> None:

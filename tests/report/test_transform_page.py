@@ -96,6 +96,15 @@ def test_a_page_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_page(Path("/proc/none/page.html"), out, report, codec, "")
 
 
+def test_a_line_of_the_output_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text(json.dumps({"question": "q", "answer": "Only prose."}))
+    out, codec = tmp_path / "out.jsonl", EstimatingCodec()
+    report = transform_file(tmp_path / "in", out, TransformSection(), codec)
+    out.write_bytes(out.read_bytes() + b'{"id": ')
+    with pytest.raises(DataError, match=r"out\.jsonl:2 is not JSON"):
+        write_page(tmp_path / "page.html", out, report, codec, "")
+
+
 def test_the_ideal_speedup_counts_the_longest_path() -> None:
     codec = Codec(make.tokenizer("qwen", "chatml"))
     size = {text: len(codec.encode(text)) for text in ("A", "B", ": ", "one two", "three", "end")}

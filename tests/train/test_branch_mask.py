@@ -13,7 +13,7 @@ from aspd_cli.core.layout import TokenBlock, TokenBranch, lay_out
 from aspd_cli.core.visibility import batch_mask
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.errors import ModelError, TrainingError
-from aspd_cli.train import branch_mask, tiled_attention
+from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
 from tests import make
@@ -48,9 +48,7 @@ def logits(model: Any, rows: list[dict[str, Any]]) -> Tensor:
 
 def with_hook(model: Any, family: str) -> Any:
     model.set_attn_implementation(branch_mask.implementation(model.config))
-    assert model.config._attn_implementation == (
-        "eager" if family == "gemma2" else tiled_attention.NAME
-    )
+    assert model.config._attn_implementation == ("eager" if family == "gemma2" else "sdpa")
     branch_mask.install(model)
     return model
 

@@ -9,6 +9,7 @@ import torch
 from aspd_cli.core.markup import BRANCH, PARA_END
 from aspd_cli.errors import DataError, ModelError, RecipeError
 from aspd_cli.train.model import base_path
+from aspd_cli.train.preflight import sentences
 from aspd_cli.train.run import dry_run, train
 from tests import make
 from tests.engine.families import tiny_model
@@ -26,11 +27,14 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "training__optim": "muon",
         "lora__quantization": "4bit",
         "lora__target_modules": ["q_proj", "lm_head"],
+        "model__device": "cuda",
+        "model__device_map": "auto",
+        "training__attention": "flex_attention",
     }
     with pytest.raises(RecipeError) as caught:
         dry_run(recipe(base, tmp_path, **wrong))
     head, *lines = str(caught.value).split("\n  ")
-    assert head == "7 problems in the recipe:"
+    assert head == "10 problems in the recipe:"
     for words in (
         "data.eval and data.eval_share cannot be combined",
         "model.adapter is only for decoding",
@@ -39,8 +43,27 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "training.optim: muon",
         "lora.target_modules: the head is trained",
         "lora.quantization: 4bit needs a CUDA device",
+        "model.device: cuda is not available on this machine",
+        "model.device_map is only for decoding",
+        "training.attention: flex_attention cannot train on a CPU",
     ):
         assert sum(line.startswith(words) for line in lines) == 1, words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training__eval_steps": 2}, "training.eval_steps needs records to evaluate on"),
+        ({"training__optim": "adamw_8bit"}, "training: .*bitsandbytes"),
+        ({"training__output_dir": __file__}, r"test_preflight.py is a file; choose a directory"),
+        ({"model__device": "gpu"}, "model.device: gpu is not a device; use cpu or cuda"),
+    ],
+)
+def test_fields_that_would_mean_nothing_are_refused(
+    base: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        dry_run(recipe(base, tmp_path, **changes))
 
 
 def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
@@ -52,6 +75,8 @@ def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
     "changes",
     [
         {"lora__target_modules": ["q_proj", "down_proj"]},
+        {"lora__target_modules": r".*layers\.1\..*(q|v)_proj"},
+        {"lora__target_modules": "All-Linear"},
         {"training__num_train_epochs": 1.5, "training__gradient_accumulation_steps": 3},
     ],
 )
@@ -94,6 +119,32 @@ def test_data_without_a_block_says_what_would_come_of_it(base: Path, tmp_path: P
     assert (figures.parallel, figures.kept) == (0, 2)
 
 
+@pytest.mark.parametrize("too_long", ["drop", "serial"])
+def test_blocks_that_are_lost_for_their_length_are_counted(
+    base: Path, tmp_path: Path, too_long: str
+) -> None:
+    data = write(tmp_path / "d.jsonl", SHORT, SHORT * 2, "plain", "plain")
+    changes = {"data__train": str(data), "data__too_long": too_long}
+    figures, _ = dry_run(recipe(base, tmp_path, **changes))
+    lengths = {"longest": figures.longest, "lost": figures.lost}
+    assert lengths["lost"] == 0
+    made = recipe(base, tmp_path, **changes, data__max_length=figures.longest - 1)
+    figures, _ = dry_run(made)
+    assert (figures.lost, figures.parallel) == (1, 1)
+    assert any(
+        line.startswith("warning: 1 of 2 records with blocks (50%) are too long")
+        for line in sentences(figures)
+    )
+    short = figures.longest
+    made = recipe(base, tmp_path, **changes, data__max_length=short - 1)
+    words = (
+        rf"^all 2 records with blocks in .*d\.jsonl are longer than data.max_length={short - 1}; "
+        rf"the shortest has {short} tokens: raise data.max_length to keep them$"
+    )
+    with pytest.raises(DataError, match=words):
+        dry_run(made)
+
+
 def test_records_beyond_the_context_are_refused_with_the_limit(tmp_path: Path) -> None:
     tokenizer = make.tokenizer("qwen", "chatml")
     model = tiny_model("qwen2", len(tokenizer), max_position_embeddings=64)
@@ -108,7 +159,7 @@ def test_records_beyond_the_context_are_refused_with_the_limit(tmp_path: Path) -
 def test_layers_that_the_model_lacks_are_named_with_those_it_has(
     base: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match=r"no layer query; it has down_proj, .*v_proj"):
+    with pytest.raises(RecipeError, match=r"no module query; it has down_proj, .*v_proj"):
         dry_run(recipe(base, tmp_path, lora__target_modules=["query", "q_proj"]))
 
 

@@ -34,7 +34,7 @@ def test_a_shipped_recipe_has_no_problem_and_says_how_to_run_it(name: str) -> No
     recipe = load_recipe(FOLDER / name)
     assert recipe.model.path == PRETRAINED.get(name, recipe.model.path)
     head = (FOLDER / name).read_text(encoding="utf-8").partition("model:")[0]
-    assert name in head  # the command that runs it
+    assert f"train {name.removesuffix('.yaml')}\n" in head or f"train recipes/{name}\n" in head
     assert all(line.startswith("#") for line in head.splitlines() if line)
 
 

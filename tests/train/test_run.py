@@ -12,6 +12,7 @@ import aspd_cli as aspd
 from aspd_cli.errors import TrainingError
 from aspd_cli.recipe import load_recipe
 from aspd_cli.train import export, run_dir
+from aspd_cli.train.callbacks import Silent
 from aspd_cli.train.run import TrainResult, train
 from tests import make
 from tests.engine.families import tiny_model
@@ -127,6 +128,39 @@ def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Pa
     done = train(recipe(base, tmp_path, data__style="serial", data__eval_share=0.1))
     assert set(done.evaluation) == {"eval_loss", "eval_loss_serial"}
     assert json.loads((tmp_path / run_dir.SETTINGS).read_text())["style"] == "serial"
+
+
+def test_a_short_run_has_a_loss_a_picture_and_a_card_and_is_found_finished(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far below `logging_steps`, with a relative base, and as long as the data are."""
+    monkeypatch.chdir(base.parent)
+    changes = {"training__max_steps": -1, "data__examples": 6, "training__logging_steps": 10}
+    made = recipe(Path(base.name), tmp_path / "run", **changes)
+    done = train(made, merge=True)
+    assert done.loss is not None
+    assert [step for step, _ in done.losses] == [done.steps] == [2]
+    assert (done.run / run_dir.LOSSES).is_file()
+    for folder in (done.run, done.run / run_dir.MERGED):
+        card = (folder / "README.md").read_text()
+        assert "None" not in card
+        assert f"| training loss | {done.loss:.4g} |" in card
+    for file, name in (("adapter_config", "base_model_name_or_path"), ("aspd", "base")):
+        assert json.loads((done.run / f"{file}.json").read_text())[name] == str(base)
+    monkeypatch.chdir(tmp_path)
+    assert aspd.load(done.run).generate("Hi", max_new_tokens=2)
+    said: list[str] = []
+
+    class Heard(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    before = weights(done.run)
+    monkeypatch.chdir(base.parent)
+    again = train(made, resume=True, listener=Heard())
+    assert "the run is finished: all of its 2 steps are done" in said
+    assert (again.steps, again.losses) == (done.steps, done.losses)
+    assert all(before[name].equal(tensor) for name, tensor in weights(again.run).items())
 
 
 def test_uploading_without_a_network_is_one_sentence(done: TrainResult) -> None:

@@ -134,7 +134,8 @@ def test_a_directory_that_cannot_be_written_is_told_before_anything_is_loaded(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
-    made = recipe(tmp_path / "no model", tmp_path / "file" / "run")
+    (tmp_path / "config.json").write_text("{}")  # no model that could be loaded
+    made = recipe(tmp_path, tmp_path / "file" / "run")
     with pytest.raises(
         DataError, match=r"cannot write to the run directory .*: Not a directory; choose another"
     ):

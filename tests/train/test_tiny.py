@@ -1,7 +1,5 @@
 """The embedded model as it ships: it loads with stock libraries and answers one prompt a family."""
 
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +8,7 @@ import torch
 from aspd_cli.core.chat import encode_prompt
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import CONTROL_TOKENS, PARA, TITLE, TITLE_END
-
-TINY = Path(str(files("aspd_cli"))) / "assets" / "tiny"
+from aspd_cli.files import EMBEDDED_MODEL
 
 PROMPTS = {
     "math": (
@@ -43,14 +40,14 @@ PROMPTS = {
 def base() -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(TINY / "base", dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL / "base", dtype=torch.float32).eval()
 
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     from transformers import AutoTokenizer
 
-    return Codec(AutoTokenizer.from_pretrained(TINY / "base"))
+    return Codec(AutoTokenizer.from_pretrained(EMBEDDED_MODEL / "base"))
 
 
 def generated(model: Any, codec: Codec, prompt: str, **options: Any) -> list[int]:
@@ -75,7 +72,7 @@ def test_the_adapter_announces_the_titles_of_what_is_asked_and_none_for_a_chain(
 ) -> None:
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(base, TINY / "adapter").eval()
+    model = PeftModel.from_pretrained(base, EMBEDDED_MODEL / "adapter").eval()
     try:
         for prompt, titles, _ in PROMPTS.values():
             ids = generated(model, codec, prompt, eos_token_id=[codec.control.para, 2])
@@ -88,12 +85,15 @@ def test_the_adapter_announces_the_titles_of_what_is_asked_and_none_for_a_chain(
 
 
 def test_the_embedded_model_is_at_most_twelve_megabytes() -> None:
-    assert sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file()) <= 12_000_000
+    assert (
+        sum(path.stat().st_size for path in EMBEDDED_MODEL.rglob("*") if path.is_file())
+        <= 12_000_000
+    )
 
 
 def test_the_tokenizers_of_base_and_adapter_are_one(codec: Codec) -> None:
     from transformers import AutoTokenizer
 
-    other = AutoTokenizer.from_pretrained(TINY / "adapter")
+    other = AutoTokenizer.from_pretrained(EMBEDDED_MODEL / "adapter")
     assert other.get_vocab() == codec.tokenizer.get_vocab()
     assert all(len(codec.tokenizer.encode(token)) == 1 for token in CONTROL_TOKENS)

@@ -22,7 +22,7 @@ from aspd_cli.transform import token_counts
 from aspd_cli.transform.pipeline import transform_file
 from aspd_cli.transform.report import SAMPLE
 from aspd_cli.transform.rules import propose
-from aspd_cli.transform.token_counts import EstimatingCodec, FastCodec, open_codec
+from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 from tests import make
 from tests.transform import answers
 
@@ -212,14 +212,6 @@ def test_a_tokenizer_read_by_another_process_gives_the_same_ids(
         ids = codec.encode(text)
         assert ids == expected.encode(text)
         assert codec.decode(ids) == expected.decode(ids)
-
-
-@pytest.mark.parametrize("kind", make.KINDS)
-def test_the_fast_codec_gives_the_ids_of_the_ordinary_one(kind: str) -> None:
-    tokenizer = make.tokenizer(kind, "chatml")
-    fast, ordinary = FastCodec(tokenizer), Codec(tokenizer)
-    for text in (*ANSWERS, "", " a", "b ", "\n", "<|para|> as text", "中文 é"):
-        assert fast.encode(text) == ordinary.encode(text)
 
 
 def test_the_measures_of_a_long_file_are_taken_of_a_sample(

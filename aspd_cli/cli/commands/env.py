@@ -20,6 +20,7 @@ from aspd_cli.cli.options import (
     RecipeFile,
     Set,
     debug_is_on,
+    model_flags,
     option,
 )
 from aspd_cli.errors import UsageError
@@ -55,12 +56,7 @@ def env(
     from aspd_cli.environment import describe, environment
     from aspd_cli.recipe import load_recipe
 
-    flags = {
-        "model.path": model,
-        "model.adapter": adapter,
-        "model.device": device,
-        "model.dtype": dtype,
-    }
+    flags = model_flags(model, adapter, device, dtype)
     if no_model and any(flags.values()):
         raise UsageError(
             "--no-model cannot be combined with --model, --adapter, --device or --dtype"

@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    model_flags,
     option,
     words,
 )
@@ -143,10 +144,7 @@ def evaluate(
     from aspd_cli.recipe import load_recipe
 
     flags = {
-        "model.path": model,
-        "model.adapter": adapter,
-        "model.device": device,
-        "model.dtype": dtype,
+        **model_flags(model, adapter, device, dtype),
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,

@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    model_flags,
     option,
 )
 from aspd_cli.errors import DataError, UsageError
@@ -113,10 +114,7 @@ def generate(
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
-        "model.path": model,
-        "model.adapter": adapter,
-        "model.device": device,
-        "model.dtype": dtype,
+        **model_flags(model, adapter, device, dtype),
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,

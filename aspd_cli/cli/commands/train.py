@@ -5,12 +5,29 @@ from typing import Annotated
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, Set
+from aspd_cli.cli.options import Debug, Json, Quiet, Set, tell_shadowed
 from aspd_cli.errors import UsageError
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file with all settings.")],
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="YAML file with all settings, or the name of a packaged recipe, as in qwen.",
+            callback=tell_shadowed,
+            show_default=False,
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init",
+            metavar="FILE",
+            help="Write a commented recipe to FILE and stop; with RECIPE, a copy of that one.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show one record; do not train.")
     ] = False,
@@ -42,6 +59,15 @@ def train(
         raise UsageError("--resume continues a run and --fresh replaces it; choose one")
     if dry_run and (resume or fresh or merge or push):
         raise UsageError("--dry-run changes nothing: leave out --resume, --fresh, --merge, --push")
+    if init is not None:
+        if dry_run or resume or fresh or merge or push or set:
+            raise UsageError("--init only writes a recipe: leave out all other options")
+        from aspd_cli.cli.views.new_recipe import write
+
+        write(recipe, init, json=json, quiet=quiet)
+        return
+    if recipe is None:
+        raise UsageError("no recipe given; name one, or write a new one with --init FILE")
     from aspd_cli.cli.views.train import check, run
     from aspd_cli.recipe import load_recipe
 

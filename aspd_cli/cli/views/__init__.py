@@ -5,4 +5,5 @@
 - `answers_file`: a file of prompts to a file of answers, resumable
 - `transform`, `validate`, `train`, `eval`: a run of the command of that name
 - `eval_tables`: the tables of an evaluation
+- `wide_table`: a table that loses nothing on a narrow screen
 """

@@ -5,26 +5,22 @@ line counts as done when the prompt at its index has the digest that the line ca
 processes each writes a file of its own, and the first puts them together.
 """
 
-import hashlib
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.generate import answer_json, open_decoder, settings
 from aspd_cli.core.chat import Prompt, to_messages
 from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.files import (
     append_jsonl,
     complete_lines,
+    content_digest,
     parse_jsonl,
     write_jsonl,
     write_text,
@@ -37,9 +33,6 @@ if TYPE_CHECKING:
 
 NAMES = ("prompt", "messages", "question")
 """Where a record holds its prompt; the first that is there counts."""
-
-SECONDS_BETWEEN_LINES = 10.0
-"""How often a run tells its progress where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class PromptRecord:
     def digest(self) -> str:
         """Changes when the conversation does."""
         text = json.dumps(to_messages(self.prompt), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content_digest(text).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,35 +262,13 @@ def _decode(
             rejected.append(RejectedPrompt(record.line, str(error)))
     prompts = [record.prompt for record in fit]
     batch_size = recipe.generation.batch_size
-    with _progress(len(fit), quiet=quiet) as advance:
+    with ProgressReporter("answers", quiet=quiet, total=len(fit)) as progress:
         for at, output in decoder.generate_iter(prompts, batch_size=batch_size, **arguments):
             record = fit[at]
             head = {"index": record.index, "digest": record.digest, "id": record.id}
             answers.append({**head, "prompt": record.prompt, **answer_json(output)})
-            advance()
+            progress.advance()
     return rejected
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, a line now and then elsewhere; the function counts one more."""
-    console = Console(stderr=True)
-    if console.is_terminal and not quiet:
-        columns = (TextColumn("answered"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=total)
-            yield lambda: bar.advance(task)
-        return
-    done, told = 0, time.monotonic()
-
-    def advance() -> None:
-        nonlocal done, told
-        done += 1
-        if not quiet and time.monotonic() - told >= SECONDS_BETWEEN_LINES:
-            print(f"answered {done} of {total}", file=sys.stderr, flush=True)
-            told = time.monotonic()
-
-    yield advance
 
 
 def _claim(recipe: Recipe, out: Path) -> None:

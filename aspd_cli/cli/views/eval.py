@@ -4,18 +4,14 @@ import json as jsonlib
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.answers_file import read_prompts
-from aspd_cli.cli.views.eval_tables import tables
+from aspd_cli.cli.views.eval_tables import legend, tables
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_safe, write_jsonl, write_text
 from aspd_cli.recipe import Recipe
@@ -24,8 +20,6 @@ if TYPE_CHECKING:
     from aspd_cli.evaluate.prompt_sets import Prompted
     from aspd_cli.evaluate.results import Evaluation
 
-SECONDS_BETWEEN_LINES = 10.0
-"""How often a run tells its progress where there is no terminal."""
 PIPE_WIDTH = 160
 """Columns of a table that no terminal limits."""
 
@@ -53,7 +47,7 @@ def run(
 
     processes = Processes()
     quiet = quiet or not processes.is_first
-    with _progress(quiet=quiet) as progress:
+    with ProgressReporter("answers", quiet=quiet, before="loading") as progress:
         job = Job(
             replay=replay,
             random_weights=random_weights,
@@ -70,18 +64,21 @@ def run(
     if json:
         print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
-        show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+        limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+        show(evaluation, Console(width=None if limited else PIPE_WIDTH))
     if written and not quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
 
 
 def show(evaluation: "Evaluation", console: Console) -> None:
-    """The tables, and what their reader must know."""
+    """The tables, what their abbreviations mean, and what their reader must know."""
     for table in tables(evaluation):
-        console.print(table)
-    for note in evaluation.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        for part in table.fitted(console.width):
+            console.print(part)
+            console.print()
+    for line in filter(None, (legend(evaluation), *evaluation.notes)):
+        console.print(line, markup=False, highlight=False)
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
@@ -143,41 +140,3 @@ def _hush() -> None:
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Where progress is told."""
-
-    expect: Callable[[int], None]
-    advance: Callable[[int], None]
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[_Told]:
-    """A bar on a terminal, a line now and then elsewhere."""
-    console = Console(stderr=True)
-    shown = console.is_terminal and not quiet
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn())
-    done = total = 0
-    told = time.monotonic()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
-    ) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def expect(number: int) -> None:
-            nonlocal total
-            total += number
-            bar.update(task, description="answered", total=total)
-
-        def advance(number: int) -> None:
-            nonlocal done, told
-            done += number
-            bar.advance(task, number)
-            if quiet or shown or time.monotonic() - told < SECONDS_BETWEEN_LINES:
-                return
-            told = time.monotonic()
-            print(f"answered {done} of {total}", file=sys.stderr, flush=True)
-
-        yield _Told(expect, advance)

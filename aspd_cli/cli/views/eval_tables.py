@@ -1,10 +1,10 @@
 """The tables of an evaluation on a terminal or in a pipe."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from aspd_cli.cli.views.wide_table import WideTable
 
 if TYPE_CHECKING:
     from aspd_cli.core.metrics import Interval
@@ -12,8 +12,27 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 
+_LINES = (
+    ("seconds per answer", "wall_s", 3),
+    ("seconds to the first token (TTFT)", "ttft_s", 3),
+    ("useful tokens per second (TPS)", "tps", 1),
+    ("... in parallel stages (P-TPS)", "p_tps", 1),
+    ("useful tokens per answer", "useful_tokens", 1),
+    ("steps per answer", "steps", 1),
+    ("ideal speed-up, tokens / steps", "ideal_speedup", 2),
+    ("answers with a block (PPD)", "ppd", 3),
+    ("tokens in branches (DP)", "dp", 3),
+    ("branches per block (ABN)", "abn", 2),
+    ("branch content after titles (APE)", "ape", 3),
+    ("markup, share of tokens", "markup_overhead", 3),
+    ("idle, share of branch steps", "idle_share", 3),
+    ("malformed answers", "malformed", 3),
+    ("answers cut by a budget", "cut", 3),
+)
+"""Label of a row, its measure, and how many digits it has."""
 
-def tables(evaluation: "Evaluation") -> Iterator[Table]:
+
+def tables(evaluation: "Evaluation") -> Iterator[WideTable]:
     """Quality, speed, and speed by the number of branches: those that have rows."""
     if evaluation.scores:
         yield _quality(evaluation)
@@ -26,29 +45,38 @@ def tables(evaluation: "Evaluation") -> Iterator[Table]:
             yield _by_branches(evaluation, concurrency)
 
 
-def _quality(evaluation: "Evaluation") -> Table:
+def legend(evaluation: "Evaluation") -> str:
+    """What the abbreviations of the tables mean; "" where none is used."""
+    from aspd_cli.evaluate.latency import explained
+
+    return explained(evaluation.latency)
+
+
+def _quality(evaluation: "Evaluation") -> WideTable:
     """A row for each task and category: scores, and what the parallel system gained there."""
     parallel = next((s.name for s in evaluation.systems if s.mode == "parallel"), None)
-    table = Table(title="Score, mean [95% interval]", title_justify="left")
-    for name in ("task", "metric", "n"):
-        table.add_column(name, justify="right" if name == "n" else "left")
-    for system in evaluation.systems:
-        table.add_column(system.name, justify="right")
+    heads = [system.name for system in evaluation.systems]
     gained = parallel is not None and bool(evaluation.latency)
     if gained:
         if evaluation.baseline != parallel:
-            table.add_column(f"speed-up over {evaluation.baseline}", justify="right")
-        for name in ("PPD", "DP", "ABN"):
-            table.add_column(name, justify="right")
+            heads.append(f"speed-up over {evaluation.baseline}")
+        heads += ["PPD", "DP", "ABN"]
+    metrics = list(dict.fromkeys(score.metric for score in evaluation.scores))
+    one = len(metrics) == 1
+    table = WideTable(
+        f"Score{f' ({metrics[0]})' if one else ''}, mean [95% interval]",
+        ("task", "n") if one else ("task", "metric", "n"),
+        tuple(heads),
+    )
     for score in evaluation.scores:
         if score.system != evaluation.systems[0].name:
             continue
         scored = [_scored(evaluation, score, system.name) for system in evaluation.systems]
-        cells = [_name(score), score.metric, str(score.answers), *scored]
+        cells = [_name(score), *([] if one else [score.metric]), str(score.answers), *scored]
         if gained:
             assert parallel is not None
             cells += _gain(evaluation, score, parallel)
-        table.add_row(*cells)
+        table.add(*cells)
     return table
 
 
@@ -86,47 +114,32 @@ def _gain(evaluation: "Evaluation", score: "Score", parallel: str) -> list[str]:
     return [interval(gained), *cells]
 
 
-def _speed(evaluation: "Evaluation", concurrency: int) -> Table:
+def _speed(evaluation: "Evaluation", concurrency: int) -> WideTable:
+    from aspd_cli.evaluate.latency import lengths_differ
+
     rows = _whole(evaluation, concurrency)
     at_once = "one prompt at a time" if concurrency == 1 else f"{concurrency} prompts at once"
-    table = Table(
-        title=f"Speed, {at_once}, {rows[0].answers} answers, mean [95% interval]",
-        title_justify="left",
+    number = rows[0].answers
+    table = WideTable(
+        f"Speed, {at_once}, {number} answer{'' if number == 1 else 's'}, mean [95% interval]",
+        ("",),
+        tuple(row.system for row in rows),
     )
-    table.add_column("")
-    for row in rows:
-        table.add_column(row.system, justify="right")
+    base = evaluation.baseline
     if len(rows) > 1:
-        for other in rows:
-            gained = [row.speedup.get(other.system) for row in rows]
-            table.add_row(
-                f"speed-up over {other.system}", *("" if g is None else interval(g) for g in gained)
-            )
-    lines = (
-        ("seconds per answer", "wall_s", 1.0, 3),
-        ("seconds to the first token", "ttft_s", 1.0, 3),
-        ("useful tokens per second", "tps", 1.0, 1),
-        ("... in parallel stages", "p_tps", 1.0, 1),
-        ("useful tokens", "useful_tokens", 1.0, 1),
-        ("steps", "steps", 1.0, 1),
-        ("ideal speed-up, tokens / steps", "ideal_speedup", 1.0, 2),
-        ("PPD, share of answers with a block", "ppd", 1.0, 3),
-        ("DP, share of tokens in branches", "dp", 1.0, 3),
-        ("ABN, branches per block", "abn", 1.0, 2),
-        ("APE, branch share left after titles", "ape", 1.0, 3),
-        ("markup overhead", "markup_overhead", 1.0, 3),
-        ("idle share of branches, waiting for a merge", "idle_share", 1.0, 3),
-        ("malformed", "malformed", 1.0, 3),
-        ("cut by a budget", "cut", 1.0, 3),
-    )
-    for label, name, unit, digits in lines:
+        gains = [_gained(row, row.speedup, base) for row in rows]
+        table.add(f"speed-up over {base}", *gains)
+        if lengths_differ(rows):
+            gains = [_gained(row, row.speedup_per_token, base) for row in rows]
+            table.add("speed-up per useful token", *gains)
+    for label, name, digits in _LINES:
         cells = [interval(row.measures[name].mean, digits) for row in rows]
         if set(cells) != {_NONE}:
-            table.add_row(label, *cells)
+            table.add(label, *cells)
         if name == "wall_s":
-            for part, of in (("median", "median"), ("p95", "p95")):
+            for part, of in (("median", "median"), ("95th percentile", "p95")):
                 values = [getattr(row.measures["time_s"], of) for row in rows]
-                table.add_row(f"  latency, {part}", *(plain(v / unit, 3) for v in values))
+                table.add(f"  latency, {part}", *(plain(v, 3) for v in values))
     peaks = [
         max(
             (
@@ -139,11 +152,17 @@ def _speed(evaluation: "Evaluation", concurrency: int) -> Table:
         for row in rows
     ]
     if any(peaks):
-        table.add_row("peak memory, GB", *(plain(peak / 1e9, 2) for peak in peaks))
+        table.add("peak memory, GB", *(plain(peak / 1e9, 2) for peak in peaks))
     return table
 
 
-def _by_branches(evaluation: "Evaluation", concurrency: int) -> Table:
+def _gained(row: "Latency", gains: "Mapping[str, Interval]", baseline: str) -> str:
+    if row.system == baseline:
+        return "1"
+    return interval(gains[baseline]) if baseline in gains else _NONE
+
+
+def _by_branches(evaluation: "Evaluation", concurrency: int) -> WideTable:
     """Of the parallel system: a row for each number of branches."""
     first = next(s.name for s in evaluation.systems if s.mode == "parallel")
     rows = [
@@ -152,12 +171,14 @@ def _by_branches(evaluation: "Evaluation", concurrency: int) -> Table:
         if row.branches is not None and (row.system, row.concurrency) == (first, concurrency)
     ]
     others = [s.name for s in evaluation.systems if s.name != first]
-    table = Table(title=f"Speed-up of {first} by number of branches", title_justify="left")
-    for name in ("branches", "n", "ideal", *(f"over {other}" for other in others)):
-        table.add_column(name, justify="right")
+    table = WideTable(
+        f"Speed-up of {first} by number of branches",
+        ("branches", "n"),
+        ("ideal", *(f"over {other}" for other in others)),
+    )
     for row in rows:
         gained = [row.speedup.get(other) for other in others]
-        table.add_row(
+        table.add(
             str(row.branches),
             str(row.answers),
             interval(row.measures["ideal_speedup"].mean),

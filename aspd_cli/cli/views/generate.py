@@ -46,8 +46,11 @@ def answer_prompt(
     elif form != "stream":
         write_line(sys.stdout, output.markup if form == "markup" else output.text)
     if stats or (console.is_terminal and not quiet):
-        line = measures(output) + (f" | {against.sentence()}" if against else "")
-        Console(stderr=True, soft_wrap=True, highlight=False).print(line, style="dim", markup=False)
+        lines = [measures(output)]
+        if stats:
+            lines.append(speedups(output, arguments["mode"], against))
+        told = Console(stderr=True, soft_wrap=True, highlight=False)
+        told.print("\n".join(lines), style="dim", markup=False)
 
 
 def stream_plain(events: Iterable[Event], out: TextIO) -> Output:
@@ -122,17 +125,30 @@ def answer_json(output: Output) -> dict[str, Any]:
 def measures(output: Output) -> str:
     """One line on how an answer was decoded."""
     stats = output.stats
-    estimate = stats.estimated_speedup
-    estimated = f", estimated {estimate:.2f}" if estimate else ""
+    ideal = f"ideal speed-up {stats.ideal_speedup:.2f} (tokens / steps)"
     parts = [
         f"{stats.tokens} tokens ({stats.useful_tokens} useful) in {stats.steps} steps",
-        f"ideal speed-up {stats.ideal_speedup:.2f}{estimated}",
+        *([ideal] if stats.branches else []),
         f"{stats.tps:.0f} useful tokens/s",
         f"first token {stats.ttft_s * 1000:.0f} ms",
         f"{stats.time_s:.2f} s",
     ]
     if output.finish_reason == "length":
         parts.append("cut at the token limit")
+    return " | ".join(parts)
+
+
+def speedups(output: Output, mode: str, against: "Comparison | None") -> str:
+    """One line on the speed-ups of an answer over serial decoding, with what each of them is."""
+    if mode != "parallel":
+        order = "one token per step" if mode == "plain" else "one branch after another"
+        return f"{mode} decoding, {order}: there is no speed-up to report"
+    if not output.stats.branches:
+        return "no branches, one token per step: there is no speed-up to report"
+    estimate = output.stats.estimated_speedup
+    parts = [against.sentence()] if against else []
+    if estimate:
+        parts.append(f"estimated speed-up {estimate:.2f} (all tokens at its single-lane step time)")
     return " | ".join(parts)
 
 
@@ -153,7 +169,7 @@ class Comparison:
     def sentence(self) -> str:
         return (
             f"measured speed-up {self.speedup:.2f} "
-            f"(serial {self.serial_s:.2f} s, parallel {self.parallel_s:.2f} s)"
+            f"(serial {self.serial_s:.2f} s / parallel {self.parallel_s:.2f} s)"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -20,8 +19,8 @@ from rich.text import Text
 
 from aspd_cli.engine.events import Close, Done, Event, Fork, Merge, Output
 from aspd_cli.engine.events import Text as TextEvent
+from aspd_cli.report.lane_colours import terminal_colour
 
-COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 PANEL_WIDTHS = (30, 20)
 """Columns that a panel should have, and those that it must have, in characters."""
 PANEL_HEIGHT = 3
@@ -154,8 +153,8 @@ def _block(
 ) -> RenderableType:
     """Panels in as few rows as are wide enough; a line for each branch where panels do not fit."""
     branches = [
-        _Branch(lanes.lanes[number].title, lanes.plain(number), lanes.lanes[number].closed, colour)
-        for number, colour in zip(split.lanes, cycle(COLOURS), strict=False)
+        _Branch(lane.title, lanes.plain_of(lane.parts), lane.closed, terminal_colour(at))
+        for at, lane in enumerate(map(lanes.lanes.__getitem__, split.lanes))
     ]
     for panel_width in PANEL_WIDTHS:
         rows = math.ceil(len(branches) / max(1, width // panel_width))

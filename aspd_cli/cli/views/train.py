@@ -2,6 +2,7 @@
 
 import contextlib
 import json as jsonlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -9,11 +10,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from aspd_cli.cli.libraries import hush
+from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import sample_text
 
@@ -48,7 +49,7 @@ def check(recipe: Recipe, *, json: bool) -> None:
     console.print(
         Text("a record as token@position (prompt dim, loss plain, forced underlined)", "bold")
     )
-    console.print(sample_text(figures.sample, vocabulary.codec))
+    console.print(sample_text(vocabulary.codec, **asdict(figures.sample)))
 
 
 def run(
@@ -65,7 +66,11 @@ def run(
     _quiet_libraries()
     from aspd_cli.train.run import train
 
-    with _shown(quiet=quiet) as listener, _prints_on_stderr():
+    progress = ProgressReporter(
+        "steps", quiet=quiet or not _is_main(), before="preparing the run", every=math.inf
+    )
+    with progress, _prints_on_stderr():
+        listener = ShownRun(progress)
         done = train(recipe, resume=resume, fresh=fresh, merge=merge, push=push, listener=listener)
     if not _is_main():
         return
@@ -80,48 +85,25 @@ def run(
             print(f"merged model: {what}", file=sys.stderr)
 
 
-class Lines:
-    """A listener for pipes: a plain line for every figure."""
+class ShownRun:
+    """A run on standard error: a line for each entry of its log, or a bar with the last figures."""
+
+    def __init__(self, progress: ProgressReporter) -> None:
+        self.progress = progress
 
     def say(self, sentence: str) -> None:
         """One line."""
-        print(sentence, file=sys.stderr, flush=True)
+        self.progress.say(sentence)
 
     def step(self, step: int, total: int, logs: dict[str, float]) -> None:
-        """A line for each entry of the log."""
-        if shown := figures_of(logs):
-            self.say(f"step {step}/{total}: {shown}")
-
-
-class Bar:
-    """A listener for terminals: a bar with the last loss, evaluations above it."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.task = progress.add_task("", total=None, visible=False)
-
-    def say(self, sentence: str) -> None:
-        """A line above the bar."""
-        self.progress.console.print(sentence, markup=False, highlight=False)
-
-    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
-        """Moves the bar."""
-        self.progress.update(self.task, completed=step, total=total, visible=True)
-        shown = figures_of(logs)
-        if "eval_loss" in logs:
-            self.say(f"step {step}: {shown}")
-        elif shown:
-            self.progress.update(self.task, description=shown)
-
-
-class Nothing:
-    """A listener for --quiet."""
-
-    def say(self, sentence: str) -> None:
-        """Nothing."""
-
-    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
-        """Nothing."""
+        """Tells the figures; those of an evaluation stay in sight above the bar."""
+        figures = figures_of(logs)
+        self.progress.reach(step, [figures] if figures else None)
+        if self.progress.total is None:  # a resumed run begins here
+            self.progress.expect(total)
+        if figures and (not self.progress.has_bar or "eval_loss" in logs):
+            left = self.progress.left()
+            self.say(f"step {step}/{total}: {figures}{f', {left} left' if left else ''}")
 
 
 def figures_of(logs: dict[str, float]) -> str:
@@ -139,7 +121,8 @@ def _table(figures: "Preflight") -> Table:
         "records": f"{figures.kept} of {figures.records}; {figures.dropped} dropped as too long, "
         f"{figures.made_serial} converted to serial text as too long",
         "with blocks": f"{figures.parallel} ({figures.parallel / figures.kept:.1%}), "
-        f"nested at most {_times(figures.depth, 'level')} deep",
+        f"nested at most {_times(figures.depth, 'level')} deep"
+        + (f"; {figures.lost} more are too long for their blocks" if figures.lost else ""),
         "held out": f"{figures.evaluated} records",
         "tokens": f"{figures.tokens:,}, longest record {figures.longest:,}; "
         f"{figures.learnt_share:.0%} contribute to the loss, at least {figures.least_learnt} in "
@@ -159,20 +142,6 @@ def _table(figures: "Preflight") -> Table:
 def _times(number: int, what: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-@contextlib.contextmanager
-def _shown(*, quiet: bool) -> Iterator[Any]:
-    """The listener that suits where standard error goes."""
-    console = Console(stderr=True)
-    if quiet or not _is_main():
-        yield Nothing()
-    elif console.is_terminal:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
-            yield Bar(progress)
-    else:
-        yield Lines()
 
 
 @contextlib.contextmanager

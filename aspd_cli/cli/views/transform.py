@@ -8,17 +8,14 @@ import asyncio
 import json as jsonlib
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.core.codec import Codec
 from aspd_cli.endpoint.journal import remove_journal
 from aspd_cli.endpoint.usage import StageTally
@@ -33,64 +30,24 @@ from aspd_cli.transform.pipeline import transform_file, transform_file_by
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 
-SECONDS_BETWEEN_LINES = 10.0
-"""How often a run tells its progress where there is no terminal."""
-SECONDS_BETWEEN_FRAMES = 0.1
-
 _REPLIES = ("model", "temperature", "top_p", "max_tokens", "extra_body")
 """The fields of an endpoint that decide what it replies; the others say how it is asked."""
 _ASKED = ("method", "proposals", "samples", "accept")
 """The fields that only count where a model is asked."""
 
 
-@contextmanager
-def show_progress(expected: int | None, *, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """A spinner with counts on a terminal, a line now and then elsewhere.
-
-    Args:
-        expected: how many records there are, where that is known.
-    """
-    console = Console(stderr=True)
-    shown = console.is_terminal and not quiet
-    every = SECONDS_BETWEEN_FRAMES if shown else SECONDS_BETWEEN_LINES
-    started = told = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("reading the input")
-
-        def progress(report: Report) -> None:
-            nonlocal told
-            now = time.monotonic()
-            if quiet or now - told < every:
-                return
-            told = now
-            line = progress_line(report, expected, now - started)
-            if shown:
-                bar.update(task, description=line)
-            else:
-                print(line, file=sys.stderr, flush=True)
-
-        yield progress
-
-
-def progress_line(report: Report, expected: int | None, seconds: float) -> str:
-    """Records, parallel share, calls, tokens, cost, rate and what is left, as far as known."""
-    done, rate = report.total, report.total / seconds
-    answers = done - report.rejected
-    share = f"{report.parallel / answers:.0%}" if answers else "0%"
-    parts = [f"{done}{f' of {expected}' if expected else ''} records", f"{share} parallel"]
+def progress_details(report: Report) -> list[str]:
+    """Parallel share, calls, tokens and cost so far."""
+    answers = report.total - report.rejected
+    parts = [f"{report.parallel / answers:.0%} parallel" if answers else "0% parallel"]
     if report.failed:
         parts.append(f"{report.failed} failed")
     if report.tally is not None:
         spent = report.tally.total
         parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
-        if spent.dollars:
-            parts.append(f"${spent.dollars:.2f}")
-    parts.append(f"{rate:.3g} records/s")
-    if expected and done:
-        left = max(0, expected - done) / rate
-        parts.append(f"{timedelta(seconds=round(left))} left")
-    return ", ".join(parts)
+        if spent.dollars is not None:
+            parts.append(spent.price(2))
+    return parts
 
 
 def tell_report(report: Report, out: Path) -> None:
@@ -129,8 +86,7 @@ def _spent(report: Report, stage: str, spent: StageTally | None) -> list[str]:
 
 
 def _counts(spent: StageTally) -> list[str]:
-    cost = f"${spent.dollars:.4f}" if spent.dollars else "-"
-    return [f"{spent.calls:,}", f"{spent.tokens:,}", cost]
+    return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
 
 
 def tell_estimate(estimate: Estimate, samples: str) -> None:
@@ -146,7 +102,7 @@ def tell_estimate(estimate: Estimate, samples: str) -> None:
             f"{counts.calls:,}",
             f"{counts.prompt_tokens:,}",
             f"{counts.completion_tokens:,}",
-            f"${counts.dollars:.4f}" if counts.dollars else "-",
+            counts.price(),
             style="bold" if stage == "all" else None,
         )
     Console(stderr=True).print(table)
@@ -192,7 +148,13 @@ def run(
     if not quiet:
         print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
     expected = None if quiet else _count(source, limit)
-    with show_progress(expected, quiet=quiet) as progress:
+    with ProgressReporter(
+        "records", quiet=quiet, total=expected, before="reading the input"
+    ) as shown:
+
+        def progress(report: Report) -> None:
+            shown.reach(report.total, progress_details(report))
+
         if endpoint is None:
             section = recipe.transform
             report = transform_file(source, out, section, codec, limit=limit, progress=progress)

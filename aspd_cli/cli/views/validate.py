@@ -70,8 +70,8 @@ def run(
         )
         if revote is not None:
             spent = revote.spent
-            cost = f", ${spent.dollars:.4f}" if spent.dollars else ""
-            print(f"judged in {spent.calls} calls, {spent.tokens:,} tokens{cost}", file=sys.stderr)
+            told = f"judged in {spent.calls} calls, {spent.tokens:,} tokens, {spent.price()}"
+            print(told, file=sys.stderr)
     return 3 if faulty else 0
 
 

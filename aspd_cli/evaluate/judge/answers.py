@@ -5,8 +5,8 @@ A line counts when it answers the very tokens that a system is about to be given
 options: whatever has changed is simply answered again.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from aspd_cli.evaluate.judge.questions import Question
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner
-from aspd_cli.files import append_jsonl, parse_jsonl
+from aspd_cli.files import append_jsonl, complete_lines, content_digest, parse_jsonl
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -26,31 +26,33 @@ class KeptAnswers:
     """The answers file of a bench.
 
     Raises:
-        DataError: it cannot be read or written.
+        DataError: it cannot be read or written, or holds something else than answers.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._found: dict[str, EvalAnswer] = {}
         try:
-            lines = path.read_bytes().split(b"\n") if path.exists() else []
-            for _, value, _ in parse_jsonl(lines):
-                try:
+            lines, end = complete_lines(path)
+            for number, value, problem in parse_jsonl(lines):
+                if problem or not isinstance(value, dict) or "digest" not in value:
+                    raise DataError(
+                        f"{path}:{number} is not an answer of `aspd eval`: delete the file or "
+                        "choose another --output"
+                    )
+                with suppress(KeyError, TypeError):  # of another version: it is answered again
                     self._found[value["digest"]] = EvalAnswer.of(value)
-                except (KeyError, TypeError):
-                    continue  # torn by a kill: it is answered again
             self._file = path.open("ab")
-            if lines and lines[-1]:
-                self._file.write(b"\n")
+            self._file.truncate(end)
         except OSError as error:
             raise DataError(f"cannot keep answers in {path}: {error.strerror}") from error
 
-    def find(self, runner: Runner, ask: EvalRequest) -> EvalAnswer | None:
-        """The answer to an ask, if there is one."""
-        return self._found.get(_digest(runner, ask))
+    def find(self, runner: Runner, request: EvalRequest) -> EvalAnswer | None:
+        """The answer to a request, if there is one."""
+        return self._found.get(_digest(runner, request))
 
-    def keep(self, runner: Runner, ask: EvalRequest, answer: EvalAnswer) -> None:
-        digest = _digest(runner, ask)
+    def keep(self, runner: Runner, request: EvalRequest, answer: EvalAnswer) -> None:
+        digest = _digest(runner, request)
         append_jsonl(self._file, {"digest": digest, **answer.as_dict()})
         self._found[digest] = answer
 
@@ -80,16 +82,16 @@ def answer_questions(
     said: dict[tuple[str, str], list[str]] = {}
     for turn in range(max(len(question.turns) for question in questions)):
         here = [question for question in questions if len(question.turns) > turn]
-        asks = {
+        requests = {
             runner.system.name: [
-                _ask(
+                _request(
                     runner, bench, each, turn, said.get((runner.system.name, each.id), ()), options
                 )
                 for each in here
             ]
             for runner in runners
         }
-        for answer in _answered(runners, asks, kept, concurrency, repeats, advance):
+        for answer in _answered(runners, requests, kept, concurrency, repeats, advance):
             number = answer.doc_id.rpartition("/")[0]
             said.setdefault((answer.system, number), []).append(answer.text)
             yield answer
@@ -97,35 +99,39 @@ def answer_questions(
 
 def _answered(
     runners: Sequence[Runner],
-    asks: dict[str, list[EvalRequest]],
+    requests: dict[str, list[EvalRequest]],
     kept: KeptAnswers,
     concurrency: int,
     repeats: int,
     advance: Callable[[int], None],
 ) -> Iterator[EvalAnswer]:
-    """The answers to one turn, from the file where they are all there, in the order of the asks."""
-    rows = list(zip(*asks.values(), strict=True))  # one for each question, in it one ask a system
+    """The answers to one turn, from the file where they are all there, in order."""
+    rows = list(zip(*requests.values(), strict=True))  # for each question one request a system
     owed = [
         row for row in rows if not all(kept.find(*pair) for pair in zip(runners, row, strict=True))
     ]
     advance((len(rows) - len(owed)) * len(runners) * repeats)
     if owed:
-        columns = dict(zip(asks, map(list, zip(*owed, strict=True)), strict=True))
-        by_key = {(name, ask.doc_id): ask for name, column in columns.items() for ask in column}
+        columns = dict(zip(requests, map(list, zip(*owed, strict=True)), strict=True))
+        by_key = {
+            (name, request.doc_id): request
+            for name, column in columns.items()
+            for request in column
+        }
         by_name = {runner.system.name: runner for runner in runners}
         for answer in interleave(
             runners, columns, concurrency=concurrency, repeats=repeats, advance=advance
         ):
-            ask = by_key[answer.system, answer.doc_id]
-            kept.keep(by_name[answer.system], ask, answer)
+            request = by_key[answer.system, answer.doc_id]
+            kept.keep(by_name[answer.system], request, answer)
     for row in rows:
-        for runner, ask in zip(runners, row, strict=True):
-            found = kept.find(runner, ask)
+        for runner, request in zip(runners, row, strict=True):
+            found = kept.find(runner, request)
             assert found is not None
             yield found
 
 
-def _ask(
+def _request(
     runner: Runner,
     bench: str,
     question: Question,
@@ -145,11 +151,11 @@ def _ask(
     )
 
 
-def _digest(runner: Runner, ask: EvalRequest) -> str:
+def _digest(runner: Runner, request: EvalRequest) -> str:
     system = runner.system
     decided = (
         (system.name, system.library, system.mode, system.model, system.adapter, system.dtype),
-        (ask.task, ask.category, ask.doc_id, ask.target, ask.ids),
-        repr(ask.options),
+        (request.task, request.category, request.doc_id, request.target, request.ids),
+        repr(request.options),
     )
-    return hashlib.sha256(repr(decided).encode()).hexdigest()[:24]
+    return content_digest(repr(decided)).hex()

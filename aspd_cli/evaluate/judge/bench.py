@@ -216,12 +216,12 @@ def _conversations(answers: Sequence[EvalAnswer]) -> dict[str, dict[str, list[st
     return found
 
 
-def _spent(tally: Tally) -> dict[str, float]:
+def _spent(tally: Tally) -> dict[str, float | None]:
     total = tally.total
     return {
         "calls": total.calls,
         "tokens": total.tokens,
-        "dollars": round(total.dollars, 4),
+        "dollars": None if total.dollars is None else round(total.dollars, 4),
         "invalid": total.invalid,
         "replayed": total.replayed,
     }
@@ -229,6 +229,6 @@ def _spent(tally: Tally) -> dict[str, float]:
 
 def _bill(tally: Tally) -> str:
     total = tally.total
-    dollars = f", {total.dollars:.2f} dollars" if total.dollars else ""
     earlier = f"; {total.replayed} verdicts came from its journal" if total.replayed else ""
-    return f"the judge was paid for {total.calls} calls, {total.tokens} tokens{dollars}{earlier}"
+    paid = f"{total.calls} calls, {total.tokens:,} tokens, {total.price(2)}"
+    return f"the judge was paid for {paid}{earlier}"

@@ -4,4 +4,5 @@
 - `model`: lm-eval's view of a decoder
 - `runner`: prompts out, answers in, prompt by prompt
 - `scores`: its samples as scores
+- `silence`: what it prints, kept from the user
 """

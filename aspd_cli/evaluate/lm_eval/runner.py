@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aspd_cli.errors import AspdError, DataError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
+from aspd_cli.evaluate.lm_eval.silence import silence
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Score
 from aspd_cli.evaluate.systems import Runner
@@ -53,7 +54,7 @@ class _Asked(Exception):
 def evaluate_tasks(
     runners: Sequence[Runner],
     tasks: "Tasks",
-    asking: TaskSettings,
+    settings: TaskSettings,
     base: "GenerationOptions",
     processes: "Processes",
     *,
@@ -75,19 +76,23 @@ def evaluate_tasks(
         UsageError: a generation argument that the engine does not have.
     """
     models = _language_models(runners)
-    asks = {r.system.name: _asks(models[r.system.name], tasks, asking, base) for r in runners}
-    total = len(asks[runners[0].system.name])
+    requests = {
+        r.system.name: _requests(models[r.system.name], tasks, settings, base) for r in runners
+    }
+    total = len(requests[runners[0].system.name])
     expect(total * len(runners) * len(concurrency) * repeats)
     answers: list[EvalAnswer] = []
     for number in concurrency if total else ():
-        answers += interleave(runners, asks, concurrency=number, repeats=repeats, advance=advance)
+        answers += interleave(
+            runners, requests, concurrency=number, repeats=repeats, advance=advance
+        )
     scores: list[Score] = []
     lm_eval: dict[str, dict[str, Any]] = {}
     scored: dict[tuple[str, str, str, int], dict[str, float]] = {}
     for runner in runners:
         name = runner.system.name
         texts = [a.text for a in answers if (a.system, a.concurrency) == (name, concurrency[0])]
-        results = _simple_evaluate(models[name], tasks, asking, _given(texts))
+        results = _simple_evaluate(models[name], tasks, settings, _given(texts))
         if results is not None:
             samples = results.pop("samples", {})
             scores += scores_of(name, samples, results.get("group_subtasks", {}))
@@ -134,67 +139,68 @@ def _language_models(runners: Sequence[Runner]) -> dict[str, "AspdLM"]:
     return {runner.system.name: made[id(runner.decoder)] for runner in runners}
 
 
-def _asks(
-    model: "AspdLM", tasks: "Tasks", asking: TaskSettings, base: "GenerationOptions"
+def _requests(
+    model: "AspdLM", tasks: "Tasks", settings: TaskSettings, base: "GenerationOptions"
 ) -> list[EvalRequest]:
     """What lm-eval would have a model generate."""
-    asked: list[Any] = []
+    instances: list[Any] = []
 
     def note(requests: Sequence[Any]) -> list[str]:
-        asked.extend(requests)
+        instances.extend(requests)
         raise _Asked
 
     with contextlib.suppress(_Asked):
-        _simple_evaluate(model, tasks, asking, note)
+        _simple_evaluate(model, tasks, settings, note)
     seen: dict[tuple[str, int], int] = {}
-    asks = []
-    for request in asked:
-        place = (request.task_name, request.doc_id)
+    requests = []
+    for instance in instances:
+        place = (instance.task_name, instance.doc_id)
         repeat = seen[place] = seen.get(place, -1) + 1
-        if repeat >= request.repeats:
+        if repeat >= instance.repeats:
             continue  # lm-eval fills up processes with fewer documents
-        context, arguments = request.args
+        context, arguments = instance.args
         options = model.options(arguments, base)
-        asks.append(
+        requests.append(
             EvalRequest(
-                task=request.task_name,
-                category=category_of(request.doc, request.task_name),
-                doc_id=str(request.doc_id),
+                task=instance.task_name,
+                category=category_of(instance.doc, instance.task_name),
+                doc_id=str(instance.doc_id),
                 prompt=model.questions.get(context, str(context)),
                 ids=tuple(model.context_ids(context, options)),
                 options=options,
                 repeat=repeat,
             )
         )
-    return asks
+    return requests
 
 
 def _simple_evaluate(
     model: "AspdLM",
     tasks: "Tasks",
-    asking: TaskSettings,
+    settings: TaskSettings,
     generate: Callable[[Sequence[Any]], list[str]],
 ) -> dict[str, Any] | None:
     import lm_eval
 
-    template = asking.apply_chat_template
+    template = settings.apply_chat_template
     if template is None:
         template = bool(model.decoder.codec.tokenizer.chat_template)
     loaded = tasks.load()
     model._answer = generate
     try:
-        results: dict[str, Any] | None = lm_eval.simple_evaluate(
-            model=model,
-            tasks=[*loaded["groups"].values(), *_single(loaded)],
-            task_manager=tasks.manager,
-            limit=_limit(asking.limit),
-            num_fewshot=asking.num_fewshot,
-            apply_chat_template=template,
-            system_instruction=asking.system_instruction,
-            gen_kwargs=dict(asking.gen_kwargs) if asking.gen_kwargs else None,
-            confirm_run_unsafe_code=asking.confirm_run_unsafe_code,
-            batch_size=1,
-        )
+        with silence():
+            results: dict[str, Any] | None = lm_eval.simple_evaluate(
+                model=model,
+                tasks=[*loaded["groups"].values(), *_single(loaded)],
+                task_manager=tasks.manager,
+                limit=_limit(settings.limit),
+                num_fewshot=settings.num_fewshot,
+                apply_chat_template=template,
+                system_instruction=settings.system_instruction,
+                gen_kwargs=dict(settings.gen_kwargs) if settings.gen_kwargs else None,
+                confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+                batch_size=1,
+            )
     except (_Asked, AspdError):
         raise
     except Exception as error:  # templates on documents of another shape, metrics that need more

@@ -1,16 +1,13 @@
-"""Values of an input: JSONL, a JSON array or Parquet, gzipped or not; or a dataset of the Hub.
+"""Values of an input: JSONL, a JSON array, Parquet or Arrow, gzipped or not; or a dataset.
 
-A file's format is read off its first bytes, never off its name; `-` is standard input. A dataset is
-named `ORG/NAME`, `ORG/NAME:SPLIT` or `ORG/NAME/CONFIG:SPLIT`, the split `train` unless it is named;
-a directory laid out like one will do. All readers stream: memory holds one value, one batch of
-Parquet rows, or one chunk of an array.
+What a path means, `aspd_cli.sources` tells; `-` is standard input. All readers stream: memory holds
+one value, one batch of rows, or one chunk of an array.
 """
 
 import gzip
 import io
 import json
 import logging
-import re
 import shutil
 import sys
 import tempfile
@@ -22,10 +19,7 @@ from typing import IO, Any
 
 from aspd_cli.errors import DataError
 from aspd_cli.files import parse_jsonl
-
-SPLIT = "train"
-_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([\w.\[\]%:-]+))?")
-_FILES = frozenset(".json .jsonl .ndjson .parquet .gz .csv .tsv .txt .zip .arrow .yaml".split())
+from aspd_cli.sources import HEAD, DatasetName, Kind, dataset_name, kind_of, open_dataset
 
 STDIN = Path("-")
 """The path that means standard input."""
@@ -34,49 +28,22 @@ _CHUNK = 1 << 16
 _ROWS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetName:
-    """Which part of which dataset."""
-
-    path: str
-    """Hub id, or a local directory."""
-    config: str | None = None
-    split: str = SPLIT
-
-    def __str__(self) -> str:
-        return f"{self.path}{f'/{self.config}' if self.config else ''}:{self.split}"
-
-
-def dataset_name(path: Path) -> DatasetName | None:
-    """The dataset that a path means; None when it means a file, which may be missing."""
-    text = path.as_posix()
-    place, colon, split = text.partition(":")
-    if Path(place).is_dir():
-        return DatasetName(place, None, split if colon else SPLIT)
-    found = _NAME.fullmatch(text)
-    # Where its directory is there, or its ending is that of a file, a file was meant.
-    if path.exists() or not found or path.parent.is_dir() or Path(place).suffix in _FILES:
-        return None
-    return DatasetName(found[1], found[2], found[3] or SPLIT)
-
-
 def read_dataset(name: DatasetName) -> Iterator[Any]:
     """All values of a dataset in order, one in memory at a time.
 
     Raises:
         DataError: there is no such dataset, config or split, or the Hub cannot be reached.
     """
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import disable_progress_bars
 
     disable_progress_bars()
     # What it tells of its retries would hide the one sentence that matters.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
-        rows = load_dataset(name.path, name.config, split=name.split, streaming=True)
-        yield from rows
+        yield from open_dataset(name, streaming=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(". ")
-        where = "" if Path(name.path).is_dir() else " from the Hub (is there a network?)"
+        where = "" if name.is_local else " from the Hub (is there a network?)"
         raise DataError(f"cannot read the dataset {name}{where}: {reason}") from error
 
 
@@ -129,18 +96,18 @@ class _Readable(io.RawIOBase):
 
 def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
     file = io.BufferedReader(_Readable(source))
-    head = file.peek(8)[:8]
-    if head.startswith(b"\x1f\x8b"):
+    kind = kind_of(file.peek(HEAD)[:HEAD])
+    if kind == "gzip":
         yield from _values(stack.enter_context(gzip.GzipFile(fileobj=file)), stack)
-    elif head.startswith(b"PAR1"):
+    elif kind in ("parquet", "arrow"):
         # Parquet is read from its end, so what cannot seek cheaply is spooled.
         if isinstance(source, gzip.GzipFile) or not source.seekable():
             with tempfile.TemporaryFile() as spool:
                 shutil.copyfileobj(file, spool)
-                yield from _parquet(spool)
+                yield from _rows(spool, kind)
         else:
-            yield from _parquet(source)
-    elif head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+            yield from _rows(source, kind)
+    elif kind == "array":
         yield from _array(io.TextIOWrapper(file, encoding="utf-8-sig"))
     else:
         yield from (Raw(*line) for line in parse_jsonl(file))
@@ -197,15 +164,33 @@ def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
         yield Raw(line, None, "not UTF-8, nor is what comes after it read")
 
 
-def _parquet(file: IO[bytes]) -> Iterator[Raw]:
+def _rows(file: IO[bytes], kind: Kind) -> Iterator[Raw]:
     import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
 
     row = 0
     try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS):
+        for batch in _batches(file, kind):
             for value in batch.to_pylist():
                 row += 1
                 yield Raw(row, value)
     except pyarrow.ArrowException as error:
-        raise DataError(f"cannot read the Parquet file after row {row}: {error}") from error
+        name = kind.capitalize()
+        raise DataError(f"cannot read the {name} file after row {row}: {error}") from error
+
+
+def _batches(file: IO[bytes], kind: Kind) -> Iterator[Any]:
+    """Batches of rows: of a Parquet file, of an Arrow file or of an Arrow stream."""
+    import pyarrow.ipc  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    file.seek(0)
+    if kind == "parquet":
+        yield from pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS)
+        return
+    is_file = file.read(6) == b"ARROW1"
+    file.seek(0)
+    if is_file:
+        reader = pyarrow.ipc.open_file(file)
+        yield from (reader.get_batch(at) for at in range(reader.num_record_batches))
+    else:
+        yield from pyarrow.ipc.open_stream(file)

@@ -5,7 +5,6 @@ must be what training and decoding take them for (`layout_faults`), and its plai
 raw answer it was made of, where there is one to compare with (`open_originals`).
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import DataError, MarkupError
+from aspd_cli.files import content_digest
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.io.records import Record, read_records
@@ -28,9 +28,6 @@ from aspd_cli.transform.token_counts import EstimatingCodec
 
 MAX_TITLE_SHARE = 0.5
 """Titles may have at most this share of the tokens of the branches that they announce."""
-
-_SIZE = 16
-"""Bytes of a digest: a million answers take some 200 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +82,8 @@ class Originals:
         self._digests: dict[str, bytes] = {}
         for record in read_records(path, dialect):
             if isinstance(record, Record):
-                key = _key(record.id)
-                self._digests[key] = self._digests.get(key, b"") + _digest(record.example.answer)
+                key, digest = _key(record.id), content_digest(record.example.answer)
+                self._digests[key] = self._digests.get(key, b"") + digest
 
     def differs(self, row: dict[str, Any], text: str) -> str | None:
         """What is wrong with the plain text of a row; None when it is its raw answer's.
@@ -98,8 +95,9 @@ class Originals:
         known = self._digests.get(_key(row["id"]))
         if known is None:
             return f"there is no source answer with the id {row['id']!r}"
-        wanted = _digest(text)
-        if any(known[at : at + _SIZE] == wanted for at in range(0, len(known), _SIZE)):
+        wanted = content_digest(text)
+        size = len(wanted)
+        if any(known[at : at + size] == wanted for at in range(0, len(known), size)):
             return None
         return "the plain text differs from the source answer"
 
@@ -139,7 +137,7 @@ class Checker:
         found += [Finding(raw.line, "layout", why) for why in layout_faults(document, self.codec)]
         if self.originals and (why := self.originals.differs(raw.value, plain(document))):
             found.append(Finding(raw.line, "raw", why))
-        digest = hashlib.blake2b(f"{prompt}\0{markup}".encode(), digest_size=16).digest()
+        digest = content_digest(prompt, markup)
         if (first := self._seen.setdefault(digest, raw.line)) != raw.line:
             found.append(Finding(raw.line, "duplicate", f"the same as line {first}"))
         return Checked(raw.line, document, tuple(found), tokens, prompt)
@@ -270,10 +268,6 @@ def _siblings(document: Document) -> Iterator[list[int]]:
 
 def _key(name: Any) -> str:
     return json.dumps(name, ensure_ascii=False, sort_keys=True)
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=_SIZE).digest()
 
 
 def open_originals(path: Path | None, dialect: str) -> Originals | None:

@@ -1,6 +1,10 @@
 """`aspd eval` on the command line: what it measures, writes, refuses."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,24 @@ def test_the_shipped_task_scores_every_system_and_writes_all_files(
     assert "max_gen_toks: 12" in (out / "recipe.yaml").read_text()
     for word in ("aspd_synth", "chain", "speed-up over seq", "exact_match", "peak memory"):
         assert word in result.stdout
+
+
+def test_nothing_of_lm_eval_is_heard_outside_of_a_repository(
+    spawn: Callable[..., subprocess.Popen[bytes]],
+    tmp_path: Path,
+    forking: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(os.path.abspath, filter(None, sys.path))))
+    monkeypatch.chdir(tmp_path)
+    process = spawn(
+        *("eval", "--tasks", "aspd_synth", "--limit", "1", "--gen_kwargs", "max_gen_toks=4"),
+        *("--model", forking, "--quiet"),
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert err == b""
+    assert out.startswith(b"Score")
 
 
 def test_speed_alone_takes_prompts_from_a_file(cli: Cli, tmp_path: Path, forking: Path) -> None:

@@ -1,6 +1,7 @@
 """`aspd generate` with one prompt: what it prints, and what it says to bad input."""
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -42,9 +43,23 @@ def test_serial_mode_writes_what_parallel_mode_writes(
 
 def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple[str, ...]) -> None:
     result = cli("generate", "--model", forking, *sampled, "Hi", "--stats")
-    assert result.stderr.count("\n") == 1
-    for word in ("tokens (", "steps", "ideal speed-up", "measured speed-up", "first token"):
-        assert word in result.stderr
+    first, second = result.stderr.splitlines()
+    for word in ("tokens (", "steps", "useful tokens/s", "first token"):
+        assert word in first
+    assert re.search(r"ideal speed-up \d+\.\d\d \(tokens / steps\)", first)
+    assert re.search(r"measured speed-up \d+\.\d\d \(serial \S+ s / parallel \S+ s\)", second)
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"), [("plain", "one token per step"), ("serial", "one branch after another")]
+)
+def test_stats_of_other_modes_tell_no_speed_up(
+    cli: Cli, forking: Path, sampled: tuple[str, ...], mode: str, says: str
+) -> None:
+    result = cli("generate", "--model", forking, *sampled, "Hi", "--stats", f"--{mode}")
+    assert says in result.stderr
+    assert "there is no speed-up to report" in result.stderr
+    assert "measured" not in result.stderr
 
 
 @pytest.mark.parametrize("args", [("-",), ()])

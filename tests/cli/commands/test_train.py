@@ -10,6 +10,7 @@ from subprocess import Popen
 import datasets
 import pytest
 
+from aspd_cli.recipe import packaged_recipes
 from tests.cli.conftest import Cli
 
 
@@ -94,6 +95,66 @@ def test_what_cannot_be_run_is_one_sentence(
     assert words in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert refused.stdout == ""
+
+
+def test_init_writes_a_recipe_that_runs_and_overwrites_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = cli("train", "--init", "my.yaml")
+    assert (written.exit_code, written.stdout) == (0, "my.yaml\n")
+    assert "aspd train my.yaml --dry-run" in written.stderr
+    text = Path("my.yaml").read_text()
+    checked = cli("train", "my.yaml", "--dry-run", "--set", "data.examples=8")
+    assert checked.exit_code == 0, checked.stderr
+    again = cli("train", "--init", "my.yaml")
+    assert again.exit_code == 2
+    assert again.stderr == (
+        "aspd: error: my.yaml exists and is left as it is; give --init a new name\n"
+    )
+    assert Path("my.yaml").read_text() == text
+    assert cli("train", "--init", "-").stdout == text
+    assert json.loads(cli("train", "--init", "b.yaml", "--json").stdout) == {"recipe": "b.yaml"}
+
+
+def test_init_copies_a_packaged_recipe_with_its_comments(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copied = cli("train", "qwen", "--init", "qwen.yaml", "--quiet")
+    assert (copied.exit_code, copied.stderr) == (0, "")
+    assert Path("qwen.yaml").read_bytes() == packaged_recipes()["qwen"].read_bytes()
+    own = cli("train", "qwen", "--set", "lora.r=x")
+    assert (
+        own.stderr.splitlines()[0] == "reading qwen.yaml in this directory, not the packaged recipe"
+    )
+    with_recipe = cli("validate", "nowhere.jsonl", "--recipe", "qwen", "--set", "lora.r=x")
+    assert with_recipe.stderr.splitlines()[0] == own.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["qwne"], 2, "no recipe at qwne: did you mean qwen? Packaged recipes: llama, qwen"),
+        (["qwne", "--init", "a.yaml"], 2, "did you mean qwen?"),
+        (["--init", "a.yaml", "--dry-run"], 2, "--init only writes a recipe"),
+        (["--init", "no/a.yaml"], 1, "cannot write the recipe no/a.yaml: No such file"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_one_sentence(
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = cli("train", *arguments)
+    assert (refused.exit_code, refused.stdout) == (code, "")
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

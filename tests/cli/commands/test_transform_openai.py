@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.cli.views.transform import progress_line
+from aspd_cli.cli.views.transform import progress_details
 from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import Structure
 from aspd_cli.endpoint.usage import StageTally, Tally
@@ -83,6 +83,27 @@ def test_a_dry_run_asks_nothing_and_is_near_what_the_run_takes(
     assert estimate["asked"] == estimate["records"] == len(TEXTS)
     rewrite = cli("transform", source, out, *flags(server, "method=rewrite"), "--dry-run", "--json")
     assert json.loads(rewrite.stdout)["total"]["calls"] == 10 * len(TEXTS)
+
+
+def test_a_price_that_nobody_gave_is_unknown_and_not_zero(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    out = tmp_path / "out.jsonl"
+    dry = cli("transform", source, out, *flags(server), "--dry-run", "--json")
+    estimate = json.loads(dry.stdout)
+    assert [stage["dollars"] for stage in [*estimate["stages"], estimate["total"]]] == [None] * 3
+    assert "price unknown" in cli("transform", source, out, *flags(server), "--dry-run").stderr
+    run = cli("transform", source, out, *flags(server), "--json")
+    spent = [stage for stage in json.loads(run.stdout)["stages"] if stage.get("calls")]
+    assert spent
+    assert all(stage["dollars"] is None for stage in spent)
+    assert "price unknown" in run.stderr
+    again = cli("transform", source, out, *flags(server), "--json")
+    spent = [stage for stage in json.loads(again.stdout)["stages"] if stage.get("calls")]
+    assert all(stage["dollars"] is None for stage in spent), "nor is it zero from the journal"
+    free = flags(server, "endpoint.price_input=0", "endpoint.price_output=0")
+    dry = cli("transform", source, tmp_path / "o", *free, "--dry-run", "--json")
+    assert json.loads(dry.stdout)["total"]["dollars"] == 0
 
 
 def test_a_dry_run_needs_an_endpoint(cli: Cli, source: Path, tmp_path: Path) -> None:
@@ -236,10 +257,9 @@ def test_the_progress_tells_all_that_is_known() -> None:
     report.tally.add("propose", StageTally(calls=9, prompt_tokens=900, dollars=1.5))
     for stage in ("parallel", "independence", "parallel", "length"):
         report.add(stage, None, Structure())
-    assert progress_line(report, 24, 2.0) == (
-        "4 of 24 records, 50% parallel, 9 calls, 900 tokens, $1.50, 2 records/s, 0:00:10 left"
-    )
-    assert progress_line(Report(), None, 1.0) == "0 records, 0% parallel, 0 records/s"
+    told = ["50% parallel", "9 calls", "900 tokens", "$1.50"]
+    assert progress_details(report) == told
+    assert progress_details(Report()) == ["0% parallel"]
 
 
 def trained(path: Path, *texts: str) -> Path:

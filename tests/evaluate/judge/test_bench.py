@@ -86,8 +86,8 @@ def test_a_second_run_decodes_what_was_torn_and_pays_nothing(tmp_path: Path) -> 
         assert call(args).exit_code == 0
         assert (judged(out), len(server.requests)) == (first, paid)
         kept = (out / "mt_bench.answers.jsonl").read_bytes()
-        assert kept.startswith(answers[:-40] + b"\n")
-        assert kept.count(b"\n") == answers.count(b"\n") + 2, "the torn line, and its round"
+        assert kept.startswith(answers[: answers[:-40].rindex(b"\n") + 1])
+        assert kept.count(b"\n") == answers.count(b"\n") + 1, "its round is answered again"
     systems = first["mt_bench"]["systems"]
     assert set(systems) == {"parallel", "plain"}
     assert set(systems["parallel"]) == {"all", "sums", "things"}

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aspd_cli.errors import DataError
-from aspd_cli.transform.io.readers import DatasetName, dataset_name, read_values
+from aspd_cli.sources import DatasetName, dataset_name
+from aspd_cli.transform.io.readers import read_values
 from aspd_cli.transform.io.records import Record, read_records
 
 

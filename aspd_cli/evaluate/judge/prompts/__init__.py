@@ -4,7 +4,6 @@ The instructions are the text files beside this one, each with its version in it
 words is a new version, and grades of different versions are never mixed.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from aspd_cli.endpoint.messages import read_json
 from aspd_cli.errors import ReplyError
 from aspd_cli.evaluate.judge.questions import Question
+from aspd_cli.files import content_digest
 
 VERSION = "v1"
 """Of the text files that are in use."""
@@ -105,7 +105,7 @@ def _messages(
     turns = len(next(iter(conversations.values())))
     # What is judged cannot foresee this mark, so it cannot close a tag.
     known = [*question.turns, *question.contexts, *chain(*conversations.values())]
-    mark = hashlib.sha256("\0".join(known).encode()).hexdigest()[:8]
+    mark = content_digest(*known, size=4).hex()
     parts, rules = [], [_prompt(kind)]
     if question.contexts:
         rules.append(_prompt("passages"))

@@ -1,9 +1,10 @@
 """The prompts: text files with `$name` places, each with its version on the first line."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from string import Template
+
+from aspd_cli.files import content_digest
 
 _HEAD = "version: "
 
@@ -26,5 +27,5 @@ def version(*names: str) -> str:
 def _read(name: str) -> tuple[str, Template]:
     text = (Path(__file__).parent / f"{name}.txt").read_text(encoding="utf-8")
     head, _, body = text.partition("\n")
-    digest = hashlib.blake2b(body.encode(), digest_size=3).hexdigest()
+    digest = content_digest(body, size=3).hex()
     return f"{head.removeprefix(_HEAD)} ({digest})", Template(body.strip())

@@ -15,7 +15,8 @@ from aspd_cli.synth import FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.encoding import IGNORE, features
-from aspd_cli.train.trainer import KINDS, BranchTrainer, kinds_of
+from aspd_cli.train.losses import KINDS, kinds_of
+from aspd_cli.train.trainer import BranchTrainer
 
 
 @pytest.fixture(scope="module")
