@@ -41,7 +41,7 @@ def test_what_a_wild_model_writes_is_a_well_formed_document(kind, monkeypatch):
     model = tiny_model("qwen2", size + PADDING, seed=3, num_hidden_layers=1)
     decoder = Decoder(model, tokenizer)
     blocks = 0
-    for seed in range(12):
+    for seed in range(16):
         draw = random.Random(f"{kind} {seed}")
         options = random_options(draw)
         with monkeypatch.context() as patch:
