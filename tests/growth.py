@@ -13,7 +13,7 @@ MOST_GROWTH = 3.0
 def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int = 10_000) -> float:
     """The time for an input of twice the size, as a multiple of the time for one.
 
-    The size is doubled until the time can be measured; what stays too quick counts as linear.
+    It is the mean of two doublings. The size is doubled until the time can be measured; what stays too quick counts as linear.
     """
     once = _seconds(work, made(size))
     while once < LEAST_SECONDS and size < MOST_CHARACTERS:
@@ -23,7 +23,7 @@ def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int 
         return 1.0
     ratios = []
     for _ in range(4):  # the machine does other things meanwhile
-        ratios.append(_seconds(work, made(2 * size)) / _seconds(work, made(size)))
+        ratios.append((_seconds(work, made(4 * size)) / _seconds(work, made(size))) ** 0.5)
         if ratios[-1] < MOST_GROWTH:
             break
     return min(ratios)
