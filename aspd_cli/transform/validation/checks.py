@@ -19,10 +19,11 @@ from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import content_digest
+from aspd_cli.transform.blocks import too_many_branches
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.io.records import Record, read_records
-from aspd_cli.transform.rules.cross_references import cross_reference
+from aspd_cli.transform.rules.cross_references import cross_reference, within_reach
 from aspd_cli.transform.token_counts import EstimatingCodec
 
 MAX_TITLE_SHARE = 0.5
@@ -128,6 +129,8 @@ class Checker:
         except MarkupError as error:
             finding = Finding(raw.line, "grammar", error.reason, error.offset)
             return Checked(raw.line, None, (finding,))
+        if reason := too_many_branches(document):
+            return Checked(raw.line, document, (Finding(raw.line, "budget", reason),))
         tokens = measure(document, self.codec).tokens
         found = list(self._document(raw.line, document, prompt))
         if tokens > self.max_tokens:
@@ -148,9 +151,8 @@ class Checker:
         for part in document.parts:
             if isinstance(part, Block):
                 yield from self._block(line, part, given, depth)
-                given += "".join(plain(branch.content) for branch in part.branches)
-            else:
-                given += part
+                part = "".join(plain(branch.content) for branch in part.branches)
+            given = within_reach(given + part)
 
     def _block(self, line: int, block: Block, given: str, depth: int) -> Iterator[Finding]:
         most = self.budgets
@@ -219,10 +221,11 @@ def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
     """
     layout = lay_out(tokenize(document, codec), codec)
     lanes, positions = layout.lanes, layout.position_ids
-    for lane in range(len(layout.sees)):
-        inside = positions[lanes == lane]
-        if (np.diff(inside) <= 0).any():
-            yield f"positions do not increase along lane {lane}"
+    by_lane = np.argsort(lanes, kind="stable")
+    stays = np.diff(lanes[by_lane]) == 0
+    back = np.flatnonzero(stays & (np.diff(positions[by_lane]) <= 0))
+    for lane in np.unique(lanes[by_lane[back]]):
+        yield f"positions do not increase along lane {lane}"
     for block in _siblings(document):
         if layout.sees[np.ix_(block, block)].sum() != len(block):
             yield "branches of a block see each other"
