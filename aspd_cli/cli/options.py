@@ -88,3 +88,7 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+TrustRemoteCode = Annotated[
+    bool | None,
+    option("--trust-remote-code", "Run Python code that comes with the model.", MODEL),
+]

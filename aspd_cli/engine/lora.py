@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from aspd_cli.errors import ModelError
+from aspd_cli.errors import ModelError, reason
 
 _PREFIX = "base_model.model."
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -36,13 +36,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "peft_type" not in config:
         raise ModelError(f"{folder}/adapter_config.json is not an adapter configuration")
     return config
-
-
-def reason(error: Exception) -> str:
-    """What a library says went wrong, as part of a sentence: its first line that says something."""
-    lines = iter(line.strip() for line in str(error).splitlines() if line.strip())
-    said = next(lines, type(error).__name__)
-    return f"{said} {next(lines, '')}" if said.endswith(":") else said
 
 
 def merge_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from aspd_cli.errors import RecipeError
+from aspd_cli.pretrained import from_config
 from aspd_cli.recipe import Recipe
 from aspd_cli.train.encoding import IGNORE, values
 from aspd_cli.train.model import device_of, number_format
@@ -62,6 +63,8 @@ class Preflight:
     free: int | None
     """Bytes of the device; None on a CPU."""
     sample: Sample
+    warnings: tuple[str, ...] = ()
+    """What may be meant, but is better looked at."""
 
     @property
     def total_memory(self) -> int:
@@ -77,7 +80,10 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
     """
     train, training = made.train, recipe.training
     matrices, parameters = _shapes(
-        made.config, made.vocabulary.size, new=recipe.model.config is not None
+        made.config,
+        made.vocabulary.size,
+        new=recipe.model.config is not None,
+        trusted=recipe.model.trust_remote_code,
     )
     trained = _trained(recipe, made, matrices, parameters)
     micro = training.per_device_train_batch_size
@@ -105,6 +111,7 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
         memory=_memory(recipe, made, parameters, trained),
         free=free,
         sample=_sample(made),
+        warnings=made.warnings,
     )
 
 
@@ -123,6 +130,7 @@ def sentences(figures: Preflight) -> list[str]:
         )
     if figures.dropped:
         lines.append(f"{figures.dropped} records are dropped as too long")
+    lines += figures.warnings
     if figures.evaluated:
         lines.append(f"{figures.evaluated} records are held out for evaluation")
     if figures.free is not None and figures.total_memory > figures.free:
@@ -139,17 +147,20 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _shapes(config: Any, size: int, *, new: bool) -> tuple[dict[str, tuple[int, int]], int]:
+def _shapes(
+    config: Any, size: int, *, new: bool, trusted: bool
+) -> tuple[dict[str, tuple[int, int]], int]:
     """(rows, columns) of every linear layer but the head, by name, and the number of parameters.
 
     Args:
         size: of the vocabulary; a `new` model has as many rows, another at least as many.
+        trusted: whether code that comes with the model may run.
     """
     with torch.device("meta"):
         if is_deepspeed_zero3_enabled():  # from_config would spread it over processes
             model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = from_config(config, trust_remote_code=trusted, attn_implementation="eager")
     if new or size > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(size, mean_resizing=False)
     head = model.get_output_embeddings()

@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    TrustRemoteCode,
     option,
     words,
 )
@@ -97,6 +98,7 @@ def evaluate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = None,
     random_weights: Annotated[
         bool,
         option("--random-weights", "With --replay: --model may be a config only.", MODEL),
@@ -147,6 +149,7 @@ def evaluate(
         "model.adapter": adapter,
         "model.device": device,
         "model.dtype": dtype,
+        "model.trust_remote_code": trust_remote_code,
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,

@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    TrustRemoteCode,
     option,
 )
 from aspd_cli.errors import DataError, UsageError
@@ -34,6 +35,7 @@ def generate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = None,
     max_new_tokens: Annotated[
         int | None,
         option("--max-new-tokens", "Longest answer in tokens (default: 512).", DECODING, "-n"),
@@ -117,6 +119,7 @@ def generate(
         "model.adapter": adapter,
         "model.device": device,
         "model.dtype": dtype,
+        "model.trust_remote_code": trust_remote_code,
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,
