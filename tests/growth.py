@@ -13,7 +13,8 @@ MOST_GROWTH = 3.0
 def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int = 10_000) -> float:
     """The time for an input of twice the size, as a multiple of the time for one.
 
-    It is the mean of two doublings. The size is doubled until the time can be measured; what stays too quick counts as linear.
+    It is the mean of two doublings. The size is doubled until the time can be measured; what stays
+    too quick counts as linear.
     """
     once = _seconds(work, made(size))
     while once < LEAST_SECONDS and size < MOST_CHARACTERS:

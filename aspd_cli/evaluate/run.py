@@ -26,6 +26,7 @@ from aspd_cli.evaluate.systems import (
     make_runner,
     open_systems,
 )
+from aspd_cli.pretrained import names_code
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -118,7 +119,10 @@ def _find_tasks(recipe: "Recipe", notes: list[str]) -> "Tasks | None":
     if not names:
         return None
     files = {k: v for k, v in evaluation.data.items() if k.partition(".")[0] not in BENCHES}
-    pretrained = {"pretrained": recipe.model.path} if recipe.model.path else None
+    model = recipe.model
+    # Tasks that cut their documents to length read the tokenizer themselves, and run its code.
+    told = model.path and (model.trust_remote_code or not names_code(model.path))
+    pretrained = {"pretrained": model.path} if told else None
     tasks = Tasks(names, files, num_fewshot=evaluation.num_fewshot, metadata=pretrained)
     tasks.load()  # what cannot be reached is told before a model is loaded
     notes += tasks.notes
@@ -188,6 +192,7 @@ def _replay(
             processes.device(model.device),
             model.dtype,
             keep_stock=STOCK in words,
+            trust_remote_code=model.trust_remote_code,
         )
         notes.append(f"random weights: the texts are replayed, with the tokenizer of {place}")
         runners = [make_runner(name, decoder, model.path, None) for name in words]
@@ -245,6 +250,8 @@ def _open(recipe: "Recipe", words: Sequence[str], processes: Processes) -> list[
             model.dtype,
             device_map=model.device_map,
             keep_stock=keep_stock,
+            trust_remote_code=model.trust_remote_code,
+            chat_template_kwargs=recipe.data.chat_template_kwargs or None,
         )
 
     return open_systems(words, model, open_model)

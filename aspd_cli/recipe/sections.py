@@ -33,6 +33,8 @@ class ModelSection(Section):
     """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None
     """How accelerate spreads a large model over devices, such as `auto`; null: one device."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model or tokenizer; only for code that you trust."""
 
 
 class DataSection(Section):
@@ -52,6 +54,9 @@ class DataSection(Section):
     """Longer records: drop, or train on their plain text if it fits; never truncated."""
     workers: int | None = Field(None, ge=1)
     """Processes that tokenise; null: one per thousand records, at most one per core."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """Arguments of the model's chat template, as in {enable_thinking: false}; kept with the model.
+    """
     examples: int = Field(10_000, ge=1)
     """Number of training questions that `synth` generates."""
     mix: dict[Literal["math", "rag", "general", "chain", "outline", "other"], float] | None = None
@@ -60,6 +65,20 @@ class DataSection(Section):
     """Number of copying and arithmetic exercises that `synth` adds, to train from scratch."""
     seed: int = Field(0, ge=0)
     """Seed of the generated questions."""
+
+    @model_validator(mode="after")
+    def _arguments_are_the_templates_own(self) -> Self:
+        if taken := sorted(_TAKEN & self.chat_template_kwargs.keys()):
+            raise ValueError(f"chat_template_kwargs cannot set {', '.join(taken)}")
+        return self
+
+
+_TAKEN = {
+    *("conversation", "messages", "chat_template", "add_generation_prompt", "tokenize"),
+    *("continue_final_message", "padding", "truncation", "max_length", "return_tensors"),
+    *("return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "sanitize_control_tokens"),
+}
+"""Arguments of `apply_chat_template` that are not the template's."""
 
 
 class EndpointSection(Section):

@@ -27,7 +27,8 @@ MERGED = "merged"
 """The whole model, where one was asked for."""
 
 _FREE = {
-    *("data.workers", "model.device", "training.output_dir", "training.report_to"),
+    *("data.workers", "model.device", "model.trust_remote_code"),
+    *("training.output_dir", "training.report_to"),
     *("training.logging_steps", "training.save_steps", "training.save_total_limit"),
     *("training.eval_steps", "training.samples", "training.save_dtype"),
     # Of other commands.
@@ -159,6 +160,8 @@ def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
         "separator": SEPARATOR,
         "style": recipe.data.style,
     }
+    if arguments := recipe.data.chat_template_kwargs:
+        found["chat_template_kwargs"] = arguments
     return {**found, "base": base_path(recipe)} if recipe.lora is not None else found
 
 

@@ -15,7 +15,8 @@ from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
 from aspd_cli.errors import DataError
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.train.data import digest, held_out, records
-from aspd_cli.train.encoding import Encoded, encode
+from aspd_cli.train.encoding import Encoded, _identity, encode
+from tests import make
 from tests.train.conftest import write
 
 
@@ -134,6 +135,41 @@ def test_the_cache_goes_by_content_and_not_by_name(tmp_path: Path, codec: Codec)
         encoding(tmp_path / "e.jsonl", codec).data.cache_files
     )
     assert encoding(tmp_path / "d.jsonl", codec, style="serial").parallel == 0
+
+
+def with_eos(eos: str, **arguments: Any) -> Codec:
+    """The same tokenizer.json, whatever ends a turn."""
+    tokenizer = make.tokenizer("qwen")
+    tokenizer.add_tokens(["<|im_end|>"], special_tokens=True)
+    tokenizer.eos_token = eos
+    return Codec(tokenizer, arguments)
+
+
+def test_the_cache_goes_by_the_special_tokens_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT)
+    one, other = with_eos("<eos>"), with_eos("<|im_end|>")
+    assert one.tokenizer.backend_tokenizer.to_str() == other.tokenizer.backend_tokenizer.to_str()
+    for codec in (one, other, one):
+        last = encoding(path, codec).data[0]["input_ids"][-1]
+        assert last == codec.tokenizer.eos_token_id
+
+
+def test_the_cache_goes_by_the_template_and_its_arguments(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT)
+    found = []
+    for ending, arguments in (("", {}), ("{{ x }}", {}), ("{{ x }}", {"x": "!"})):
+        tokenizer = make.tokenizer("qwen", "chatml")
+        tokenizer.chat_template += ending
+        found.append(encoding(path, Codec(tokenizer, arguments)).lengths)
+    assert found[0] == found[1] < found[2]
+    keys = {json.dumps(_identity(with_eos("<eos>", **each))) for each in ({}, {"x": 1}, {"x": 2})}
+    assert len(keys) == 3
+
+
+def test_the_cache_goes_by_what_the_tokenizer_puts_around_a_text() -> None:
+    plain, with_bos = make.tokenizer("gemma"), make.tokenizer("gemma")
+    plain.backend_tokenizer.post_processor = None
+    assert _identity(Codec(plain)) != _identity(Codec(with_bos))
 
 
 def test_every_format_holds_the_same_records(tmp_path: Path) -> None:

@@ -288,6 +288,9 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     """The fields that decide what an answer says; the batch and the device do not."""
     return settings_of(
         recipe.model_dump(mode="json"),
-        only=("model.path", "model.adapter", "model.dtype", "generation"),
+        only=(
+            *("model.path", "model.adapter", "model.dtype"),
+            *("data.chat_template_kwargs", "generation"),
+        ),
         free=("generation.batch_size",),
     )

@@ -104,6 +104,8 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
             device=device or model.device,
             dtype=model.dtype,
             device_map=model.device_map,
+            trust_remote_code=model.trust_remote_code,
+            chat_template_kwargs=recipe.data.chat_template_kwargs or None,
         )
 
 

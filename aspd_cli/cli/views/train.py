@@ -46,6 +46,8 @@ def check(recipe: Recipe, *, json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(_table(figures))
+    for warning in figures.warnings:
+        console.print(Text(f"warning: {warning}", "yellow"))
     console.print(
         Text("a record as token@position (prompt dim, loss plain, forced underlined)", "bold")
     )

@@ -136,7 +136,10 @@ def run(
     """
     if source != STDIN and source.exists() and out.exists() and out.samefile(source):
         raise UsageError("IN and OUT are the same file; choose another OUT")
-    codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
+    codec, counter = open_codec(
+        recipe.model.tokenizer or recipe.model.path,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     endpoint = endpoint_of(recipe)
     if dry_run:
         return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)

@@ -37,7 +37,10 @@ def run(
     if png is not None and show is None:
         raise UsageError("--png draws one record: give its line with --show N")
     revote = Revote(recipe.transform) if judge else None
-    codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
+    codec, counter = open_codec(
+        recipe.model.tokenizer or recipe.model.path,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     decoding = recipe.generation
     budgets = Budgets(decoding.max_branches, decoding.max_title_tokens, decoding.max_depth)
     originals = open_originals(against, recipe.transform.dialect)
