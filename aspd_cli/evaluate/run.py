@@ -101,7 +101,7 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         latency=tuple(latency(systems, answers)),
         lm_eval=quality.lm_eval,
         judged=judged.benches,
-        settings=recipe.model_dump(),
+        settings=recipe.without_secrets().model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
         notes=(*notes, *judged.notes),
     )

@@ -12,7 +12,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -82,9 +82,22 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     """What to measure."""
 
+    def without_secrets(self) -> Self:
+        """The recipe as it may be saved and shown."""
+        asked, judge = self.transform.endpoint, self.evaluation.judge
+        transform = {"endpoint": asked and asked.without_secrets()}
+        evaluation = {"judge": judge and judge.without_secrets()}
+        return self.model_copy(
+            update={
+                "transform": self.transform.model_copy(update=transform),
+                "evaluation": self.evaluation.model_copy(update=evaluation),
+            }
+        )
+
     def to_yaml(self) -> str:
-        """The resolved recipe; `load_recipe` on it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+        """The resolved recipe without secrets; `load_recipe` on it gives an equal one else."""
+        values = self.without_secrets().model_dump()
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
 
 def load_recipe(

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from aspd_cli.safe_text import secrets_in, secrets_of_url, without_secrets
+
 
 class Section(BaseModel):
     """What all sections share: unknown fields are errors, values are never coerced."""
@@ -102,6 +104,17 @@ class EndpointSection(Section):
         if self.budget is not None and (self.price_input is None or self.price_output is None):
             raise ValueError("a budget in dollars needs price_input and price_output")
         return self
+
+    def without_secrets(self) -> Self:
+        """The section as it may be saved and shown."""
+        url = self.base_url and without_secrets(self.base_url)
+        return self.model_copy(
+            update={"base_url": url, "extra_body": without_secrets(self.extra_body)}
+        )
+
+    def secrets(self) -> list[str]:
+        """What `without_secrets` hides."""
+        return [*secrets_of_url(self.base_url or ""), *secrets_in(self.extra_body)]
 
 
 class TransformSection(Section):

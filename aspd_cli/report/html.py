@@ -6,11 +6,12 @@ Everything that is given as text is escaped here; what is HTML already comes fro
 from `aspd_cli.report.chart`.
 """
 
+import html
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
 
 from aspd_cli.core.markup import Block, Document
+from aspd_cli.safe_text import printable
 
 COLOURS = {
     "ink": ("#1c2128", "#e3e8ee"),
@@ -39,6 +40,11 @@ BRANCH_COLOURS = tuple(name for name in COLOURS if name[1:].isdigit())
 
 # Nothing on a page may ask for anything outside of it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def escape(text: str) -> str:
+    """Text as HTML; what a reader could not see stands there as an escape."""
+    return html.escape(printable(text))
 
 
 def page(title: str, *parts: str, about: str = "") -> str:

@@ -25,6 +25,7 @@ from aspd_cli.core.markup import (
     Document,
 )
 from aspd_cli.core.visibility import MAIN
+from aspd_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from aspd_cli.train.preflight import Sample
@@ -65,7 +66,7 @@ def markup_text(document: Document, colour: str = "default") -> Text:
         if isinstance(part, Block):
             out.append_text(_block_text(part))
         else:
-            out.append(_printable(part), colour)
+            out.append(printable(part), colour)
     return out
 
 
@@ -73,12 +74,12 @@ def _block_text(block: Block) -> Text:
     out = Text()
     coloured = list(zip(block.branches, cycle(COLOURS), strict=False))
     for branch, colour in coloured:
-        out.append(TITLE, "dim").append(_printable(branch.title), f"bold {colour}")
+        out.append(TITLE, "dim").append(printable(branch.title), f"bold {colour}")
         out.append(TITLE_END, "dim")
     out.append(PARA + "\n", "dim")
     for branch, colour in coloured:
         out.append(BRANCH, "dim")
-        out.append(_printable(branch.title) + SEPARATOR, f"underline {colour}")
+        out.append(printable(branch.title) + SEPARATOR, f"underline {colour}")
         out.append_text(markup_text(branch.content, colour)).append(BRANCH_END + "\n", "dim")
     return out.append(PARA_END, "dim")
 
@@ -90,7 +91,7 @@ def token_text(layout: Layout, codec: Codec) -> Text:
     rows = zip(names, layout.position_ids, layout.lanes, layout.sampled, strict=True)
     for name, position, lane, sampled in rows:
         colour = "default" if lane == MAIN else COLOURS[(lane - 1) % len(COLOURS)]
-        out.append(_printable(str(name)), colour if sampled else f"underline {colour}")
+        out.append(printable(str(name)), colour if sampled else f"underline {colour}")
         out.append(f"@{position}  ", "dim")
     return out
 
@@ -108,11 +109,6 @@ def mask_text(mask: NDArray[np.bool_]) -> Text:
     return Text("\n".join(lines), no_wrap=True)
 
 
-def _printable(text: str) -> str:
-    """`text` without the control codes that a terminal would obey."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
-
-
 def sample_text(sample: "Sample", codec: "Codec") -> Text:
     """Every token of a record as token@position, in the colour of its lane."""
     out = Text()
@@ -124,6 +120,5 @@ def sample_text(sample: "Sample", codec: "Codec") -> Text:
         lane, learnt = sample.lanes[at], sample.learnt[at]
         colour = COLOURS[(lane - 1) % len(COLOURS)] if lane else "default"
         style = "dim" if at < sample.answer else colour if learnt else f"underline {colour}"
-        name = "".join(c for c in str(names[at]) if c.isprintable())
-        out.append(name, style).append(f"@{sample.positions[at]}  ", "dim")
+        out.append(printable(str(names[at])), style).append(f"@{sample.positions[at]}  ", "dim")
     return out

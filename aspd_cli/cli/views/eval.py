@@ -19,6 +19,7 @@ from aspd_cli.cli.views.eval_tables import tables
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_safe, write_jsonl, write_text
 from aspd_cli.recipe import Recipe
+from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.evaluate.prompt_sets import Prompted
@@ -70,7 +71,7 @@ def run(
     if json:
         print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
-        show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+        show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False))
     if written and not quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
@@ -81,7 +82,7 @@ def show(evaluation: "Evaluation", console: Console) -> None:
     for table in tables(evaluation):
         console.print(table)
     for note in evaluation.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(note), markup=False, highlight=False, soft_wrap=True)
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:

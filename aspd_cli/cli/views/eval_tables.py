@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from aspd_cli.safe_text import printable
+
 if TYPE_CHECKING:
     from aspd_cli.core.metrics import Interval
     from aspd_cli.evaluate.results import Evaluation, Latency, Score
@@ -53,7 +55,7 @@ def _quality(evaluation: "Evaluation") -> Table:
 
 
 def _name(score: "Score") -> str:
-    return score.task if score.category == "all" else f"  {score.category}"
+    return printable(score.task if score.category == "all" else f"  {score.category}")
 
 
 def _scored(evaluation: "Evaluation", score: "Score", system: str) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 from aspd_cli.cli.libraries import hush
 from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import sample_text
+from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.train.preflight import Preflight
@@ -85,7 +86,7 @@ class Lines:
 
     def say(self, sentence: str) -> None:
         """One line."""
-        print(sentence, file=sys.stderr, flush=True)
+        print(shown(sentence), file=sys.stderr, flush=True)
 
     def step(self, step: int, total: int, logs: dict[str, float]) -> None:
         """A line for each entry of the log."""
@@ -102,7 +103,7 @@ class Bar:
 
     def say(self, sentence: str) -> None:
         """A line above the bar."""
-        self.progress.console.print(sentence, markup=False, highlight=False)
+        self.progress.console.print(shown(sentence), markup=False, highlight=False)
 
     def step(self, step: int, total: int, logs: dict[str, float]) -> None:
         """Moves the bar."""
