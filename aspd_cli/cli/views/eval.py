@@ -47,7 +47,7 @@ def run(
     """
     where, source = recipe.evaluation.output_path, recipe.evaluation.prompts
     folder = None if where is None else _folder(Path(where))
-    prompts = None if source is None else _prompts(Path(source))
+    prompts, rejected = (None, []) if source is None else _prompts(Path(source))
     _hush()
     from aspd_cli.evaluate.processes import Processes
     from aspd_cli.evaluate.run import Job, evaluate
@@ -59,6 +59,7 @@ def run(
             replay=replay,
             random_weights=random_weights,
             prompts=prompts,
+            rejected=rejected,
             confirm_run_unsafe_code=confirm_run_unsafe_code,
             expect=progress.expect,
             advance=progress.advance,
@@ -74,7 +75,8 @@ def run(
         show(evaluation, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False))
     if written and not quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
-    return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
+    missing = any(bench["missing"] for bench in evaluation.judged.values())
+    return 3 if missing or evaluation.rejected else 0
 
 
 def show(evaluation: "Evaluation", console: Console) -> None:
@@ -117,20 +119,21 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _prompts(path: Path) -> "list[Prompted]":
+def _prompts(path: Path) -> "tuple[list[Prompted], list[str]]":
+    """The prompts of a file, and one sentence for each line that holds none."""
     from aspd_cli.evaluate.prompt_sets import Prompted
 
     records, rejected = read_prompts(path)
-    if rejected:
-        raise DataError(f"{path}:{rejected[0].line}: {rejected[0].reason}")
+    problems = [f"{path}:{each.line}: {each.reason}" for each in rejected]
     if not records:
-        raise DataError(f"{path} contains no prompts")
-    return [
+        raise DataError(problems[0] if problems else f"{path} contains no prompts")
+    prompts = [
         Prompted(
             str(record.index if record.id is None else record.id), record.category, record.prompt
         )
         for record in records
     ]
+    return prompts, problems
 
 
 def _hush() -> None:
