@@ -5,11 +5,12 @@ A record is TRL's prompt-completion, conversational as `aspd transform` writes i
 token on.
 """
 
-import gzip
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,13 +21,18 @@ from datasets.utils import logging as reporting
 from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError
 from aspd_cli.recipe.sections import DataSection
+from aspd_cli.safe_text import shown
 from aspd_cli.synth import MIX, Split, examples
 from aspd_cli.synth.exercises import exercise
+from aspd_cli.train.lines import read_lines
 
 SYNTH = "synth"
 COLUMNS = ["prompt", "completion"]
 _HELD_OUT = 400
 """Generated records in an evaluation."""
+_SHOWN = 5
+"""Lines left out of a file that are told one by one."""
+_LOG = logging.getLogger(__name__)
 
 
 def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
@@ -70,11 +76,9 @@ def digest(found: Dataset) -> str:
 def place(source: str, row: int) -> str:
     """Where record `row` (from 0) stands: file and line where the file has lines."""
     if Path(source).is_file() and not _is_parquet(Path(source)):
-        for number, line, at in _lines(Path(source)):
-            if number == 0 and line.lstrip().startswith(b"["):
-                break
-            if number == row:
-                return f"{source}:{at}"
+        kept = (line.number for line in read_lines(Path(source)) if not line.problem)
+        if number := next(islice(kept, row, None), None):
+            return f"{source}:{number}"
     return f"{source}, record {row + 1}"
 
 
@@ -86,8 +90,8 @@ def _read(source: str) -> Dataset:
     except DataError:
         raise
     except Exception as error:  # datasets raises whatever its readers do
-        if path.is_file() and (fault := _first_fault(path)):
-            raise DataError(fault) from error
+        if path.is_file() and not _is_parquet(path) and (found := _readable(path)) is not None:
+            return found
         if path.is_file() and not path.stat().st_size:
             raise DataError(f"{source} contains no records") from error
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
@@ -122,32 +126,30 @@ def _may_be_hub_id(source: str) -> bool:
     return source.count("/") == 1 and not source.startswith((".", "/", "~"))
 
 
-def _first_fault(path: Path) -> str | None:
-    """Line and reason of the first line that is no JSON object."""
-    if _is_parquet(path):
-        return None
+def _readable(path: Path) -> Dataset | None:
+    """The records of a file some of whose lines are none; each of those is told.
+
+    None when every line seems to be one.
+
+    Raises:
+        DataError: no line is a record, or the file cannot be read.
+    """
     try:
-        for _, line, at in _lines(path):
-            if at == 1 and line.lstrip().startswith(b"["):
-                return None
-            try:
-                if not isinstance(json.loads(line), dict):
-                    return f"{path}:{at}: not a JSON object with `prompt` and `completion`"
-            except ValueError as error:
-                return f"{path}:{at}: not JSON: {error}"
+        lines = list(read_lines(path))
     except OSError as error:
-        return f"{path} cannot be read: {error}"
-    return None
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
-    """(record from 0, line, line number from 1) of every line that is not blank."""
-    number = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for at, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line, at
-                number += 1
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    faults = [f"{path}:{line.number}: {line.problem}" for line in lines if line.problem]
+    kept = [line.value or {} for line in lines if not line.problem]
+    if not faults:
+        return None
+    if not kept:
+        raise DataError(faults[0])
+    for fault in faults[:_SHOWN]:
+        _LOG.warning("left out: %s", shown(fault))
+    if len(faults) > _SHOWN:
+        _LOG.warning("left out: %d more lines of %s", len(faults) - _SHOWN, path)
+    columns = [name for name in COLUMNS if any(name in record for record in kept)]
+    return Dataset.from_list([{name: record.get(name) for name in columns} for record in kept])
 
 
 def _digest(data: bytes) -> bytes:

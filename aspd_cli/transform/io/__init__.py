@@ -1,7 +1,6 @@
 """The input of a transform, in reading order.
 
 - `readers`: values out of a file, standard input or the Hub
-- `unzipped`: the contents of gzip data up to where they break
 - `formats`: the forms in which training data come, each turned into a conversation
 - `records`: conversations to transform, and what is none with the reason why
 - `concurrency`: many records at once, their results in order

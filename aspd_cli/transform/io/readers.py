@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from aspd_cli.errors import DataError
 from aspd_cli.files import DECODER, json_problem, parse_jsonl
-from aspd_cli.transform.io.unzipped import Unzipped
+from aspd_cli.unzipped import Unzipped
 
 SPLIT = "train"
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([\w.\[\]%:-]+))?")
