@@ -60,7 +60,7 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
     if system is not None and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
     try:
-        "".join(message["content"] for message in messages).encode()
+        "".join(message["role"] + message["content"] for message in messages).encode()
     except UnicodeEncodeError as error:  # JSON can write one, UTF-8 and tokenizers cannot
         raise DataError(
             "the prompt contains half of a surrogate pair, which is not a valid character"

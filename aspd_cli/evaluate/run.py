@@ -47,6 +47,8 @@ class Job:
     random_weights: bool = False
     prompts: Sequence[Prompted] | None = None
     """For measures of speed alone, when neither tasks nor a replay are asked for."""
+    rejected: Sequence[str] = ()
+    """Lines of the file of prompts that hold none, and why: one sentence each."""
     confirm_run_unsafe_code: bool = False
     expect: Callable[[int], None] = field(default=lambda _: None)
     """Is told how many more answers there will be."""
@@ -70,9 +72,10 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
+    rejected = list(job.rejected)
     judged = Judged()
     if evaluation.tasks:
-        benches = prepare(evaluation)
+        benches = prepare(evaluation, rejected)
         tasks = _find_tasks(recipe, notes)
         runners = _open(recipe, words, processes)
         quality = Quality([], [], {})
@@ -104,9 +107,15 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
-        settings=recipe.model_dump(),
+        settings=recipe.without_secrets().model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
-        notes=(*notes, *judged.notes, *([lengths] if lengths else ())),
+        notes=(
+            *(f"left out: {each}" for each in rejected),
+            *notes,
+            *judged.notes,
+            *([lengths] if lengths else ()),
+        ),
+        rejected=len(rejected),
     )
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from aspd_cli.safe_text import secrets_in, secrets_of_url, without_secrets
+
 
 class Section(BaseModel):
     """What all sections share: unknown fields are errors, values are never coerced."""
@@ -122,6 +124,17 @@ class EndpointSection(Section):
         if self.budget is not None and (self.price_input is None or self.price_output is None):
             raise ValueError("a budget in dollars needs price_input and price_output")
         return self
+
+    def without_secrets(self) -> Self:
+        """The section as it may be saved and shown."""
+        url = self.base_url and without_secrets(self.base_url)
+        return self.model_copy(
+            update={"base_url": url, "extra_body": without_secrets(self.extra_body)}
+        )
+
+    def secrets(self) -> list[str]:
+        """What `without_secrets` hides."""
+        return [*secrets_of_url(self.base_url or ""), *secrets_in(self.extra_body)]
 
 
 class TransformSection(Section):
@@ -317,6 +330,19 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     """What to measure."""
 
+    def without_secrets(self) -> Self:
+        """The recipe as it may be saved and shown."""
+        asked, judge = self.transform.endpoint, self.evaluation.judge
+        transform = {"endpoint": asked and asked.without_secrets()}
+        evaluation = {"judge": judge and judge.without_secrets()}
+        return self.model_copy(
+            update={
+                "transform": self.transform.model_copy(update=transform),
+                "evaluation": self.evaluation.model_copy(update=evaluation),
+            }
+        )
+
     def to_yaml(self) -> str:
-        """The resolved recipe; `load_recipe` on it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+        """The resolved recipe without secrets; `load_recipe` on it gives an equal one else."""
+        values = self.without_secrets().model_dump()
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)

@@ -83,7 +83,7 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
         return None
     if (run / RECIPE).is_file():
         before, now = (
-            settings_of(each.model_dump(mode="json"), free=_FREE)
+            settings_of(each.without_secrets().model_dump(mode="json"), free=_FREE)
             for each in (load_recipe(run / RECIPE), recipe)
         )
         cure = "restore them, or start over with --fresh"

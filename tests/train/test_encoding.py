@@ -57,7 +57,7 @@ def test_an_empty_completion_and_a_foreign_one_are_told(tmp_path: Path, codec: C
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"prompt": "a", "completion": "b"}\n{"prompt": \n', r"d\.jsonl:2: not JSON"),
+        ('\n{"prompt": \n[]\n', r"d\.jsonl:2: not JSON"),
         ('{"question": "a", "answer": "b"}\n', "aspd transform"),
         ("", "d.jsonl"),
     ],
@@ -75,6 +75,45 @@ def test_what_cannot_be_read_is_told_with_its_place(
     with pytest.raises(DataError, match=words):
         records(DataSection(), str(path))
     assert not caplog.records, "datasets says nothing of its own"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lines_that_are_no_records_are_left_out_and_told(
+    tmp_path: Path, codec: Codec, caplog: pytest.LogCaptureFixture, zipped: bool
+) -> None:
+    bad = {
+        '{"prompt": "\x1b': "not JSON",
+        "[1]": "not a JSON object",
+        '{"prompt": "q", "completion": "\\ud800"}': "half of a surrogate pair",
+        '{"prompt": "q", "prompt": "q", "completion": "a"}': "the key 'prompt' occurs twice",
+        '{"prompt": "q", "completion": ' + "[" * 9999: "nested too deeply",
+    }
+    good = ['{"prompt": "q\u2028", "completion": "a"}', '{"prompt": "q", "completion": "<|para|>"}']
+    data = "\n".join([good[0], *bad, "", good[1]]).encode()
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    found = records(DataSection(), str(path))
+    assert found["prompt"] == ["q\u2028", "q"]
+    said = [each.getMessage() for each in caplog.records]
+    for line, (text, words) in enumerate(zip(said, bad.values(), strict=True), start=2):
+        assert text.startswith(f"left out: {path}:{line}: ")
+        assert words in text
+        assert "\x1b" not in text
+    with pytest.raises(DataError, match=r"d\.jsonl:8: markup is not well formed"):
+        encoding(path, codec)
+
+
+def test_what_comes_before_a_break_in_gzip_data_is_trained_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f'{{"prompt": "{n * n}", "completion": "{n**3}"}}\n' for n in range(5000))
+    data = gzip.compress(lines.encode())
+    path = tmp_path / "d.jsonl.gz"
+    path.write_bytes(data[: len(data) // 2])
+    found = records(DataSection(), str(path))
+    assert 2000 < len(found) < 5000
+    assert found["completion"][:2000] == [str(n**3) for n in range(2000)]
+    assert "the gzip data end too early" in caplog.text
 
 
 def test_a_missing_file_is_told_apart_from_a_hub_id() -> None:

@@ -18,7 +18,7 @@ from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import DataError, MarkupError
-from aspd_cli.files import content_digest
+from aspd_cli.files import check_id, content_digest, json_line
 from aspd_cli.transform.blocks import too_many_branches
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
@@ -199,6 +199,11 @@ def _read(raw: Raw) -> tuple[str, str]:
         raise DataError("the completion is neither a string nor a list of messages")
     # The conversation is checked by the reader of all others; the answer may hold markup here.
     stand_in: Any = "answer" if markup.strip() else markup
+    try:
+        markup.encode()
+    except UnicodeEncodeError:
+        raise DataError("the completion contains half of a surrogate pair") from None
+    check_id(value.get("id"))
     turns = [{"role": "assistant", "content": stand_in}]
     example = read_example({**value, "completion": turns}, "prompt-completion")
     return "\n".join(turn["content"] for turn in example.prompt), markup
@@ -208,7 +213,7 @@ def as_json(checked: Checked) -> str:
     """The findings of a record, one JSON object a line."""
     keys = ("line", "kind", "reason", "offset")
     return "".join(
-        json.dumps({key: getattr(finding, key) for key in keys}, ensure_ascii=False) + "\n"
+        json_line({key: getattr(finding, key) for key in keys}).decode()
         for finding in checked.findings
     )
 
