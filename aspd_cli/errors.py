@@ -60,3 +60,10 @@ class ReplyError(AspdError):
 
 class TrainingError(AspdError):
     """A training run cannot go on. What it has saved so far is left as it is."""
+
+
+def reason(error: Exception) -> str:
+    """What a library says went wrong, as part of a sentence: its first line that says something."""
+    lines = iter(line.strip() for line in str(error).splitlines() if line.strip())
+    said = next(lines, type(error).__name__)
+    return f"{said} {next(lines, '')}" if said.endswith(":") else said

@@ -24,6 +24,8 @@ EMBEDDED_MODEL = Path(__file__).parent / "assets" / "tiny"
 """The embedded model: `base/`, a serial model, and `adapter/`, which makes it parallel."""
 
 
+_DEEPEST = 32
+"""Lists and objects that an `id` may hold."""
 _TOKEN = "[0-9a-f]" * 16
 """The pattern of what makes a temporary name unlike any that a user gives."""
 
@@ -121,17 +123,61 @@ class JsonLine(NamedTuple):
     """Why there is no value: `not UTF-8`, `not JSON: ...`."""
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"the key {twice!r} occurs twice")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+"""Reads JSON that says one thing: a key that occurs twice is a `ValueError`."""
+
+
+def json_problem(error: Exception) -> str:
+    """Why a text is not JSON to us, from what `DECODER` raised."""
+    if isinstance(error, RecursionError):
+        return "not JSON: it is nested too deeply"
+    if str(error).startswith("Exceeds the limit"):
+        return "not JSON: a number in it has too many digits"
+    return f"not JSON: {error}"
+
+
+def check_id(value: Any) -> Any:
+    """The `id` of a record, if it can be written as JSON and read by everyone.
+
+    Raises:
+        DataError: it cannot; says why.
+    """
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise DataError("the `id` is a number of more than 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"the `id` is {value}, which is not a JSON number")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError("the `id` contains half of a surrogate pair") from None
+    except (ValueError, TypeError, RecursionError):
+        raise DataError(f"the `id`, a {type(value).__name__}, cannot be written as JSON") from None
+    if text.count("[") + text.count("{") > _DEEPEST and not isinstance(value, str):
+        raise DataError("the `id` is nested too deeply")
+    return value
+
+
 def parse_jsonl(lines: Iterable[bytes]) -> Iterator[JsonLine]:
     """The values of lines, as a file opened in binary mode gives them; a BOM is skipped."""
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.strip(b" \t\r\n\xef\xbb\xbf"):
             continue
         try:
-            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            value = DECODER.decode(line.decode("utf-8-sig"))
         except UnicodeDecodeError:
             yield JsonLine(number, None, "not UTF-8")
         except (ValueError, RecursionError) as error:
-            yield JsonLine(number, None, f"not JSON: {error}")
+            yield JsonLine(number, None, json_problem(error))
         else:
             yield JsonLine(number, value)
 

@@ -27,6 +27,7 @@ from typing import IO, Any, Literal
 Kind = Literal[
     "slow", "rate-limit", "quota", "error", "unauthorized", "no-model", "refuse", "hang", "drop",
     "cut", "html", "malformed", "no-choices", "fewer", "empty", "list", "object", "no-usage",
+    "thoughts", "redirect",
 ]  # fmt: skip
 RANDOM_KINDS: tuple[Kind, ...] = (
     "slow", "rate-limit", "error", "drop", "cut", "html", "malformed", "no-choices", "fewer",
@@ -50,6 +51,8 @@ class Fault:
     """The status of an error."""
     parameter: str = "response_format"
     """Which parameter a refusal is about; an empty one is not named."""
+    message: str = ""
+    """What an error or a refusal says instead of its usual words; where a redirect leads."""
 
 
 Reply = str | list[str] | Fault
@@ -66,6 +69,8 @@ class Exchange:
     """Seconds of `time.monotonic`."""
     status: int = 0
     """Of the response; 0 while there is none."""
+    path: str = ""
+    """What was asked for, with its query."""
     sent: bool = False
     """The whole response was handed to the socket."""
 
@@ -117,6 +122,7 @@ class Server:
                     writer.write(_response(404, b"{}"))
                     continue
                 exchange = Exchange(json.loads(raw), headers, time.monotonic())
+                exchange.path = start.split(" ")[1]
                 if self.keep:
                     self.exchanges.append(exchange)
                 async with self._free:
@@ -169,18 +175,22 @@ def _content(body: dict[str, Any], reply: Reply) -> tuple[int, dict[str, str], b
         case "quota":
             return 429, {}, _error("You exceeded your current quota", "insufficient_quota")
         case "error":
-            return reply.status, {}, _error("The server had an error", None)
+            return reply.status, {}, _error(reply.message or "The server had an error", None)
         case "unauthorized":
             return 401, {}, _error("Incorrect API key provided", "invalid_api_key")
         case "no-model":
             return 404, {}, _error(f"The model `{body['model']}` does not exist", "model_not_found")
         case "refuse":
             name = reply.parameter
-            return (
-                400,
-                {},
-                _error(f"Unsupported parameter: '{name}'" if name else "Bad", None, name),
-            )
+            words = f"Unsupported parameter: '{name}'" if name else "Bad"
+            return 400, {}, _error(reply.message or words, None, name)
+        case "redirect":
+            return 307, {"Location": reply.message}, b""
+        case "thoughts":
+            value = _completion(body, [None] * body.get("n", 1))
+            for choice in value["choices"]:
+                choice["finish_reason"] = "length"
+            return 200, {}, _dump(value)
         case "html":
             return 200, {"Content-Type": "text/html"}, b"<html><body>Gateway</body></html>"
         case "malformed":

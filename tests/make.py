@@ -34,6 +34,13 @@ KINDS: dict[str, Callable[[str], str]] = {
 - `gemma`: the same, without any such space.
 """
 
+LOSSY = ("unigram", "unigram-bytes")
+"""Further kinds, which change text or do not know each character; `KINDS` do neither.
+
+- `unigram`: SentencePiece unigram that normalises to NFKC; its vocabulary holds special tokens.
+- `unigram-bytes`: the same with byte fallback.
+"""
+
 TEMPLATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "chatml": (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -95,19 +102,21 @@ _QWEN_SPLIT = (
 def tokenizer(
     kind: str = "qwen", template: str | None = None, *, control: bool = True
 ) -> PreTrainedTokenizerFast:
-    """A fresh tokenizer of one of `KINDS`, which the caller may change.
+    """A fresh tokenizer of one of `KINDS` or `LOSSY`, which the caller may change.
 
     Args:
         template: one of `TEMPLATES`, or None for a base model's tokenizer.
         control: whether it holds the six control tokens.
     """
     source, special = TEMPLATES[template] if template else (None, ())
-    bos, eos = ("<s>", "</s>") if kind in ("llama2", "mistral") else ("<bos>", "<eos>")
+    sentencepiece = kind in ("llama2", "mistral", *LOSSY)
+    bos, eos = ("<s>", "</s>") if sentencepiece else ("<bos>", "<eos>")
     made = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(_trained(kind)),
         bos_token=None if kind == "qwen" else bos,
         eos_token=eos,
         pad_token=eos,
+        unk_token="<unk>" if kind in LOSSY else None,
     )
     made.add_tokens([AddedToken(t, normalized=False, special=True) for t in special], True)
     if kind != "qwen":
@@ -123,6 +132,8 @@ def tokenizer(
 @cache
 def _trained(kind: str) -> str:
     """The serialised tokenizer, without special tokens."""
+    if kind in LOSSY:
+        return _unigram(kind).to_str()
     return (_byte_level(kind) if kind in ("qwen", "llama3") else _sentencepiece(kind)).to_str()
 
 
@@ -173,5 +184,24 @@ def _sentencepiece(kind: str) -> Tokenizer:
         made.normalizer = normalizers.Replace(" ", "▁")
     if kind != "gemma":
         steps.append(decoders.Strip(" ", 1, 0))
+    made.decoder = decoders.Sequence(steps)
+    return made
+
+
+def _unigram(kind: str) -> Tokenizer:
+    """Pieces are the words and the characters of the corpus; special tokens are pieces too."""
+    special = ["<unk>", "<s>", "</s>"]
+    words = sorted({f"▁{word}" for word in _CORPUS.split()})
+    characters = sorted({*_CORPUS.replace(" ", "▁"), *"<>|/[]"})
+    by_bytes = kind == "unigram-bytes"
+    names = [f"<0x{byte:02X}>" for byte in range(256)] if by_bytes else []
+    scored = [(words, -6.0), (characters, -9.0), (names, -12.0)]
+    vocabulary = [(token, 0.0) for token in special]
+    vocabulary += [(each, score) for pieces, score in scored for each in pieces]
+    made = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=by_bytes))
+    made.normalizer = normalizers.NFKC()
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    bytes_ = [decoders.ByteFallback()] if by_bytes else []
+    steps = [decoders.Replace("▁", " "), *bytes_, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     made.decoder = decoders.Sequence(steps)
     return made

@@ -22,6 +22,7 @@ from aspd_cli.cli.commands.transform import transform
 from aspd_cli.cli.commands.validate import validate
 from aspd_cli.cli.options import debug_is_on
 from aspd_cli.errors import AspdError
+from aspd_cli.safe_text import shown
 
 
 class Commands(TyperGroup):
@@ -42,8 +43,8 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from None
         except Exception as error:
             if debug_is_on(ctx):
-                traceback.print_exc()
-            print(f"aspd: error: {_sentence(error)}", file=sys.stderr)
+                print(shown(traceback.format_exc()), file=sys.stderr)
+            print(f"aspd: error: {shown(_sentence(error))}", file=sys.stderr)
             raise typer.Exit(getattr(error, "exit_code", 1)) from error
 
 

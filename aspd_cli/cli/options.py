@@ -100,12 +100,20 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+TrustRemoteCode = Annotated[
+    bool | None,
+    option("--trust-remote-code", "Run Python code that comes with the model.", MODEL),
+]
 
 
 def model_flags(
-    model: str | None, adapter: str | None, device: str | None, dtype: str | None
+    model: str | None,
+    adapter: str | None,
+    device: str | None,
+    dtype: str | None,
+    trust_remote_code: bool | None,
 ) -> dict[str, Any]:
     """The flags of the panel "Model" as fields of a recipe."""
-    names = ("path", "adapter", "device", "dtype")
-    values = (model, adapter, device, dtype)
+    names = ("path", "adapter", "device", "dtype", "trust_remote_code")
+    values = (model, adapter, device, dtype, trust_remote_code)
     return {f"model.{name}": value for name, value in zip(names, values, strict=True)}

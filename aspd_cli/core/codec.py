@@ -1,14 +1,14 @@
 """Token ids: the six control tokens of a tokenizer, and text as pieces that can be appended."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from aspd_cli.core.markup import CONTROL_TOKENS, SEPARATOR
-from aspd_cli.errors import ModelError
+from aspd_cli.errors import DataError, ModelError
 
 REPLACEMENT = "\ufffd"
 """What a decoder writes for bytes that are not (yet) a character."""
@@ -55,15 +55,26 @@ class Codec:
     Tokenizers of the SentencePiece kind put a space before the first word of whatever they encode
     and drop it when they decode. A piece in the middle of an answer must not gain or lose one, so
     both directions go through an anchor: something that stands before the piece and is cut off.
+
+    Args:
+        chat_template_kwargs: arguments of the chat template, such as `{"enable_thinking": False}`.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(
+        self, tokenizer: Any, chat_template_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         self.tokenizer = tokenizer
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
         self.special = special_ids(tokenizer)
         """Ids that stand for no text."""
+        unknown = tokenizer.unk_token_id
+        self.guarded = self.special - ({unknown} - {tokenizer.eos_token_id})
+        """Ids that data must not come to; unknown characters may come to the unknown token."""
         self._texts: dict[int, str] = {}
         special = tokenizer.convert_ids_to_tokens(sorted(self.special))
-        self._literals = _any_of({*CONTROL_TOKENS, *special})
+        self.literals = frozenset({*CONTROL_TOKENS, *special})
+        """Texts that are special tokens, or would be if the tokenizer had them."""
+        self._literals = any_of(self.literals)
         eos = tokenizer.eos_token
         self._head = [tokenizer.eos_token_id] if eos else _encode(tokenizer, "|")
         self._head_text = self._text(self._head)
@@ -94,9 +105,37 @@ class Codec:
     def encode(self, text: str) -> list[int]:
         """The ids of one piece; control and other special tokens in it are plain text."""
         ids: list[int] = []
-        for piece in _cut(text, self._literals):
-            ids += self.encode_rendered(piece)
+        for piece in self.cut(text):
+            ids += self._unforged(piece, self.encode_rendered(piece))
         return ids
+
+    def encode_first(self, text: str) -> list[int]:
+        """As `encode`, for a text before which nothing stands: it may get a space of its own."""
+        head, *rest = self.cut(text) or [""]
+        ids = self._unforged(head, _encode(self.tokenizer, head))
+        return ids + [i for piece in rest for i in self.encode(piece)]
+
+    def cut(self, text: str) -> list[str]:
+        """`text` in pieces none of which holds a special token's text."""
+        return cut_literals(text, self._literals)
+
+    def _unforged(self, text: str, ids: list[int]) -> list[int]:
+        """The `ids` of a text of data, or others where they hold a special token all the same.
+
+        A normaliser may make one (`＜s＞` becomes `<s>`), and a model of whole words may know one.
+        Halves are encoded apart until no half comes to a special token, so little is cut.
+        """
+        if self.guarded.isdisjoint(ids):
+            return ids
+        if len(text) > 1:
+            halves = text[: len(text) // 2], text[len(text) // 2 :]
+            return [i for half in halves for i in self._unforged(half, self.encode_rendered(half))]
+        by_byte = {byte: i for i, byte in self._bytes.items()}
+        if all(byte in by_byte for byte in text.encode()):
+            return [by_byte[byte] for byte in text.encode()]
+        if self.tokenizer.unk_token_id is not None:
+            return [self.tokenizer.unk_token_id]
+        raise DataError(f"the tokenizer has no token for {text!r} but a special one")
 
     def encode_rendered(self, text: str) -> list[int]:
         """The ids of a piece of a rendered chat template: special tokens in it are meant."""
@@ -152,7 +191,7 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
 
 def split_literals(text: str) -> list[str]:
     """`text` cut so that no piece holds a control token (`<|para|>` -> `<`, `|para|>`)."""
-    return _cut(text, _CONTROL)
+    return cut_literals(text, _CONTROL)
 
 
 class StreamDecoder:
@@ -186,14 +225,16 @@ def _ids_of(tokenizer: Any, tokens: Iterable[str]) -> dict[str, int]:
     return {token: i for token, i in ids.items() if i not in unknown}
 
 
-def _any_of(literals: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(t) for t in literals if len(t) > 1))
+def any_of(literals: Iterable[str]) -> re.Pattern[str]:
+    """Finds the longest of some texts; those of one character cannot be cut and are left out."""
+    longest_first = sorted((t for t in literals if len(t) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)))
 
 
-_CONTROL = _any_of(CONTROL_TOKENS)
+_CONTROL = any_of(CONTROL_TOKENS)
 
 
-def _cut(text: str, literals: re.Pattern[str]) -> list[str]:
+def cut_literals(text: str, literals: re.Pattern[str]) -> list[str]:
     """The pieces of `text`, cut after the first character of every literal."""
     pieces, start, found = [], 0, literals.search(text)
     while found:

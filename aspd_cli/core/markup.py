@@ -14,6 +14,7 @@ canonical by construction: neighbouring texts are one text and empty texts do no
 """
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -94,7 +95,7 @@ class Block:
         if len(titles) < 2:
             raise MarkupError("a block needs at least two branches")
         if len(set(titles)) < len(titles):
-            twice = next(t for i, t in enumerate(titles) if t in titles[:i])
+            twice = Counter(titles).most_common(1)[0][0]
             raise MarkupError(f"two branches of a block have the same title {twice!r}")
         if self.form is None:
             if (label := _first_label(titles)) and self._reads_as(label.form):

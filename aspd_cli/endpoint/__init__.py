@@ -11,7 +11,8 @@ In reading order:
 
 - `client`: the endpoint of a run: asks, checks, asks again
 - `messages`: requests, responses, and the text of replies
-- `transport`: one request until it is answered; what a failed attempt means
+- `transport`: one request until it is answered
+- `failures`: what a failed attempt means
 - `rate_limits`: requests and tokens a minute, and what a run may cost
 - `journal`: every reply that was paid for, on disk
 - `usage`: counts and dollars per stage

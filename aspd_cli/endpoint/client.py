@@ -8,7 +8,14 @@ from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from aspd_cli.endpoint.journal import Entry, Journal
-from aspd_cli.endpoint.messages import Call, Response, digest, parameters, without_thoughts
+from aspd_cli.endpoint.messages import (
+    Call,
+    Response,
+    digest,
+    ends_in_thoughts,
+    parameters,
+    without_thoughts,
+)
 from aspd_cli.endpoint.rate_limits import Budget
 from aspd_cli.endpoint.transport import Sender
 from aspd_cli.endpoint.usage import StageTally, Tally, dollars, estimate_tokens
@@ -22,6 +29,8 @@ TRIES = 3
 """Most replies that are asked for each that is wanted, when others are not valid."""
 REPLY_TOKENS = 1024
 """Expected length of a reply as long as none has come and nothing bounds it."""
+CUT = "the token limit cut it off; raise endpoint.max_tokens"
+"""Why a reply may be of no use."""
 
 
 @dataclass(slots=True)
@@ -35,6 +44,8 @@ class _Asked:
     """All replies, valid or not, in the order of their numbers in the journal."""
     replayed: int
     """How many of them an earlier call brought."""
+    cut: bool = False
+    """Whether the token limit ended any of the others."""
 
 
 class Endpoint:
@@ -51,6 +62,8 @@ class Endpoint:
     def __init__(self, section: EndpointSection, journal: Journal | None = None) -> None:
         self.tally = Tally(journal.history if journal else None)
         self._section = section
+        self._named = section.without_secrets()
+        """What a request is known by in the journal: a new key asks for nothing new."""
         self._journal = journal
         self._budget = Budget(section, self.tally)
         self._sender = Sender(section)
@@ -81,7 +94,7 @@ class Endpoint:
         request = parameters(self._section, call)
         if self._journal is None:
             return await self._collect(_Asked(call, request, b"", [], 0), check)
-        key = digest(request)
+        key = digest(parameters(self._named, call))
         async with self._keys.setdefault(key, asyncio.Lock()):
             texts = await self._journal.replies(key)
             return await self._collect(_Asked(call, request, key, texts, len(texts)), check)
@@ -99,6 +112,8 @@ class Endpoint:
                     valid.append(_checked(text, check))
                 except ReplyError as error:
                     reason, seen.invalid = str(error), 1
+                    if asked.cut and CUT not in reason:
+                        reason += f"; {CUT}"
                 self.tally.add(asked.call.stage, seen)
                 if len(valid) == wanted:
                     return valid
@@ -138,6 +153,7 @@ class Endpoint:
                 paid = self._price(asked, response)
                 entry = Entry(asked.key, len(asked.texts), response.texts, call.stage, paid)
                 asked.texts.extend(response.texts)
+                asked.cut |= response.cut
                 self.tally.add(call.stage, paid)
             finally:
                 self._budget.release(*expected)
@@ -177,6 +193,8 @@ def _prompt_tokens(request: dict[str, Any]) -> int:
 
 
 def _checked(text: str, check: Callable[[str], T]) -> T:
+    if ends_in_thoughts(text):
+        raise ReplyError(f"it ends inside the model's thoughts: {CUT}")
     reply = without_thoughts(text)
     if not reply.strip():
         raise ReplyError("it is empty")

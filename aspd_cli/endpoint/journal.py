@@ -8,11 +8,12 @@ waits for a disk.
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -121,6 +122,7 @@ class Journal:
         values = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _keep_private(self.path)
             self._file = sqlite3.connect(
                 self.path, timeout=1, isolation_level=None, check_same_thread=False
             )
@@ -217,14 +219,30 @@ class Journal:
             ) from error
 
 
+def _keep_private(path: Path) -> None:
+    """Makes a journal that only its owner can read, or lets nobody else read what is there.
+
+    SQLite gives the files that it keeps beside a journal the mode of the journal.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for each in _files(path):
+        with suppress(FileNotFoundError, PermissionError):  # it is another user's
+            each.chmod(0o600)
+
+
+def _files(path: Path) -> list[Path]:
+    """A journal, and what SQLite keeps beside it."""
+    return [path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))]
+
+
 def remove_journal(path: Path) -> None:
     """Removes the journal and what SQLite keeps beside it, for a run that starts anew.
 
     Raises:
         DataError: it cannot be removed.
     """
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+    for each in _files(path):
         try:
-            path.with_name(name).unlink(missing_ok=True)
+            each.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(f"cannot delete the journal {path}: {error.strerror}") from error

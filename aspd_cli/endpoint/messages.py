@@ -13,6 +13,7 @@ from typing import Any
 from aspd_cli.errors import ReplyError
 from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.safe_text import excerpt
 
 Message = dict[str, Any]
 ADJUSTABLE = ("response_format", "max_tokens", "temperature", "top_p", "n")
@@ -55,6 +56,8 @@ class Response:
     prompt_tokens: int | None
     """As the endpoint counts them; None when it does not."""
     completion_tokens: int | None
+    cut: bool = False
+    """Whether the token limit ended any of the replies."""
 
     @property
     def tokens(self) -> int:
@@ -106,10 +109,7 @@ def adjust(request: dict[str, Any], refused: frozenset[str]) -> dict[str, Any]:
 
 
 def complained(message: str, parameter: str | None, request: dict[str, Any]) -> str | None:
-    """Which adjustable parameter of `request` a 400 is about; None when it is about none.
-
-    A refusal that names none is taken to mean the schema, which is what endpoints lack most often.
-    """
+    """Which adjustable parameter of `request` a refusal names; None when it names none."""
     candidates = [name for name in ADJUSTABLE if name in request]
     about = (parameter or "").split(".")[0]
     if about in candidates:
@@ -117,7 +117,7 @@ def complained(message: str, parameter: str | None, request: dict[str, Any]) -> 
     for name in candidates:
         if re.search(rf"['\"`]{name}['\"`]|\b{name} (is|must|does)\b", message):
             return name
-    return "response_format" if "response_format" in candidates else None
+    return None
 
 
 def read_response(content: str) -> Response:
@@ -128,24 +128,28 @@ def read_response(content: str) -> Response:
     """
     try:
         body = json.loads(content)
-    except ValueError:
-        raise BadResponse(f"what is not JSON ({content[:40].strip()!r})") from None
+    except (ValueError, RecursionError):
+        raise BadResponse(f"what is not JSON ({excerpt(content, 40)!r})") from None
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:
         reason = "no replies" if choices == [] else "no chat completion"
         error = body.get("error") if isinstance(body, dict) else None
-        raise BadResponse(f"{reason} ({error})" if error else reason)
+        raise BadResponse(f"{reason} ({excerpt(error)})" if error else reason)
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Response(
         tuple(_text(choice) for choice in choices),
         _count(counts.get("prompt_tokens")),
         _count(counts.get("completion_tokens")),
+        any(map(_is_cut, choices)),
     )
 
 
 def _text(choice: Any) -> str:
-    """The text of one choice; parts are joined, and JSON that came as an object is JSON again."""
+    """The text of one choice; parts are joined, and JSON that came as an object is JSON again.
+
+    What the token limit ended before any reply is a thought that never ends.
+    """
     message = choice.get("message") if isinstance(choice, dict) else None
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list) and all(
@@ -154,14 +158,18 @@ def _text(choice: Any) -> str:
         content = "".join(part["text"] for part in content)
     if isinstance(content, dict | list):
         content = json.dumps(content, ensure_ascii=False)
-    if not isinstance(content, str):
-        return ""
+    if not isinstance(content, str) or not content.strip():
+        return _OPEN if _is_cut(choice) else ""
     # A lone surrogate, legal in JSON, can be neither stored nor written to a file.
     return content.encode("utf-8", "replace").decode("utf-8")
 
 
+def _is_cut(choice: Any) -> bool:
+    return isinstance(choice, dict) and choice.get("finish_reason") == "length"
+
+
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < 1 << 63 else None
 
 
 def without_thoughts(reply: str) -> str:
@@ -172,6 +180,11 @@ def without_thoughts(reply: str) -> str:
     thoughts, close, rest = reply.partition(_CLOSE)
     opened = thoughts.lstrip().removeprefix(_OPEN)
     return rest.lstrip() if close and _OPEN not in opened else reply
+
+
+def ends_in_thoughts(reply: str) -> bool:
+    """Whether a reply is a `<think>` block without an end."""
+    return reply.lstrip().startswith(_OPEN) and _CLOSE not in reply
 
 
 def read_json(reply: str) -> Any:

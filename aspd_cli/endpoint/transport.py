@@ -1,165 +1,30 @@
 """One request until it is answered: sent at the agreed pace, and again after a failure.
 
-`diagnose` says what a failed attempt means: send it again, give up this call, or give up the
-endpoint. The client's own retries are off: they know neither our limits on requests and tokens nor
-a pause that another call was told to make, and a response that is not a chat completion passes
-them.
+What a failed attempt means is said in `failures`. The client's own retries are off: they know
+neither our limits on requests and tokens nor a pause that another call was told to make, and a
+response that is not a chat completion passes them.
 """
 
 import asyncio
-import math
+import base64
 import os
-import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
 
-from aspd_cli.endpoint.messages import BadResponse, Response, adjust, complained, read_response
+from aspd_cli.endpoint.failures import Again, Refusal, diagnose, pause
+from aspd_cli.endpoint.messages import ADJUSTABLE, Response, adjust, complained, read_response
 from aspd_cli.endpoint.rate_limits import Pace
 from aspd_cli.errors import EndpointError, ReplyError
 from aspd_cli.recipe.sections import EndpointSection
-
-if TYPE_CHECKING:
-    import openai
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before the first repetition, and at most before a later one."""
-LONGEST_WAIT = 600.0
-"""Seconds; an endpoint that asks for a longer pause is given up: its day's quota is spent."""
+from aspd_cli.safe_text import HIDDEN, keep_secret, redact
 
 FUTILE = 10
 """Refused requests after which an endpoint that took none is given up."""
 LOST = 3
 """Requests in a row that must spend their retries before an endpoint that answered is given up."""
 CONNECT_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The attempt may succeed later."""
-
-    reason: str
-    after: float | None = None
-    """Seconds that the endpoint asks all requests to wait."""
-    limited: bool = False
-    """It is about the rate of requests, not about this one."""
-    unreachable: bool = False
-    """Nothing listens at the endpoint's address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The endpoint does not take this request."""
-
-    message: str
-    parameter: str | None
-    """Which parameter it is about, where the endpoint says so."""
-
-
-def diagnose(
-    error: Exception, section: EndpointSection, url: str, answered: bool
-) -> Again | Refusal | EndpointError:
-    """What `error`, raised by an attempt, means.
-
-    Args:
-        answered: the endpoint has answered other requests of this run.
-    """
-    import aiohttp
-    import openai
-
-    if isinstance(error, BadResponse):
-        return Again(f"it sent {error}")
-    if isinstance(error, openai.APIStatusError):
-        return _status(error, section, url, answered)
-    causes = _causes(error)
-    if any(isinstance(cause, aiohttp.InvalidURL) for cause in causes):
-        return EndpointError(f"{url} is not an endpoint address; correct endpoint.base_url")
-    if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
-        return Again(f"no connection ({_line(causes[-1])})", unreachable=True)
-    # A connection that the server closes is a timeout, too, by the name that httpx2 gives it.
-    dropped = aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError
-    if any(isinstance(cause, TimeoutError) for cause in causes) and not any(
-        isinstance(cause, dropped) for cause in causes
-    ):
-        return Again(f"no reply within {section.timeout:g} seconds")
-    if isinstance(error, openai.OpenAIError | aiohttp.ClientError | OSError):
-        return Again(f"the connection broke ({_line(causes[-1])})")
-    raise error
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """`error`, what it was raised from, and so on to the first."""
-    causes = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    return causes
-
-
-def _status(
-    error: "openai.APIStatusError", section: EndpointSection, url: str, answered: bool
-) -> Again | Refusal | EndpointError:
-    status, message = error.status_code, _message(error)
-    if status == 429 and error.code != "insufficient_quota":
-        after = retry_after(error.response.headers)
-        if after is not None and after > LONGEST_WAIT:
-            return EndpointError(
-                f"{url} asks to wait {after / 60:.0f} minutes ({message}); "
-                "run the same command again after that"
-            )
-        return Again(f"429: {message}", after, limited=True)
-    if status in (408, 409, 425) or status >= 500:
-        return Again(f"{status}: {message}", retry_after(error.response.headers))
-    if status in (400, 413, 422) or (status == 403 and answered):
-        return Refusal(f"{status}: {message}", error.param)
-    if status in (401, 403):
-        return EndpointError(
-            f"{url} does not accept the key in {section.api_key_env} ({status}: {message}); "
-            "set that variable to a valid one, or name another in endpoint.api_key_env"
-        )
-    if status == 404:
-        return EndpointError(
-            f"{url} has no model {section.model!r} ({status}: {message}); "
-            "correct endpoint.model or endpoint.base_url"
-        )
-    if status in (402, 429):
-        return EndpointError(f"the account at {url} has no credit left ({status}: {message})")
-    return EndpointError(f"{url} answers {status}: {message}; correct the endpoint of the recipe")
-
-
-def _message(error: "openai.APIStatusError") -> str:
-    """What the endpoint says, in one line."""
-    body: Any = error.body
-    if isinstance(body, dict):
-        body = body.get("message") or body.get("detail") or body
-    return _line(body or error.message)
-
-
-def _line(value: object) -> str:
-    """`value` in one line that is not too long."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a response asks to wait, in any of the three ways in use."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * scale
-        except (KeyError, ValueError):
-            continue
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def pause(failures: int) -> float:
-    """Seconds before the next attempt after so many failures: doubling, with jitter."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
-    return longest * random.uniform(0.5, 1.0)
 
 
 class Sender:
@@ -179,6 +44,8 @@ class Sender:
         """Requests that were not taken, before the first that was."""
         self._unsupported: frozenset[str] = frozenset()
         """Parameters that the endpoint does not take."""
+        self._counts = False
+        """The endpoint has given several replies to one request."""
         self._failed: EndpointError | None = None
         """Why the endpoint was given up."""
 
@@ -186,33 +53,32 @@ class Sender:
         """Makes the client.
 
         Raises:
-            EndpointError: there is no key.
+            EndpointError: there is no key, or it is no key; or the address is none.
         """
         import openai
 
         section = self._section
-        key = os.environ.get(section.api_key_env, "").strip()
-        if not key and section.base_url is None:
-            raise EndpointError(
-                f"no API key: set the environment variable {section.api_key_env}, "
-                "or endpoint.base_url in the recipe for a server that needs none"
-            )
+        key = read_key(section)
+        where, query, headers = _address(section)
         timeout = openai.Timeout(section.timeout, connect=min(CONNECT_SECONDS, section.timeout))
         try:
             self._client = openai.AsyncOpenAI(
-                base_url=section.base_url,
+                base_url=where,
                 api_key=key or "none",
                 max_retries=0,
                 timeout=timeout,
-                # Takes half the processor time of the default transport.
-                http_client=openai.DefaultAioHttpClient(timeout=timeout),
+                default_headers=headers,
+                # Takes half the processor time of the default transport. Where a redirect leads,
+                # neither the key nor what is asked belongs.
+                http_client=openai.DefaultAioHttpClient(timeout=timeout, follow_redirects=False),
             )
         except Exception as error:  # httpx2 has no common base for what is wrong with a URL
             raise EndpointError(
-                f"cannot use the endpoint {section.base_url}: {error}; "
+                f"cannot use the endpoint {redact(where or '')}: {error}; "
                 "correct transform.endpoint in the recipe"
             ) from error
-        self.url = str(self._client.base_url).rstrip("/")
+        self.url = redact(str(self._client.base_url)).rstrip("/")
+        self._path = "/chat/completions" + (f"?{query}" if query else "")
 
     async def close(self) -> None:
         await self._client.close()
@@ -231,19 +97,39 @@ class Sender:
             ReplyError: the endpoint refuses this request, or fails at this one alone.
             EndpointError: the endpoint cannot be used.
         """
-        unsupported = self._unsupported
+        refused = self._unsupported
+        guesses: Iterator[frozenset[str]] | None = None
         while True:
-            result = await self._repeated(adjust(request, unsupported), tokens)
+            sent = adjust(request, refused)
+            result, attempts = await self._repeated(sent, tokens)
             if isinstance(result, Response):
-                self._unsupported |= unsupported
+                self._learn(result, refused, sure=attempts == 1)
                 return result
-            parameter = complained(result.message, result.parameter, adjust(request, unsupported))
-            if parameter is None:
+            if parameter := complained(result.message, result.parameter, sent):
+                refused |= {parameter}
+                continue
+            if guesses is None:
+                guesses = _guesses(sent, refused, result, counts=self._counts)
+            if (guess := next(guesses, None)) is None:
                 raise self._refused(result)
-            unsupported |= {parameter}
+            refused = guess
 
-    async def _repeated(self, request: dict[str, Any], tokens: int) -> Response | Refusal:
-        """Attempts, until one is answered or refused."""
+    def _learn(self, response: Response, refused: frozenset[str], *, sure: bool) -> None:
+        """Remembers what the endpoint takes.
+
+        Args:
+            sure: it took the request at once; an endpoint that failed and is well again may take
+                what it is thought to refuse.
+        """
+        if len(response.texts) > 1:
+            self._counts = True
+            self._unsupported -= {"n"}
+        self._unsupported |= refused if sure else refused - {"n"}
+
+    async def _repeated(
+        self, request: dict[str, Any], tokens: int
+    ) -> tuple[Response | Refusal, int]:
+        """Attempts, until one is answered or refused, and how many it took."""
         failures, answered = 0, self._answered
         while True:
             await self._turn(tokens)
@@ -256,12 +142,15 @@ class Sender:
                 self._lost = 0
                 used = response.tokens
                 self._tokens.settle(tokens - used if used else 0)
-                return response
+                return response, failures + 1
             self._tokens.settle(tokens)
             if isinstance(trouble, Refusal):
-                return trouble
+                return trouble, failures + 1
             if isinstance(trouble, EndpointError):
                 raise self._give_up(trouble)
+            if trouble.internal and not failures and not self._counts and "n" in request:
+                # Some servers fail at `n` instead of refusing it.
+                return Refusal(trouble.reason, "n"), 1
             others = self._answered > answered  # got through since the attempt before
             answered = self._answered
             failures = 1 if trouble.limited and others else failures + 1
@@ -286,7 +175,7 @@ class Sender:
     async def _attempt(self, request: dict[str, Any]) -> Response:
         # The client's own timeout is between two bytes, and a reply can drip for ever.
         async with asyncio.timeout(self._section.timeout):
-            content = await self._client.post("/chat/completions", cast_to=str, body=request)
+            content = await self._client.post(self._path, cast_to=str, body=request)
         return read_response(content)
 
     def _give_up(self, error: EndpointError) -> EndpointError:
@@ -325,3 +214,82 @@ class Sender:
                 f"{self.url} gives no reply {times}; run the same command again when it is well"
             )
         )
+
+
+def read_key(section: EndpointSection) -> str:
+    """The key of an endpoint; empty for a server that needs none.
+
+    Raises:
+        EndpointError: there is none for the OpenAI API, or what there is cannot be a key.
+    """
+    name = section.api_key_env
+    key = os.environ.get(name, "").strip()
+    if not key and section.base_url is None:
+        raise EndpointError(
+            f"no API key: set the environment variable {name}, "
+            "or endpoint.base_url in the recipe for a server that needs none"
+        )
+    keep_secret(key)
+    odd = {
+        "a quotation mark": any(each in key for each in "\"'"),
+        "a line end": any(each in key for each in "\r\n"),
+        "a blank": any(each.isspace() for each in key),
+        "a character that is not ASCII": not key.isascii(),
+        "a control character": not key.isprintable(),
+    }
+    if fault := next((what for what, found in odd.items() if found), None):
+        raise EndpointError(
+            f"the API key in {name} contains {fault}; set that variable to the key alone"
+        )
+    return key
+
+
+def _address(section: EndpointSection) -> tuple[str | None, str, dict[str, str]]:
+    """The address of an endpoint alone, and the query and further headers of every request.
+
+    A user and a password in it take the place of the key.
+
+    Raises:
+        EndpointError: a secret is missing: the recipe was saved without it.
+    """
+    secrets = section.secrets()
+    for secret in secrets:
+        keep_secret(secret)
+    if HIDDEN in secrets:
+        raise EndpointError(
+            f"a secret of the endpoint is {HIDDEN!r}: aspd saves recipes without secrets; set it "
+            "anew in endpoint.base_url or endpoint.extra_body"
+        )
+    if section.base_url is None:
+        return None, "", {}
+    where, _, query = section.base_url.partition("#")[0].partition("?")
+    scheme, _, rest = where.partition("://")
+    host, slash, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    if not at:
+        return where, query, {}
+    code = base64.b64encode(unquote(user).encode()).decode()
+    keep_secret(code)
+    return f"{scheme}://{host}{slash}{path}", query, {"Authorization": f"Basic {code}"}
+
+
+def _guesses(
+    request: dict[str, Any], refused: frozenset[str], refusal: Refusal, *, counts: bool
+) -> Iterator[frozenset[str]]:
+    """What a refusal without a name may be about, one after another.
+
+    The number of replies first, for it costs nothing to ask for them one by one; then the schema,
+    which is what endpoints lack most often.
+
+    Args:
+        counts: the endpoint is known to take `n`.
+    """
+    if refusal.parameter and refusal.parameter.split(".")[0] in request.keys() - ADJUSTABLE:
+        return
+    several = "n" in request and not counts
+    if several:
+        yield refused | {"n"}
+    if "response_format" in request:
+        yield refused | {"response_format"}
+        if several:
+            yield refused | {"n", "response_format"}

@@ -9,6 +9,7 @@ In reading order:
 - `lane`, `grammar`: one line of decoding, and which tokens it may sample next
 - `sampler`: from logits to tokens
 - `detokenize`: from tokens to text and to a document
+- `until_stop`: events up to a stop string, in document order
 - `forced_tokens`: a given structure in place of what the model would choose
 - `model_runner`: one step of the model
 - `kv_cache`: keys and values of all lanes

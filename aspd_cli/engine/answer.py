@@ -12,6 +12,7 @@ from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
 from aspd_cli.engine.grammar import Choice, Grammar, Stage
 from aspd_cli.engine.lane import Lane, OpenBlock
 from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.until_stop import UntilStop
 
 
 class Pending(NamedTuple):
@@ -60,8 +61,7 @@ class Answer:
         self.finish_reason: str | None = None
         self.cut = False
         """Whether a branch was closed by its budget."""
-        self.stopped = False
-        """Whether a stop string was met: nothing after it in document order is wanted."""
+        self.until_stop = UntilStop(options.stop) if options.stop else None
         # A fork must be affordable: two titles of a token, two branches of one, their markup.
         self._cheapest = 2 * 3 + 1 + 2 * (4 + len(codec.separator)) + 1
         self._choices: dict[tuple[int, bool | None], Choice] = {}
@@ -103,6 +103,11 @@ class Answer:
 
     def accept(self, lane: Lane, token: int) -> Iterator[Event]:
         """Takes a sampled token."""
+        yield from self._shown(self._accept(lane, token))
+        if self.until_stop and self.until_stop.stopped and not self.finish_reason:
+            self.finish("stop")
+
+    def _accept(self, lane: Lane, token: int) -> Iterator[Event]:
         self.awaited -= 1
         if self.finish_reason or lane.closed:
             return
@@ -139,12 +144,22 @@ class Answer:
         self.pending = []
 
     def flush(self) -> Iterator[Event]:
-        """The text that open lanes still hold back."""
-        for lane in self.walk():
-            if not lane.closed:
-                yield from self._end_run(lane)
-                if self.finish_reason == "length" and lane.block is not None:
-                    yield from self._cut(lane)
+        """The text that is still held back."""
+        open_lanes = [lane for lane in self.walk() if not lane.closed]
+        for lane in open_lanes:
+            yield from self._shown(self._end_run(lane))
+            if self.finish_reason == "length" and lane.block is not None:
+                yield from self._shown(self._cut(lane))
+        if self.until_stop:
+            yield from self.until_stop.end()
+
+    def _shown(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The events as they may be shown."""
+        for event in events:
+            if self.until_stop:
+                yield from self.until_stop.take(event)
+            else:
+                yield event
 
     def walk(self, lane: Lane | None = None) -> Iterator[Lane]:
         """All lanes in document order, the main lane first."""
@@ -265,7 +280,6 @@ class Answer:
 
     def _stop(self, lane: Lane) -> None:
         """A stop string in `lane`: it and all that comes later ends; earlier branches go on."""
-        self.stopped = True
         order = list(self.walk())
         for later in order[order.index(lane) :]:
             later.closed = True

@@ -40,9 +40,10 @@ class Decoder:
         positions: Positions = "same-seq",
         max_depth: int = 1,
         forms: bool = True,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         check_family(model.config)
-        self.codec = Codec(tokenizer)
+        self.codec = Codec(tokenizer, chat_template_kwargs)
         self.runner = ModelRunner(model.eval(), self.codec)
         """What runs the model, step by step."""
         self.model = model

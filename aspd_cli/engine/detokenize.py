@@ -1,9 +1,9 @@
 """From token ids to text: a lane while it is decoded, and a whole answer as a document.
 
-`TextStream` shows whole characters and holds back what a stop string may swallow. `to_document`
-makes a document that is always well formed, whatever the model wrote, and `truncate` ends one
-before a stop string. Both spell out control tokens that stand in text (`defuse`), so that no text
-is ever taken for markup.
+`TextStream` shows whole characters and notices stop strings, at which `until_stop` cuts.
+`to_document` makes a document that is always well formed, whatever the model wrote, and `truncate`
+ends one before a stop string. Both spell out control tokens that stand in text (`defuse`), so that
+no text is ever taken for markup.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,14 @@ _ZERO_WIDTH = "\u200b"
 
 
 class TextStream:
-    """Text of a lane as it may be shown: whole characters, and nothing that a stop string eats."""
+    """Text of a lane as it may be shown: whole characters."""
 
     def __init__(self, codec: Codec, stop: Sequence[str]) -> None:
         self._codec, self._stop = codec, stop
         self._decoder = StreamDecoder(codec)
-        self._held = self._tail = ""
+        self._tail = self._recent = ""
         self.stopped = False
+        """Whether the lane has written a stop string: it need not go on."""
 
     def push(self, token: int) -> str:
         """The text that may be shown now."""
@@ -39,30 +40,20 @@ class TextStream:
 
     def flush(self) -> str:
         """Ends a run of text: shows what was held back."""
-        shown = self._show(self._decoder.flush()) + self._held
-        self._held = self._tail = ""
+        shown = self._show(self._decoder.flush())
+        self._tail = self._recent = ""
         self._decoder = StreamDecoder(self._codec)
         return shown
 
     def _show(self, text: str) -> str:
         spelled = defuse(self._tail + text)
         text, self._tail = spelled[len(self._tail) :], spelled[-_SPELLED:]
-        if not self._stop or self.stopped:
-            return "" if self.stopped else text
-        text = self._held + text
-        found = min((at for s in self._stop if (at := text.find(s)) >= 0), default=-1)
-        if found >= 0:
-            self.stopped, self._held = True, ""
-            return text[:found]
-        hold = max(_overlap(text, s) for s in self._stop)
-        self._held = text[len(text) - hold :]
-        return text[: len(text) - hold]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` with which `stop` could begin."""
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if stop.startswith(text[-n:])), 0)
+        if self._stop and not self.stopped:
+            recent = self._recent + text
+            self.stopped = any(map(recent.__contains__, self._stop))
+            longest = max(map(len, self._stop))
+            self._recent = recent[max(0, len(recent) - longest + 1) :]
+        return text
 
 
 def to_document(tree: TokenTree, codec: Codec) -> Document:

@@ -15,14 +15,15 @@ from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.layout import Positions
 from aspd_cli.core.markup import CONTROL_TOKENS, FORMAT
 from aspd_cli.engine.decoder import Decoder
-from aspd_cli.engine.lora import base_of, merge_adapter, reason
+from aspd_cli.engine.lora import base_of, merge_adapter
 from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.pretrained import from_pretrained
 from aspd_cli.sources import hub_answers
 
 SETTINGS = "aspd.json"
-"""Beside the weights: positions, depth and format that the model was trained with."""
+"""Beside the weights: positions, depth, format and template arguments of their training."""
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -34,6 +35,8 @@ def load(
     dtype: str | None = None,
     device_map: str | dict[str, int | str] | None = None,
     keep_stock: bool = False,
+    trust_remote_code: bool = False,
+    chat_template_kwargs: dict[str, Any] | None = None,
 ) -> Decoder:
     """A decoder for a model.
 
@@ -47,9 +50,13 @@ def load(
             place of `device`.
         keep_stock: whether `decoder.stock` is the model as transformers computes it, to compare
             with; on a CPU it holds the weights a second time.
+        trust_remote_code: whether Python code that comes with model, adapter or tokenizer may run.
+        chat_template_kwargs: arguments of the chat template; None: those that the model was
+            trained with.
 
     Raises:
-        ModelError: nothing loadable is there, or the family cannot be decoded in parallel.
+        ModelError: nothing loadable is there, it needs code of its own and may not run it, or the
+            family cannot be decoded in parallel.
     """
     if path is None:
         path, adapter = EMBEDDED_MODEL / "base", adapter or EMBEDDED_MODEL / "adapter"
@@ -61,7 +68,9 @@ def load(
     number = choose_dtype(dtype, chosen)
     folder = None if adapter is None else _fetch(str(adapter))
     try:
-        model, tokenizer, settings = _load_base(str(path), number, device_map, revision)
+        model, tokenizer, settings = _load_base(
+            str(path), number, device_map, trust_remote_code, revision
+        )
     except ModelError as error:
         if named is None:
             raise
@@ -71,13 +80,15 @@ def load(
         ) from error
     if folder is not None:
         settings |= _settings(folder / SETTINGS)
-        tokenizer = _adapter_tokenizer(folder) or tokenizer
+        tokenizer = _adapter_tokenizer(folder, trust_remote_code) or tokenizer
         _resize(model, tokenizer)
         model = merge_adapter(model, folder)
     try:
         model = model if device_map else model.to(chosen)
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"cannot use the device {chosen}: {error}") from error
+    if chat_template_kwargs is not None:
+        settings["chat_template_kwargs"] = chat_template_kwargs
     return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock)
 
 
@@ -93,34 +104,34 @@ def _load_base(
     path: str,
     dtype: torch.dtype,
     device_map: str | dict[str, int | str] | None,
+    trust_remote_code: bool,
     revision: str | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Model, tokenizer and settings of a directory or a hub id."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    local, place = Path(path).is_dir(), f"{path!r}"
+    local, place = Path(path).is_dir(), f"a model from {path!r}"
     if not local:
         place += " (no such directory, so it was looked up on the Hub)"
     elif not (Path(path) / "config.json").is_file():
         raise ModelError(f"{path} contains no config.json: it is not a model directory")
     only_files = local or not hub_answers(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, local_files_only=only_files, revision=revision or "main"
-        )
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype,
-            device_map=device_map,
-            attn_implementation="eager",
-            local_files_only=only_files,
-            revision=revision or "main",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        settings = _find_settings(path, only_files)
-    except Exception as error:  # whatever a damaged file makes of the libraries that read it
-        raise ModelError(f"cannot load a model from {place}: {reason(error)}") from error
+    rest: dict[str, Any] = {
+        "trust_remote_code": trust_remote_code,
+        "place": place,
+        "local_files_only": only_files,
+        "revision": revision or "main",
+    }
+    tokenizer = from_pretrained("AutoTokenizer", path, **rest)
+    loaded = from_pretrained(
+        "AutoModelForCausalLM",
+        path,
+        dtype=dtype,
+        device_map=device_map,
+        attn_implementation="eager",
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **rest,
+    )
+    settings = _find_settings(path, only_files)
     model, report = loaded
     unfit = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     if unfit:
@@ -160,16 +171,13 @@ def _fetch(adapter: str) -> Path:
         ) from error
 
 
-def _adapter_tokenizer(folder: Path) -> Any | None:
-    from transformers import AutoTokenizer
-
+def _adapter_tokenizer(folder: Path, trust_remote_code: bool) -> Any | None:
     if not (folder / "tokenizer_config.json").is_file():
         return None
-    try:
-        return AutoTokenizer.from_pretrained(str(folder))
-    except Exception as error:  # as for the base
-        fault = f"cannot load the tokenizer of the adapter {folder}: {reason(error)}"
-        raise ModelError(fault) from error
+    place = f"the tokenizer of the adapter {folder}"
+    return from_pretrained(
+        "AutoTokenizer", folder, trust_remote_code=trust_remote_code, place=place
+    )
 
 
 def _resize(model: Any, tokenizer: Any) -> None:
@@ -192,7 +200,8 @@ def _settings(file: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read {file}: {error}") from error
     if not isinstance(found, dict):
         raise ModelError(f"{file} must contain an object with `positions` and `max_depth`")
-    settings = {name: found[name] for name in ("positions", "max_depth") if name in found}
+    names = ("positions", "max_depth", "chat_template_kwargs")
+    settings = {name: found[name] for name in names if name in found}
     # Weights from before there were forms, and those of others, name none.
     version = found.get("format", 1)
     if version not in range(1, FORMAT + 1):
@@ -206,6 +215,8 @@ def _settings(file: Path) -> dict[str, Any]:
     depth = settings.get("max_depth", 1)
     if not isinstance(depth, int) or depth < 1:
         raise ModelError(f"{file}: max_depth must be a whole number of at least 1, not {depth!r}")
+    if not isinstance(settings.get("chat_template_kwargs", {}), dict):
+        raise ModelError(f"{file}: chat_template_kwargs must be an object")
     return settings
 
 

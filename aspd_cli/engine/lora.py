@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from aspd_cli.errors import ModelError
+from aspd_cli.errors import ModelError, reason
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PREFIX = "base_model.model."
@@ -63,13 +63,6 @@ def base_of(adapter: Path) -> tuple[str, str | None]:
         f"the base model of the adapter {adapter} is missing: there is no directory {named}, here "
         f"or beside the adapter; {cure}"
     )
-
-
-def reason(error: Exception) -> str:
-    """What a library says went wrong, as part of a sentence: its first line that says something."""
-    lines = iter(line.strip() for line in str(error).splitlines() if line.strip())
-    said = next(lines, type(error).__name__)
-    return f"{said} {next(lines, '')}" if said.endswith(":") else said
 
 
 def merge_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:

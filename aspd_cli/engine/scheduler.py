@@ -175,10 +175,8 @@ class Scheduler:
         layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=answer.positions)
         counts = structure(tree, layout)
         document, reason = to_document(tree, codec), answer.finish_reason
-        # Lanes look for stop strings in their own text; one may also stand across their borders.
-        found = [at for stop in self.options.stop if (at := plain(document).find(stop)) >= 0]
-        if found:
-            document, reason = truncate(document, min(found)), "stop"
+        if answer.until_stop and answer.until_stop.stopped:
+            document, reason = truncate(document, answer.until_stop.length), "stop"
         stats = AnswerStats(
             prompt_tokens=len(request.prompt_ids),
             tokens=counts.tokens,

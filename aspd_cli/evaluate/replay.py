@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from aspd_cli.core.chat import Prompt, encode_prompt, to_messages
 from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Document, parse
-from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError
+from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError, reason
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.files import EMBEDDED_MODEL, parse_jsonl
+from aspd_cli.pretrained import from_config, from_pretrained
 from aspd_cli.recipe.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
@@ -128,35 +129,43 @@ def random_decoder(
     dtype: str | None,
     *,
     keep_stock: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple["Decoder", str]:
     """A decoder of an architecture with random weights, and where its tokenizer comes from.
 
     Args:
         source: a model directory, or a JSON or YAML file with a transformers configuration.
         tokenizer: directory or Hub id; None: the model directory's own, or the embedded one.
+        trust_remote_code: whether Python code that comes with the tokenizer may run; that of the
+            model never does.
 
     Raises:
         ModelError: there is no configuration, or it is of no causal language model.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig
 
     from aspd_cli.core.codec import ControlIds, add_control_tokens
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.loading import choose_device, choose_dtype, finish
-    from aspd_cli.engine.lora import reason
 
     settings = dict(_configuration(source))
     own = Path(source or "") if (Path(source or "") / "tokenizer_config.json").is_file() else None
     place = tokenizer or (str(own) if own else None)
     chosen = choose_device(device)
+    named = place or str(EMBEDDED_MODEL / "adapter")
+    codec = from_pretrained(
+        "AutoTokenizer",
+        named,
+        trust_remote_code=trust_remote_code,
+        place=f"the tokenizer {named}",
+    )
     try:
-        codec = AutoTokenizer.from_pretrained(place or str(EMBEDDED_MODEL / "adapter"))
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         torch.manual_seed(0)
         number = choose_dtype(dtype, chosen)
         with torch.device(chosen):
-            model = AutoModelForCausalLM.from_config(config, dtype=number)
+            model = from_config(config, trust_remote_code=False, dtype=number)
     except Exception as error:  # whatever the libraries make of a configuration
         raise ModelError(f"cannot create a model from {source}: {reason(error)}") from error
     add_control_tokens(codec)

@@ -226,6 +226,8 @@ class Evaluation:
     """Versions, processor, threads, when it began and how many seconds it took."""
     notes: tuple[str, ...] = ()
     """What a reader of the tables must know, one sentence each."""
+    rejected: int = 0
+    """Lines of files of prompts or questions that hold none."""
 
     def system(self, name: str) -> System:
         return next(system for system in self.systems if system.name == name)

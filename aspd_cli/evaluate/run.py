@@ -26,6 +26,7 @@ from aspd_cli.evaluate.systems import (
     make_runner,
     open_systems,
 )
+from aspd_cli.pretrained import names_code
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -46,6 +47,8 @@ class Job:
     random_weights: bool = False
     prompts: Sequence[Prompted] | None = None
     """For measures of speed alone, when neither tasks nor a replay are asked for."""
+    rejected: Sequence[str] = ()
+    """Lines of the file of prompts that hold none, and why: one sentence each."""
     confirm_run_unsafe_code: bool = False
     expect: Callable[[int], None] = field(default=lambda _: None)
     """Is told how many more answers there will be."""
@@ -69,9 +72,10 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
+    rejected = list(job.rejected)
     judged = Judged()
     if evaluation.tasks:
-        benches = prepare(evaluation)
+        benches = prepare(evaluation, rejected)
         tasks = _find_tasks(recipe, notes)
         runners = _open(recipe, words, processes)
         quality = Quality([], [], {})
@@ -103,9 +107,15 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
-        settings=recipe.model_dump(),
+        settings=recipe.without_secrets().model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
-        notes=(*notes, *judged.notes, *([lengths] if lengths else ())),
+        notes=(
+            *(f"left out: {each}" for each in rejected),
+            *notes,
+            *judged.notes,
+            *([lengths] if lengths else ()),
+        ),
+        rejected=len(rejected),
     )
 
 
@@ -118,7 +128,10 @@ def _find_tasks(recipe: "Recipe", notes: list[str]) -> "Tasks | None":
     if not names:
         return None
     files = {k: v for k, v in evaluation.data.items() if k.partition(".")[0] not in BENCHES}
-    pretrained = {"pretrained": recipe.model.path} if recipe.model.path else None
+    model = recipe.model
+    # Tasks that cut their documents to length read the tokenizer themselves, and run its code.
+    told = model.path and (model.trust_remote_code or not names_code(model.path))
+    pretrained = {"pretrained": model.path} if told else None
     tasks = Tasks(names, files, num_fewshot=evaluation.num_fewshot, metadata=pretrained)
     tasks.load()  # what cannot be reached is told before a model is loaded
     notes += tasks.notes
@@ -188,6 +201,7 @@ def _replay(
             processes.device(model.device),
             model.dtype,
             keep_stock=STOCK in words,
+            trust_remote_code=model.trust_remote_code,
         )
         notes.append(f"random weights: the texts are replayed, with the tokenizer of {place}")
         runners = [make_runner(name, decoder, model.path, None) for name in words]
@@ -245,6 +259,8 @@ def _open(recipe: "Recipe", words: Sequence[str], processes: Processes) -> list[
             model.dtype,
             device_map=model.device_map,
             keep_stock=keep_stock,
+            trust_remote_code=model.trust_remote_code,
+            chat_template_kwargs=recipe.data.chat_template_kwargs or None,
         )
 
     return open_systems(words, model, open_model)

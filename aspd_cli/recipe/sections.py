@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from aspd_cli.safe_text import secrets_in, secrets_of_url, without_secrets
+
 
 class Section(BaseModel):
     """What all sections share: unknown fields are errors, values are never coerced."""
@@ -33,6 +35,8 @@ class ModelSection(Section):
     """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None
     """How accelerate spreads a large model over devices, such as `auto`; null: one device."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model or tokenizer; only for code that you trust."""
 
 
 class DataSection(Section):
@@ -52,6 +56,9 @@ class DataSection(Section):
     """Longer records: drop, or train on their plain text if it fits; never truncated."""
     workers: int | None = Field(None, ge=1)
     """Processes that tokenise; null: one per thousand records, at most one per core."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """Arguments of the model's chat template, as in {enable_thinking: false}; kept with the model.
+    """
     examples: int = Field(10_000, ge=1)
     """Number of training questions that `synth` generates."""
     mix: dict[Literal["math", "rag", "general", "chain", "outline", "other"], float] | None = None
@@ -60,6 +67,20 @@ class DataSection(Section):
     """Number of copying and arithmetic exercises that `synth` adds, to train from scratch."""
     seed: int = Field(0, ge=0)
     """Seed of the generated questions."""
+
+    @model_validator(mode="after")
+    def _arguments_are_the_templates_own(self) -> Self:
+        if taken := sorted(_TAKEN & self.chat_template_kwargs.keys()):
+            raise ValueError(f"chat_template_kwargs cannot set {', '.join(taken)}")
+        return self
+
+
+_TAKEN = {
+    *("conversation", "messages", "chat_template", "add_generation_prompt", "tokenize"),
+    *("continue_final_message", "padding", "truncation", "max_length", "return_tensors"),
+    *("return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "sanitize_control_tokens"),
+}
+"""Arguments of `apply_chat_template` that are not the template's."""
 
 
 class EndpointSection(Section):
@@ -103,6 +124,17 @@ class EndpointSection(Section):
         if self.budget is not None and (self.price_input is None or self.price_output is None):
             raise ValueError("a budget in dollars needs price_input and price_output")
         return self
+
+    def without_secrets(self) -> Self:
+        """The section as it may be saved and shown."""
+        url = self.base_url and without_secrets(self.base_url)
+        return self.model_copy(
+            update={"base_url": url, "extra_body": without_secrets(self.extra_body)}
+        )
+
+    def secrets(self) -> list[str]:
+        """What `without_secrets` hides."""
+        return [*secrets_of_url(self.base_url or ""), *secrets_in(self.extra_body)]
 
 
 class TransformSection(Section):
@@ -300,6 +332,19 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     """What to measure."""
 
+    def without_secrets(self) -> Self:
+        """The recipe as it may be saved and shown."""
+        asked, judge = self.transform.endpoint, self.evaluation.judge
+        transform = {"endpoint": asked and asked.without_secrets()}
+        evaluation = {"judge": judge and judge.without_secrets()}
+        return self.model_copy(
+            update={
+                "transform": self.transform.model_copy(update=transform),
+                "evaluation": self.evaluation.model_copy(update=evaluation),
+            }
+        )
+
     def to_yaml(self) -> str:
-        """The resolved recipe; `load_recipe` on it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+        """The resolved recipe without secrets; `load_recipe` on it gives an equal one else."""
+        values = self.without_secrets().model_dump()
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)

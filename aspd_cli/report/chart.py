@@ -10,11 +10,10 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from aspd_cli.report.html import COLOURS
+from aspd_cli.report.html import COLOURS, escape
 
 PNG_DPI = 200
 

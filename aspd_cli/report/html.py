@@ -6,12 +6,13 @@ Everything that is given as text is escaped here; what is HTML already comes fro
 from `aspd_cli.report.chart`.
 """
 
+import html
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
 
 from aspd_cli.core.markup import Block, Document
 from aspd_cli.report.lane_colours import PAGE, page_colour
+from aspd_cli.safe_text import printable
 
 COLOURS = {
     "ink": ("#1c2128", "#e3e8ee"),
@@ -34,6 +35,11 @@ LONG_REFERENCE = 120
 
 # Nothing on a page may ask for anything outside of it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def escape(text: str) -> str:
+    """Text as HTML; what a reader could not see stands there as an escape."""
+    return html.escape(printable(text))
 
 
 def page(title: str, *parts: str, about: str = "") -> str:

@@ -25,6 +25,7 @@ from aspd_cli.core.markup import (
 )
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.report.lane_colours import terminal_colour
+from aspd_cli.safe_text import printable
 
 SIDE = 72
 """Most rows and columns of the picture of a mask; longer documents are drawn coarser."""
@@ -61,7 +62,7 @@ def markup_text(document: Document, colour: str = "default") -> Text:
         if isinstance(part, Block):
             out.append_text(_block_text(part))
         else:
-            out.append(_printable(part), colour)
+            out.append(printable(part), colour)
     return out
 
 
@@ -69,12 +70,12 @@ def _block_text(block: Block) -> Text:
     out = Text()
     coloured = [(branch, terminal_colour(at)) for at, branch in enumerate(block.branches)]
     for title, (_, colour) in zip(block.titles, coloured, strict=True):
-        out.append(TITLE, "dim").append(_printable(title), f"bold {colour}")
+        out.append(TITLE, "dim").append(printable(title), f"bold {colour}")
         out.append(TITLE_END, "dim")
     out.append(PARA + "\n", "dim")
     for lead, (branch, colour) in zip(block.leads, coloured, strict=True):
         out.append(BRANCH, "dim")
-        out.append(_printable(lead or branch.title + SEPARATOR), f"underline {colour}")
+        out.append(printable(lead or branch.title + SEPARATOR), f"underline {colour}")
         out.append_text(markup_text(branch.content, colour)).append(BRANCH_END + "\n", "dim")
     return out.append(PARA_END, "dim")
 
@@ -86,7 +87,7 @@ def token_text(layout: Layout, codec: Codec) -> Text:
     rows = zip(names, layout.position_ids, layout.lanes, layout.sampled, strict=True)
     for name, position, lane, sampled in rows:
         colour = _lane_colour(lane)
-        out.append(_printable(str(name)), colour if sampled else f"underline {colour}")
+        out.append(printable(str(name)), colour if sampled else f"underline {colour}")
         out.append(f"@{position}  ", "dim")
     return out
 
@@ -106,11 +107,6 @@ def mask_text(mask: NDArray[np.bool_]) -> Text:
 
 def _lane_colour(lane: int) -> str:
     return "default" if lane == MAIN else terminal_colour(lane - 1)
-
-
-def _printable(text: str) -> str:
-    """`text` without the control codes that a terminal would obey."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
 
 
 def sample_text(
@@ -136,6 +132,5 @@ def sample_text(
     for at in range(first, len(ids)):
         colour = _lane_colour(lanes[at])
         style = "dim" if at < answer else colour if learnt[at] else f"underline {colour}"
-        name = "".join(c for c in str(names[at]) if c.isprintable())
-        out.append(name, style).append(f"@{positions[at]}  ", "dim")
+        out.append(printable(str(names[at])), style).append(f"@{positions[at]}  ", "dim")
     return out

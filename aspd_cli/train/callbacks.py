@@ -101,7 +101,13 @@ class Stopwatch:
 
 
 @contextmanager
-def borrowed(model: Any, tokenizer: Any, positions: Positions, max_depth: int) -> Iterator[Decoder]:
+def borrowed(
+    model: Any,
+    tokenizer: Any,
+    positions: Positions,
+    max_depth: int,
+    chat_template_kwargs: dict[str, Any],
+) -> Iterator[Decoder]:
     """A decoder of a model that afterwards is as it was: attention, mode and cache setting.
 
     Args:
@@ -114,7 +120,13 @@ def borrowed(model: Any, tokenizer: Any, positions: Positions, max_depth: int) -
     attention = whole.config.get_text_config()._attn_implementation
     modes = [(module, module.training) for module in whole.modules()]
     try:
-        yield Decoder(whole, tokenizer, positions=positions, max_depth=max_depth)
+        yield Decoder(
+            whole,
+            tokenizer,
+            positions=positions,
+            max_depth=max_depth,
+            chat_template_kwargs=chat_template_kwargs,
+        )
     finally:
         whole.set_attn_implementation(attention)
         for module, training in modes:
@@ -132,7 +144,9 @@ class SampleWriter(TrainerCallback):
         tokenizer: Any,
         positions: Positions,
         max_depth: int,
+        chat_template_kwargs: dict[str, Any],
     ) -> None:
+        self.chat_template_kwargs = chat_template_kwargs
         self.path, self.prompts, self.tokenizer = path, prompts, tokenizer
         self.positions, self.max_depth = positions, max_depth
         self.batch_size = options.batch_size
@@ -142,7 +156,8 @@ class SampleWriter(TrainerCallback):
         """Decodes on the main process; the others wait at their next gradient."""
         if not state.is_world_process_zero:
             return
-        with borrowed(kwargs["model"], self.tokenizer, self.positions, self.max_depth) as decoder:
+        rest = (self.positions, self.max_depth, self.chat_template_kwargs)
+        with borrowed(kwargs["model"], self.tokenizer, *rest) as decoder:
             outputs = decoder.generate(self.prompts, batch_size=self.batch_size, **self.options)
         with self.path.open("a", encoding="utf-8") as file:
             for prompt, output in zip(self.prompts, outputs, strict=True):

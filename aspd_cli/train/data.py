@@ -7,9 +7,11 @@ token on.
 
 import gzip
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,14 +24,19 @@ from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError
 from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
+from aspd_cli.safe_text import shown
 from aspd_cli.sources import dataset_name, open_dataset, opened
 from aspd_cli.synth import MIX, Split, examples
 from aspd_cli.synth.exercises import exercise
+from aspd_cli.train.lines import read_lines
 
 SYNTH = "synth"
 COLUMNS = ["prompt", "completion"]
 _HELD_OUT = 400
 """Generated records in an evaluation."""
+_SHOWN = 5
+"""Lines left out of a file that are told one by one."""
+_LOG = logging.getLogger(__name__)
 
 
 def records(data: DataSection, source: str, split: Split = "train") -> Dataset:
@@ -71,9 +78,9 @@ def digest(found: Dataset) -> str:
 def place(source: str, row: int) -> str:
     """Where record `row` (from 0) stands: file and line where the file has lines."""
     if Path(source).is_file():
-        for number, (_, at) in enumerate(_lines(Path(source))):
-            if number == row:
-                return f"{source}:{at}"
+        kept = (line.number for line in read_lines(Path(source)) if not line.problem)
+        if number := next(islice(kept, row, None), None):
+            return f"{source}:{number}"
     return f"{source}, record {row + 1}"
 
 
@@ -85,8 +92,8 @@ def _read(source: str) -> Dataset:
     except DataError:
         raise
     except Exception as error:  # datasets raises whatever its readers do
-        if path.is_file() and (fault := _first_fault(path)):
-            raise DataError(fault) from error
+        if path.is_file() and (found := _readable(path)) is not None:
+            return found
         if path.is_file() and not path.stat().st_size:
             raise DataError(f"{source} contains no records") from error
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
@@ -135,27 +142,30 @@ def _unsaid() -> Iterator[None]:
         reporting.set_verbosity(level)
 
 
-def _first_fault(path: Path) -> str | None:
-    """Line and reason of the first line that is no record."""
+def _readable(path: Path) -> Dataset | None:
+    """The records of a file some of whose lines are none; each of those is told.
+
+    None when every line seems to be one.
+
+    Raises:
+        DataError: no line is a record, or the file cannot be read.
+    """
     try:
-        for line, at in _lines(path):
-            try:
-                found = json.loads(line)
-                if not isinstance(found, dict) or not found.keys() >= set(COLUMNS):
-                    return f"{path}:{at}: not a JSON object with `prompt` and `completion`"
-            except ValueError as error:
-                return f"{path}:{at}: not JSON: {error}"
-    except (OSError, EOFError) as error:
-        return f"{path} cannot be read: {error}"
-    return None
-
-
-def _lines(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Every line that is not blank, and its number from 1; none of a file of another kind."""
-    kind, file = opened(path)
-    with file:
-        if kind == "lines":
-            yield from ((line, at) for at, line in enumerate(file, start=1) if line.strip())
+        lines = list(read_lines(path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    faults = [f"{path}:{line.number}: {line.problem}" for line in lines if line.problem]
+    kept = [line.value or {} for line in lines if not line.problem]
+    if not faults:
+        return None
+    if not kept:
+        raise DataError(faults[0])
+    for fault in faults[:_SHOWN]:
+        _LOG.warning("left out: %s", shown(fault))
+    if len(faults) > _SHOWN:
+        _LOG.warning("left out: %d more lines of %s", len(faults) - _SHOWN, path)
+    columns = [name for name in COLUMNS if any(name in record for record in kept)]
+    return Dataset.from_list([{name: record.get(name) for name in columns} for record in kept])
 
 
 def _synth_records(data: DataSection, split: Split) -> Iterator[dict[str, Any]]:

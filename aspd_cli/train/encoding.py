@@ -2,23 +2,28 @@
 
 `features` lays one record out: ids, positions, labels, lanes, and which lanes see each other.
 `encode` does so for a file in several processes and tells what became of records that do not fit.
-The result is kept in the cache of `datasets` under a hash of what it depends on: the records, the
-tokenizer, the settings and this code.
+The result is kept in the cache of `datasets` under a hash of all that it depends on: the records,
+the tokenizer with its special tokens and chat template, the settings, the libraries and this code.
 """
 
+import hashlib
 import inspect
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
 import numpy as np
+import tokenizers
+import transformers
 from datasets import Dataset
 
-from aspd_cli.core import chat, layout, markup
+from aspd_cli.core import chat, layout, markup, visibility
 from aspd_cli.core import codec as tokens
 from aspd_cli.core.chat import encode_prompt, end_of_turn
 from aspd_cli.core.codec import Codec
@@ -248,12 +253,12 @@ def _cached(
         "max_length": data.max_length,
         "too_long": data.too_long,
     }
-    parts = [content, json.dumps(settings), _identity(codec.tokenizer), _code()]
+    end_ids = end_of_turn(codec)
+    parts = [content, json.dumps(settings), *_identity(codec), json.dumps(end_ids), _code()]
     key = content_digest(*parts).hex()
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "aspd" / key
     if datasets.is_caching_enabled() and folder.is_dir():
         return datasets.load_from_disk(str(folder))
-    end_ids = end_of_turn(codec)
 
     def one(record: dict[str, Any]) -> dict[str, Any]:
         # Errors go into a column: raised in a worker they would arrive without their record.
@@ -292,14 +297,32 @@ def _keep(rows: Dataset, folder: Path) -> None:
         shutil.rmtree(begun, ignore_errors=True)
 
 
-def _identity(tokenizer: Any) -> str:
+def _identity(codec: Codec) -> list[str]:
     """Everything about a tokenizer that decides how text becomes ids."""
+    tokenizer = codec.tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab()))
-    return "\0".join([type(tokenizer).__name__, rules, str(tokenizer.chat_template)])
+    rules = backend.to_str() if backend is not None else _files(tokenizer)
+    tokens = tokenizer.convert_ids_to_tokens(sorted(codec.special))
+    named = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    before_and_after = tokenizer.encode("a", add_special_tokens=True)
+    decisive = [
+        *(sorted(codec.special), tokens, named, before_and_after),
+        *(tokenizer.chat_template, codec.chat_template_kwargs),
+        *(transformers.__version__, tokenizers.__version__),
+    ]
+    return [type(tokenizer).__name__, rules, json.dumps(decisive, sort_keys=True, default=str)]
+
+
+def _files(tokenizer: Any) -> str:
+    """A tokenizer that is not a Rust object, as a hash of the files that it would be saved in."""
+    found = hashlib.blake2b(digest_size=16)
+    with TemporaryDirectory() as folder:
+        for file in sorted(tokenizer.save_vocabulary(folder)):
+            found.update(Path(file).read_bytes())
+    return found.hexdigest() + json.dumps(tokenizer.init_kwargs, sort_keys=True, default=str)
 
 
 def _code() -> str:
     """The code that lays records out: another version of it makes other tokens."""
-    sources = [inspect.getsource(module) for module in (chat, layout, markup, tokens)]
-    return "".join([*sources, inspect.getsource(features)])
+    modules = (chat, layout, markup, tokens, visibility, sys.modules[__name__])
+    return "".join(map(inspect.getsource, modules))

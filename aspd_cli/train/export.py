@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
-from aspd_cli.engine.lora import reason
-from aspd_cli.errors import TrainingError
+from aspd_cli.errors import ModelError, TrainingError, reason
 from aspd_cli.files import write_text
+from aspd_cli.pretrained import Kind, from_pretrained
 from aspd_cli.recipe import Recipe
 from aspd_cli.train import branch_mask, model_card, run_dir
 from aspd_cli.train.callbacks import borrowed
@@ -58,7 +58,8 @@ def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
 def greedy(model: Any, tokenizer: Any, recipe: Recipe, prompt: Any, depth: int) -> list[int]:
     """Ids of a short greedy answer, by the engine."""
     mode = "plain" if recipe.data.style == "serial" else "parallel"
-    with borrowed(model, tokenizer, recipe.model.positions, depth) as decoder:
+    arguments = recipe.data.chat_template_kwargs
+    with borrowed(model, tokenizer, recipe.model.positions, depth, arguments) as decoder:
         [output] = decoder.generate([prompt], mode=mode, max_new_tokens=_CHECKED)
     return output.token_ids
 
@@ -74,7 +75,7 @@ def verify(
     Raises:
         TrainingError: it answers otherwise.
     """
-    tokenizer = AutoTokenizer.from_pretrained(run)
+    tokenizer = _load("AutoTokenizer", run, recipe)
     depth = json.loads((run / run_dir.SETTINGS).read_text())["max_depth"]
     model = load_saved(run, recipe, tokenizer, like)
     found = greedy(model, tokenizer, recipe, prompt, depth)
@@ -90,13 +91,20 @@ def verify(
 def load_saved(run: Path, recipe: Recipe, tokenizer: Any, like: dict[str, Any]) -> Any:
     """The finished model of a run, its adapter on top of its base."""
     if not (run / "adapter_config.json").is_file():
-        return AutoModelForCausalLM.from_pretrained(run, **like)
+        return _load("AutoModelForCausalLM", run, recipe, **like)
     from peft import PeftModel
 
-    base = AutoModelForCausalLM.from_pretrained(base_path(recipe), **like)
+    base = _load("AutoModelForCausalLM", base_path(recipe), recipe, **like)
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return PeftModel.from_pretrained(base, str(run))
+
+
+def _load(kind: Kind, where: str | Path, recipe: Recipe, **options: Any) -> Any:
+    trusted = recipe.model.trust_remote_code
+    return from_pretrained(
+        kind, where, trust_remote_code=trusted, place=f"what is in {where}", **options
+    )
 
 
 def merge(run: Path, recipe: Recipe) -> Path:
@@ -107,7 +115,7 @@ def merge(run: Path, recipe: Recipe) -> Path:
     Raises:
         TrainingError: there is nothing to merge or it cannot be written.
     """
-    tokenizer = AutoTokenizer.from_pretrained(run)
+    tokenizer = _load("AutoTokenizer", run, recipe)
     try:
         model = load_saved(run, recipe, tokenizer, {"dtype": number_format(recipe)})
         merged = model.merge_and_unload() if is_peft(model) else model
@@ -118,7 +126,7 @@ def merge(run: Path, recipe: Recipe) -> Path:
         found.pop("base", None)
         (target / run_dir.SETTINGS).write_text(json.dumps(found, indent=2) + "\n")
         write_card(target, run, recipe, is_adapter=False)
-    except (OSError, ValueError) as error:
+    except (ModelError, OSError, ValueError) as error:
         raise TrainingError(f"cannot write the merged model: {reason(error)}") from error
     return target
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from aspd_cli.core.markup import CONTROL_TOKENS
+from aspd_cli.pretrained import from_config
 
 PAD, TURN, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
@@ -72,7 +73,7 @@ def new_model(config: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> Pre
         "eos_token_id": tokenizer.eos_token_id,
         "bos_token_id": None,
     }
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings))
+    model: PreTrainedModel = from_config(AutoConfig.for_model(**settings), trust_remote_code=False)
     look_back(model)
     return model
 

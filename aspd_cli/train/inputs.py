@@ -7,8 +7,7 @@ be told at once; `ask_hub` asks the Hub, once for each name, before anything is 
 import os
 from pathlib import Path
 
-from aspd_cli.engine.lora import reason
-from aspd_cli.errors import DataError, ModelError, TrainingError
+from aspd_cli.errors import DataError, ModelError, TrainingError, reason
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.recipe import Recipe
 from aspd_cli.sources import DatasetName, dataset_name, hub_answers

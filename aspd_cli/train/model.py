@@ -7,19 +7,14 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from aspd_cli.core.chat import check_arguments
 from aspd_cli.core.codec import Codec, add_control_tokens
 from aspd_cli.core.markup import CONTROL_TOKENS
-from aspd_cli.engine.lora import reason
-from aspd_cli.errors import ModelError
+from aspd_cli.errors import ModelError, reason
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.pretrained import from_pretrained
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import LoraSection
 from aspd_cli.train import branch_mask
@@ -55,13 +50,19 @@ def base_path(recipe: Recipe) -> str:
 
 def load_config(recipe: Recipe) -> PreTrainedConfig:
     """The architecture, without any weight. Raises `ModelError` when there is none to read."""
+    path, settings = base_path(recipe), recipe.model.config
+    if settings is None:
+        found: PreTrainedConfig = from_pretrained(
+            "AutoConfig",
+            path,
+            trust_remote_code=recipe.model.trust_remote_code,
+            place=f"the model {path} to train it",
+        )
+        return found
     try:
-        if recipe.model.config is not None:
-            return AutoConfig.for_model(**recipe.model.config)
-        return AutoConfig.from_pretrained(base_path(recipe))
-    except Exception as error:  # unknown types and fields, missing files, no network
-        what = "model.config" if recipe.model.config is not None else base_path(recipe)
-        raise ModelError(f"cannot load the model {what} to train it: {reason(error)}") from error
+        return AutoConfig.for_model(**settings)
+    except Exception as error:  # unknown types and fields
+        raise ModelError(f"cannot load the model model.config: {reason(error)}") from error
 
 
 def load_vocabulary(
@@ -77,13 +78,15 @@ def load_vocabulary(
     """
     if recipe.model.config is not None and recipe.model.tokenizer is None:
         tokenizer: Any = (
-            _tokenizer(str(made)) if made else new_tokenizer(_texts(found), config.vocab_size)
+            _tokenizer(str(made), recipe)
+            if made
+            else new_tokenizer(_texts(found), config.vocab_size)
         )
     else:
         own = recipe.model.config is None and base_path(recipe)
-        tokenizer = _tokenizer(recipe.model.tokenizer or str(own))
+        tokenizer = _tokenizer(recipe.model.tokenizer or str(own), recipe)
         if own and recipe.model.tokenizer:
-            _check_same(recipe.model.tokenizer, tokenizer, own)
+            _check_same(tokenizer, own, recipe)
     known, rows = len(tokenizer), config.get_text_config().vocab_size
     if recipe.model.config is None and recipe.model.tokenizer and known > rows:
         raise ModelError(
@@ -93,7 +96,8 @@ def load_vocabulary(
     vocabulary = tokenizer.get_vocab()
     missing = tuple(token for token in CONTROL_TOKENS if token not in vocabulary)
     add_control_tokens(tokenizer)
-    codec = Codec(tokenizer)
+    codec = Codec(tokenizer, recipe.data.chat_template_kwargs)
+    check_arguments(codec)
     if split := [
         t for t in CONTROL_TOKENS if len(tokenizer.encode(t, add_special_tokens=False)) != 1
     ]:
@@ -105,21 +109,21 @@ def load_model(recipe: Recipe, config: PreTrainedConfig, vocabulary: Vocabulary)
     """The recipe's model, with a row for every token. Raises `ModelError` when there is none."""
     device = device_of(recipe)
     if recipe.model.config is not None:
-        model = new_model(recipe.model.config, vocabulary.tokenizer)
-        wanted = branch_mask.implementation(model.config, recipe.training.attention, device)
-        model.set_attn_implementation(wanted)
-        return model
+        new = new_model(recipe.model.config, vocabulary.tokenizer)
+        wanted = branch_mask.implementation(new.config, recipe.training.attention, device)
+        new.set_attn_implementation(wanted)
+        return new
     path = base_path(recipe)
     wanted = branch_mask.implementation(config, recipe.training.attention, device)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=number_format(recipe),
-            attn_implementation=wanted,
-            **_quantized(recipe.lora),
-        )
-    except Exception as error:  # whatever a damaged file makes of the libraries that read it
-        raise ModelError(f"cannot load the model {path}: {reason(error)}") from error
+    model: PreTrainedModel = from_pretrained(
+        "AutoModelForCausalLM",
+        path,
+        trust_remote_code=recipe.model.trust_remote_code,
+        place=f"the model {path}",
+        dtype=number_format(recipe),
+        attn_implementation=wanted,
+        **_quantized(recipe.lora),
+    )
     rows = cast(int, model.get_input_embeddings().num_embeddings)  # ZeRO-3 leaves the weight empty
     if vocabulary.size > rows:  # never downward: many vocabularies are padded
         model.resize_token_embeddings(vocabulary.size, mean_resizing=False)
@@ -159,19 +163,19 @@ def _quantized(lora: LoraSection | None) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": int(os.environ.get("LOCAL_RANK", 0))}}
 
 
-def _tokenizer(path: str) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except Exception as error:  # as for the model
-        raise ModelError(f"cannot load the tokenizer {path}: {reason(error)}") from error
+def _tokenizer(path: str, recipe: Recipe) -> Any:
+    trusted = recipe.model.trust_remote_code
+    place = f"the tokenizer {path}"
+    return from_pretrained("AutoTokenizer", path, trust_remote_code=trusted, place=place)
 
 
-def _check_same(name: str, tokenizer: Any, model: str) -> None:
+def _check_same(tokenizer: Any, model: str, recipe: Recipe) -> None:
     """Refuses a tokenizer whose tokens have other ids in the model's own one."""
     try:
-        own = AutoTokenizer.from_pretrained(model).get_vocab()
-    except Exception:  # the model has none: that is what model.tokenizer is for
+        own = _tokenizer(model, recipe).get_vocab()
+    except ModelError:  # the model has none: that is what model.tokenizer is for
         return
+    name = recipe.model.tokenizer
     other = tokenizer.get_vocab()
     moved = sum(other.get(token) != i for token, i in own.items() if token not in CONTROL_TOKENS)
     if moved > len(own) // 100:

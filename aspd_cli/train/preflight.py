@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from aspd_cli.errors import ModelError
+from aspd_cli.pretrained import from_config
 from aspd_cli.recipe import Recipe
 from aspd_cli.train.adapter import UNSHARDED, trained_parameters
 from aspd_cli.train.encoding import IGNORE, values
@@ -65,6 +66,8 @@ class Preflight:
     free: int | None
     """Bytes of the device; None on a CPU."""
     sample: Sample
+    warnings: tuple[str, ...] = ()
+    """What may be meant, but is better looked at."""
 
     @property
     def total_memory(self) -> int:
@@ -82,7 +85,12 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
     if recipe.lora is not None and is_deepspeed_zero3_enabled():
         raise ModelError(UNSHARDED.format("DeepSpeed ZeRO-3"))
     train, training = made.train, recipe.training
-    model = _shape(made.config, made.vocabulary.size, new=recipe.model.config is not None)
+    model = _shape(
+        made.config,
+        made.vocabulary.size,
+        new=recipe.model.config is not None,
+        trusted=recipe.model.trust_remote_code,
+    )
     trained = parameters = sum(p.numel() for p in model.parameters())
     if recipe.lora is not None:
         trained = trained_parameters(recipe.lora, model, made.vocabulary.codec)
@@ -112,6 +120,7 @@ def preflight(recipe: Recipe, made: Preparation, processes: int) -> Preflight:
         memory=_memory(recipe, made, parameters, trained),
         free=free,
         sample=_sample(made),
+        warnings=made.warnings,
     )
 
 
@@ -137,6 +146,7 @@ def sentences(figures: Preflight) -> list[str]:
             f"({figures.lost / branched:.0%}) are too long to train on their blocks: raise "
             "data.max_length to keep them"
         )
+    lines += figures.warnings
     if figures.evaluated:
         lines.append(f"{figures.evaluated} records are held out for evaluation")
     if figures.free is not None and figures.total_memory > figures.free:
@@ -153,17 +163,18 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _shape(config: Any, size: int, *, new: bool) -> Any:
+def _shape(config: Any, size: int, *, new: bool, trusted: bool) -> Any:
     """The model without its weights, on the meta device.
 
     Args:
         size: of the vocabulary; a `new` model has as many rows, another at least as many.
+        trusted: whether code that comes with the model may run.
     """
     with torch.device("meta"):
         if is_deepspeed_zero3_enabled():  # from_config would spread it over processes
             model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = from_config(config, trust_remote_code=trusted, attn_implementation="eager")
     if new or size > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(size, mean_resizing=False)
     return model

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 from trl import SFTConfig
 
+from aspd_cli.core.chat import open_thought
 from aspd_cli.engine.compatibility import check_family, context_length
 from aspd_cli.errors import DataError, ModelError
 from aspd_cli.recipe import Recipe
@@ -25,6 +26,8 @@ class Preparation:
     eval: Encoded | None
     prompts: list[Any]
     """Prompts for sample answers: held-out ones where there are any, those with blocks first."""
+    warnings: tuple[str, ...] = ()
+    """What may be meant, but is better looked at."""
 
     @property
     def depth(self) -> int:
@@ -55,7 +58,9 @@ def prepare(recipe: Recipe, args: SFTConfig, made: Path | None) -> Preparation:
         train = encode(found, *rest, source=data.train)
         evaluated = encode(test, *rest, source=data.eval or data.train) if test else None
     _check(recipe, config, train)
-    return Preparation(config, vocabulary, train, evaluated, _prompts(recipe, test or found))
+    prompts = _prompts(recipe, test or found)
+    warnings = _warnings(vocabulary, found)
+    return Preparation(config, vocabulary, train, evaluated, prompts, warnings)
 
 
 def _check(recipe: Recipe, config: PreTrainedConfig, train: Encoded) -> None:
@@ -78,6 +83,20 @@ def _check(recipe: Recipe, config: PreTrainedConfig, train: Encoded) -> None:
             f"a record in {recipe.data.train} has {longest} tokens, but the model's context is "
             f"{context}: set data.max_length to {context} or less"
         )
+
+
+def _warnings(vocabulary: Vocabulary, found: Any) -> tuple[str, ...]:
+    """A thought that the prompt opens and no answer closes."""
+    thought = open_thought(vocabulary.codec)
+    end = thought and f"{thought[0]}/{thought[1:]}"
+    heads = found.select(range(min(len(found), 200)))["completion"]
+    if thought is None or any(str(end) in str(answer) for answer in heads):
+        return ()
+    return (
+        f"the chat template opens a thought ({thought}) before each answer, and the answers are "
+        "trained inside of it: turn it off with data.chat_template_kwargs, as in "
+        f"{{enable_thinking: false}}, or put the thought and its {end} into the answers",
+    )
 
 
 def _prompts(recipe: Recipe, found: Any) -> list[Any]:

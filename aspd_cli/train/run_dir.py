@@ -27,7 +27,8 @@ MERGED = "merged"
 """The whole model, where one was asked for."""
 
 _FREE = {
-    *("data.workers", "model.device", "training.output_dir", "training.report_to"),
+    *("data.workers", "model.device", "model.trust_remote_code"),
+    *("training.output_dir", "training.report_to"),
     *("training.logging_steps", "training.save_steps", "training.save_total_limit"),
     *("training.eval_steps", "training.samples", "training.save_dtype"),
     # Of other commands.
@@ -82,7 +83,7 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
         return None
     if (run / RECIPE).is_file():
         before, now = (
-            settings_of(each.model_dump(mode="json"), free=_FREE)
+            settings_of(each.without_secrets().model_dump(mode="json"), free=_FREE)
             for each in (load_recipe(run / RECIPE), recipe)
         )
         cure = "restore them, or start over with --fresh"
@@ -160,6 +161,8 @@ def settings(recipe: Recipe, depth: int) -> dict[str, Any]:
         "separator": SEPARATOR,
         "style": recipe.data.style,
     }
+    if arguments := recipe.data.chat_template_kwargs:
+        found["chat_template_kwargs"] = arguments
     return {**found, "base": base_path(recipe)} if recipe.lora is not None else found
 
 

@@ -239,7 +239,8 @@ def assemble(
     if recipe.lora is not None and trainer.is_fsdp_enabled:
         raise ModelError(UNSHARDED.format("FSDP"))
     if not next(model.parameters()).is_meta and not is_deepspeed_zero3_enabled():
-        with borrowed(model, tokenizer, recipe.model.positions, 1):
+        arguments = recipe.data.chat_template_kwargs
+        with borrowed(model, tokenizer, recipe.model.positions, 1, arguments):
             pass  # its self-test says now what would be said after hours of training
     _add_callbacks(trainer, recipe, made, run, tell)
     return trainer
@@ -266,5 +267,6 @@ def _add_callbacks(
             trainer.processing_class,
             recipe.model.positions,
             max(made.train.depth, 1),
+            recipe.data.chat_template_kwargs,
         )
     )

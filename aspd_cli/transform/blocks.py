@@ -5,6 +5,9 @@ from itertools import pairwise
 
 from aspd_cli.core.markup import Block, Branch, Document
 
+MOST_BRANCHES = 4096
+"""Branches of a whole document. Who sees whom is kept for each pair of them."""
+
 
 def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | str]:
     """Branches as one block, or as several of about equal width where there are too many.
@@ -27,6 +30,12 @@ def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | st
         yield Block.of([Branch(title, Document((text,))) for title, text in branches[low:high]])
     if text[end:]:
         yield text[end:]
+
+
+def too_many_branches(document: Document) -> str | None:
+    """The sentence about a document of more branches than can be laid out; None for others."""
+    count = sum(len(block.branches) for block in document.blocks())
+    return f"{count} branches, more than {MOST_BRANCHES}" if count > MOST_BRANCHES else None
 
 
 def in_context(document: Document, given: str = "") -> Iterator[tuple[Block, str]]:

@@ -17,10 +17,12 @@ from aspd_cli.core.codec import Codec, ControlIds
 from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.pretrained import from_pretrained
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
 
+_TRUST = "--trust-remote-code"
 _NAMES = ("eos_token", "eos_token_id", "unk_token_id", "all_special_ids")
 
 
@@ -41,18 +43,19 @@ class EstimatingCodec(Codec):
         return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
 
 
-def open_codec(name: str | None) -> tuple[Codec, str]:
+def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Codec, str]:
     """What counts tokens, and what to call it.
 
     Args:
         name: directory or Hub id of a tokenizer. None: the embedded one, else an estimate.
+        trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
-        ModelError: there is no such tokenizer.
+        ModelError: there is no such tokenizer, or it needs code of its own and may not run it.
     """
     if name is None and not EMBEDDED_MODEL.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    codec = Codec(read_tokenizer(name or str(EMBEDDED_MODEL / "base")))
+    codec = Codec(read_tokenizer(name or str(EMBEDDED_MODEL / "base"), trust_remote_code))
     return codec, f"the tokenizer of {name or 'the embedded model'}"
 
 
@@ -85,41 +88,43 @@ class BareTokenizer:
         return self.unk_token_id if found is None else int(found)
 
 
-def read_tokenizer(where: str) -> Any:
+def read_tokenizer(where: str, trust_remote_code: bool = False) -> Any:
     """A tokenizer with the control tokens: a `BareTokenizer`, or transformers' own if it is slow.
 
     Args:
         where: directory or Hub id.
+        trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
         ModelError: there is no such tokenizer.
     """
     # Where torch has been read already, another process would save nothing.
     if "torch" in sys.modules:
-        return _bare(_load(where))
+        return _bare(_load(where, trust_remote_code))
     command = [sys.executable, "-m", "aspd_cli.transform.token_counts", where]
-    done = subprocess.run(command, capture_output=True, check=False)
+    command += [_TRUST] if trust_remote_code else []
+    none = subprocess.DEVNULL
+    done = subprocess.run(command, stdin=none, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise ModelError(said or f"cannot read the tokenizer in {where}")
     if not done.stdout:
-        return _load(where)
+        return _load(where, trust_remote_code)
     names, _, backend = done.stdout.partition(b"\n")
     return _made(json.loads(names), backend.decode())
 
 
-def _load(where: str) -> Any:
-    from transformers import AutoTokenizer
-
+def _load(where: str, trust_remote_code: bool) -> Any:
     from aspd_cli.core.codec import add_control_tokens
 
-    try:
+    tokenizer = from_pretrained(
+        "AutoTokenizer",
+        where,
+        trust_remote_code=trust_remote_code,
+        place=f"a tokenizer from {where}",
         # A directory needs no network, which transformers would ask and wait for.
-        local = Path(where).is_dir()
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
-    except Exception as error:  # transformers raises whatever its readers do
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"cannot load a tokenizer from {where}: {reason}") from error
+        local_files_only=Path(where).is_dir(),
+    )
     add_control_tokens(tokenizer)
     return tokenizer
 
@@ -137,10 +142,10 @@ def _made(names: dict[str, Any], backend: str) -> BareTokenizer:
     return BareTokenizer(Tokenizer.from_str(backend), names)
 
 
-def _hand_over(where: str) -> int:
+def _hand_over(where: str, trust_remote_code: bool) -> int:
     """Writes the names and the Rust object of a tokenizer; nothing for a slow one."""
     try:
-        tokenizer = _bare(_load(where))
+        tokenizer = _bare(_load(where, trust_remote_code))
     except ModelError as error:
         print(error, file=sys.stderr)
         return 1
@@ -152,4 +157,4 @@ def _hand_over(where: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_hand_over(sys.argv[1]))
+    sys.exit(_hand_over(sys.argv[1], _TRUST in sys.argv[2:]))

@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aspd_cli.endpoint.transport.FIRST_PAUSE", 0.005)
+    monkeypatch.setattr("aspd_cli.endpoint.failures.FIRST_PAUSE", 0.005)

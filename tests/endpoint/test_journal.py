@@ -38,6 +38,29 @@ def test_what_is_recorded_is_there_for_the_next_run(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_only_its_owner_reads_a_journal(tmp_path: Path) -> None:
+    path, old = tmp_path / "new", tmp_path / "old"
+    for name in ("old", "old-wal", "old-shm"):
+        (tmp_path / name).touch(0o644)
+    for each in (path, old):
+        with Journal(each, {}) as journal:
+            asyncio.run(journal.record(entry(1)))
+            files = list(tmp_path.glob(f"{each.name}*"))
+            assert len(files) >= 2
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_a_new_key_in_the_body_asks_for_nothing_again(tmp_path: Path) -> None:
+    with serve(lambda body: '{"reply": "x"}') as server:
+        for key in ("s3cret-1", "s3cret-2"):
+            with Journal(tmp_path / "journal", {}) as journal:
+                assert ask(
+                    server, [call()], journal=journal, extra_body={"api_key": key, "top_k": 1}
+                )[0] == [["x"]]
+        assert len(server.requests) == 1
+    assert b"s3cret" not in (tmp_path / "journal").read_bytes()
+
+
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     Journal(path, {"transform.samples": 3, "b": [1], "gone": None, "same": {"x": 1}}).close()

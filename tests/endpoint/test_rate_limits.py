@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from aspd_cli.endpoint.failures import pause, retry_after
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.endpoint.rate_limits import Pace
-from aspd_cli.endpoint.transport import pause, retry_after
 from aspd_cli.errors import BudgetError, RecipeError
 from aspd_cli.recipe import load_recipe
 from tests.endpoint.asking import ask, call

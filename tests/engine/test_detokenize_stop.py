@@ -6,6 +6,7 @@ import pytest
 
 from aspd_cli.core.markup import parse, plain
 from aspd_cli.engine.events import Text
+from aspd_cli.engine.until_stop import first_stop
 from tests.engine.families import make_models_fork
 from tests.engine.scripted import fork, scripted, scripted_events
 
@@ -13,8 +14,7 @@ NESTED = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tok
 
 
 def before(text: str, stops: tuple[str, ...]) -> str:
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return text[: min(found, default=None)]
+    return text[: first_stop(text, stops)]
 
 
 def test_a_stopped_text_is_the_beginning_of_the_unstopped_one(decoder, monkeypatch):

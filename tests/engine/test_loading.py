@@ -72,9 +72,12 @@ def test_the_tokenizer_and_the_settings_of_an_adapter_are_used(base, adapter):
 
 def test_the_settings_of_a_whole_model_are_used(base, tmp_path):
     folder = shutil.copytree(base, tmp_path / "model")
-    (folder / "aspd.json").write_text('{"positions": "same-max"}')
+    settings = '{"positions": "same-max", "chat_template_kwargs": {"enable_thinking": false}}'
+    (folder / "aspd.json").write_text(settings)
     decoder = load(folder)
     assert (decoder.positions, decoder.max_depth) == ("same-max", 1)
+    assert decoder.codec.chat_template_kwargs == {"enable_thinking": False}
+    assert load(folder, chat_template_kwargs={"x": 1}).codec.chat_template_kwargs == {"x": 1}
 
 
 def test_a_base_grows_to_hold_the_control_tokens_and_never_shrinks(base, adapter, tmp_path):
@@ -164,6 +167,10 @@ DAMAGE = {
     "settings are a list": (write("aspd.json", b"[]"), "aspd.json must contain"),
     "unknown positions": (write("aspd.json", b'{"positions": "x"}'), "same-seq or same-max"),
     "no depth": (write("aspd.json", b'{"max_depth": 0}'), "max_depth must be"),
+    "arguments are a list": (
+        write("aspd.json", b'{"chat_template_kwargs": []}'),
+        "chat_template_kwargs must be an object",
+    ),
     "depth is no number": (write("aspd.json", b'{"max_depth": "two"}'), "not 'two'"),
 }
 

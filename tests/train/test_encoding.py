@@ -15,7 +15,8 @@ from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
 from aspd_cli.errors import DataError
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.train.data import digest, held_out, records
-from aspd_cli.train.encoding import Encoded, encode
+from aspd_cli.train.encoding import Encoded, _identity, encode
+from tests import make
 from tests.train.conftest import write
 
 
@@ -56,7 +57,7 @@ def test_an_empty_completion_and_a_foreign_one_are_told(tmp_path: Path, codec: C
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"prompt": "a", "completion": "b"}\n{"prompt": \n', r"d\.jsonl:2: not JSON"),
+        ('\n{"prompt": \n[]\n', r"d\.jsonl:2: not JSON"),
         ('{"question": "a", "answer": "b"}\n', "aspd transform"),
         ("", "d.jsonl"),
     ],
@@ -74,6 +75,45 @@ def test_what_cannot_be_read_is_told_with_its_place(
     with pytest.raises(DataError, match=words):
         records(DataSection(), str(path))
     assert not caplog.records, "datasets says nothing of its own"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lines_that_are_no_records_are_left_out_and_told(
+    tmp_path: Path, codec: Codec, caplog: pytest.LogCaptureFixture, zipped: bool
+) -> None:
+    bad = {
+        '{"prompt": "\x1b': "not JSON",
+        "[1]": "not a JSON object",
+        '{"prompt": "q", "completion": "\\ud800"}': "half of a surrogate pair",
+        '{"prompt": "q", "prompt": "q", "completion": "a"}': "the key 'prompt' occurs twice",
+        '{"prompt": "q", "completion": ' + "[" * 9999: "nested too deeply",
+    }
+    good = ['{"prompt": "q\u2028", "completion": "a"}', '{"prompt": "q", "completion": "<|para|>"}']
+    data = "\n".join([good[0], *bad, "", good[1]]).encode()
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    found = records(DataSection(), str(path))
+    assert found["prompt"] == ["q\u2028", "q"]
+    said = [each.getMessage() for each in caplog.records]
+    for line, (text, words) in enumerate(zip(said, bad.values(), strict=True), start=2):
+        assert text.startswith(f"left out: {path}:{line}: ")
+        assert words in text
+        assert "\x1b" not in text
+    with pytest.raises(DataError, match=r"d\.jsonl:8: markup is not well formed"):
+        encoding(path, codec)
+
+
+def test_what_comes_before_a_break_in_gzip_data_is_trained_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f'{{"prompt": "{n * n}", "completion": "{n**3}"}}\n' for n in range(5000))
+    data = gzip.compress(lines.encode())
+    path = tmp_path / "d.jsonl.gz"
+    path.write_bytes(data[: len(data) // 2])
+    found = records(DataSection(), str(path))
+    assert 2000 < len(found) < 5000
+    assert found["completion"][:2000] == [str(n**3) for n in range(2000)]
+    assert "the gzip data end too early" in caplog.text
 
 
 def test_a_missing_file_is_told_apart_from_a_hub_id() -> None:
@@ -134,6 +174,41 @@ def test_the_cache_goes_by_content_and_not_by_name(tmp_path: Path, codec: Codec)
         encoding(tmp_path / "e.jsonl", codec).data.cache_files
     )
     assert encoding(tmp_path / "d.jsonl", codec, style="serial").parallel == 0
+
+
+def with_eos(eos: str, **arguments: Any) -> Codec:
+    """The same tokenizer.json, whatever ends a turn."""
+    tokenizer = make.tokenizer("qwen")
+    tokenizer.add_tokens(["<|im_end|>"], special_tokens=True)
+    tokenizer.eos_token = eos
+    return Codec(tokenizer, arguments)
+
+
+def test_the_cache_goes_by_the_special_tokens_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT)
+    one, other = with_eos("<eos>"), with_eos("<|im_end|>")
+    assert one.tokenizer.backend_tokenizer.to_str() == other.tokenizer.backend_tokenizer.to_str()
+    for codec in (one, other, one):
+        last = encoding(path, codec).data[0]["input_ids"][-1]
+        assert last == codec.tokenizer.eos_token_id
+
+
+def test_the_cache_goes_by_the_template_and_its_arguments(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", SHORT)
+    found = []
+    for ending, arguments in (("", {}), ("{{ x }}", {}), ("{{ x }}", {"x": "!"})):
+        tokenizer = make.tokenizer("qwen", "chatml")
+        tokenizer.chat_template += ending
+        found.append(encoding(path, Codec(tokenizer, arguments)).lengths)
+    assert found[0] == found[1] < found[2]
+    keys = {json.dumps(_identity(with_eos("<eos>", **each))) for each in ({}, {"x": 1}, {"x": 2})}
+    assert len(keys) == 3
+
+
+def test_the_cache_goes_by_what_the_tokenizer_puts_around_a_text() -> None:
+    plain, with_bos = make.tokenizer("gemma"), make.tokenizer("gemma")
+    plain.backend_tokenizer.post_processor = None
+    assert _identity(Codec(plain)) != _identity(Codec(with_bos))
 
 
 def test_every_format_holds_the_same_records(tmp_path: Path) -> None:

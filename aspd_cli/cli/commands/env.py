@@ -19,6 +19,7 @@ from aspd_cli.cli.options import (
     ModelName,
     RecipeFile,
     Set,
+    TrustRemoteCode,
     debug_is_on,
     model_flags,
     option,
@@ -42,6 +43,7 @@ def env(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = None,
     no_model: Annotated[bool, option("--no-model", "Do not load a model.", MODEL)] = False,
     recipe: RecipeFile = None,
     set: Set = None,
@@ -56,10 +58,11 @@ def env(
     from aspd_cli.environment import describe, environment
     from aspd_cli.recipe import load_recipe
 
-    flags = model_flags(model, adapter, device, dtype)
+    flags = model_flags(model, adapter, device, dtype, trust_remote_code)
     if no_model and any(flags.values()):
         raise UsageError(
-            "--no-model cannot be combined with --model, --adapter, --device or --dtype"
+            "--no-model cannot be combined with --model, --adapter, --device, --dtype or "
+            "--trust-remote-code"
         )
     settings = load_recipe(recipe, set or (), flags)
 

@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    TrustRemoteCode,
     model_flags,
     option,
     words,
@@ -98,6 +99,7 @@ def evaluate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = None,
     random_weights: Annotated[
         bool,
         option("--random-weights", "With --replay: --model may be a config only.", MODEL),
@@ -144,7 +146,7 @@ def evaluate(
     from aspd_cli.recipe import load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype),
+        **model_flags(model, adapter, device, dtype, trust_remote_code),
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,

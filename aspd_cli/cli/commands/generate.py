@@ -16,6 +16,7 @@ from aspd_cli.cli.options import (
     Quiet,
     RecipeFile,
     Set,
+    TrustRemoteCode,
     model_flags,
     option,
 )
@@ -35,6 +36,7 @@ def generate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = None,
     max_new_tokens: Annotated[
         int | None,
         option("--max-new-tokens", "Longest answer in tokens (default: 512).", DECODING, "-n"),
@@ -114,7 +116,7 @@ def generate(
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
-        **model_flags(model, adapter, device, dtype),
+        **model_flags(model, adapter, device, dtype, trust_remote_code),
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,

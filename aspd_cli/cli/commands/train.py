@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, Set, tell_shadowed
+from aspd_cli.cli.options import Debug, Json, Quiet, Set, TrustRemoteCode, tell_shadowed
 from aspd_cli.errors import UsageError
 
 
@@ -46,6 +46,7 @@ def train(
             "--push", metavar="REPO", help="Upload the result to the Hub.", show_default=False
         ),
     ] = None,
+    trust_remote_code: TrustRemoteCode = None,
     set: Set = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -71,7 +72,7 @@ def train(
     from aspd_cli.cli.views.train import check, run
     from aspd_cli.recipe import load_recipe
 
-    settings = load_recipe(recipe, set or ())
+    settings = load_recipe(recipe, set or (), {"model.trust_remote_code": trust_remote_code})
     if dry_run:
         check(settings, json=json)
     else:

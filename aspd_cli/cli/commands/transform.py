@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set
+from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set, TrustRemoteCode
 
 
 def transform(
@@ -57,6 +57,7 @@ def transform(
             show_default=False,
         ),
     ] = None,
+    trust_remote_code: TrustRemoteCode = None,
     recipe: RecipeFile = None,
     set: Set = None,
     json: Json = False,
@@ -73,11 +74,12 @@ def transform(
     from aspd_cli.cli.views.transform import run
     from aspd_cli.recipe import load_recipe
 
-    budgets = {
+    flags = {
+        "model.trust_remote_code": trust_remote_code,
         "transform.endpoint.budget": budget,
         "transform.endpoint.budget_tokens": budget_tokens,
     }
-    settings = load_recipe(recipe, set or (), budgets)
+    settings = load_recipe(recipe, set or (), flags)
     code = run(
         settings,
         source,

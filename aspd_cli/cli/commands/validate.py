@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set
+from aspd_cli.cli.options import Debug, Json, Quiet, RecipeFile, Set, TrustRemoteCode
 
 
 def validate(
@@ -47,6 +47,7 @@ def validate(
             show_default=False,
         ),
     ] = None,
+    trust_remote_code: TrustRemoteCode = None,
     recipe: RecipeFile = None,
     set: Set = None,
     json: Json = False,
@@ -60,7 +61,11 @@ def validate(
     from aspd_cli.cli.views.validate import run
     from aspd_cli.recipe import load_recipe
 
-    settings = load_recipe(recipe, set or (), {"model.tokenizer": tokenizer})
+    settings = load_recipe(
+        recipe,
+        set or (),
+        {"model.tokenizer": tokenizer, "model.trust_remote_code": trust_remote_code},
+    )
     code = run(
         settings, file, show=show, png=png, against=against, judge=judge, json=json, quiet=quiet
     )

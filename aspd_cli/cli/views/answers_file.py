@@ -19,6 +19,7 @@ from aspd_cli.core.chat import Prompt, to_messages
 from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.files import (
     append_jsonl,
+    check_id,
     complete_lines,
     content_digest,
     parse_jsonl,
@@ -27,6 +28,7 @@ from aspd_cli.files import (
 )
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.resume import refuse_changes, settings_of
+from aspd_cli.safe_text import excerpt, printable
 
 if TYPE_CHECKING:
     from aspd_cli.evaluate.processes import Processes
@@ -85,13 +87,13 @@ def read_prompts(path: Path) -> tuple[list[PromptRecord], list[RejectedPrompt]]:
         try:
             if problem:
                 raise ValueError(problem)
-            prompt = _prompt(value)
+            prompt, identity = _prompt(value), check_id(value.get("id"))
+            category = printable(str(value.get("category") or ""))
         except (ValueError, RecursionError, DataError) as error:
             rejected.append(RejectedPrompt(number, str(error)))
         else:
             index = len(records) + len(rejected)
-            category = str(value.get("category") or "")
-            records.append(PromptRecord(index, number, value.get("id"), prompt, category))
+            records.append(PromptRecord(index, number, identity, prompt, category))
     return records, rejected
 
 
@@ -101,16 +103,15 @@ def _prompt(value: Any) -> Prompt:
         raise ValueError('a record must be a JSON object, such as {"prompt": "..."}')
     name = next((name for name in NAMES if name in value), None)
     if name is None:
-        raise ValueError(f"no `prompt`, `messages` or `question`, only {', '.join(value)}")
+        raise ValueError(f"no `prompt`, `messages` or `question`, only {excerpt(', '.join(value))}")
     prompt = value[name]
     if not isinstance(prompt, str | list):
         raise ValueError(f"`{name}` is neither a string nor a list of messages")
     # Training data end with the answer that is asked for here.
     while name == "messages" and isinstance(prompt, list) and _is_answer(prompt[-1:]):
         prompt = prompt[:-1]
-    to_messages(prompt)
-    checked: Prompt = prompt
-    return checked
+    messages = to_messages(prompt)
+    return prompt if isinstance(prompt, str) else messages
 
 
 def _is_answer(messages: list[Any]) -> bool:
@@ -288,6 +289,9 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     """The fields that decide what an answer says; the batch and the device do not."""
     return settings_of(
         recipe.model_dump(mode="json"),
-        only=("model.path", "model.adapter", "model.dtype", "generation"),
+        only=(
+            *("model.path", "model.adapter", "model.dtype"),
+            *("data.chat_template_kwargs", "generation"),
+        ),
         free=("generation.batch_size",),
     )

@@ -15,6 +15,7 @@ from aspd_cli.cli.views.eval_tables import legend, tables
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_safe, write_jsonl, write_text
 from aspd_cli.recipe import Recipe
+from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.evaluate.prompt_sets import Prompted
@@ -40,7 +41,7 @@ def run(
     """
     where, source = recipe.evaluation.output_path, recipe.evaluation.prompts
     folder = None if where is None else _folder(Path(where))
-    prompts = None if source is None else _prompts(Path(source))
+    prompts, rejected = (None, []) if source is None else _prompts(Path(source))
     _hush()
     from aspd_cli.evaluate.processes import Processes
     from aspd_cli.evaluate.run import Job, evaluate
@@ -52,6 +53,7 @@ def run(
             replay=replay,
             random_weights=random_weights,
             prompts=prompts,
+            rejected=rejected,
             confirm_run_unsafe_code=confirm_run_unsafe_code,
             expect=progress.expect,
             advance=progress.advance,
@@ -65,10 +67,11 @@ def run(
         print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
         limited = sys.stdout.isatty() or "COLUMNS" in os.environ
-        show(evaluation, Console(width=None if limited else PIPE_WIDTH))
+        show(evaluation, Console(width=None if limited else PIPE_WIDTH, markup=False))
     if written and not quiet:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
-    return 3 if any(bench["missing"] for bench in evaluation.judged.values()) else 0
+    missing = any(bench["missing"] for bench in evaluation.judged.values())
+    return 3 if missing or evaluation.rejected else 0
 
 
 def show(evaluation: "Evaluation", console: Console) -> None:
@@ -78,7 +81,7 @@ def show(evaluation: "Evaluation", console: Console) -> None:
             console.print(part)
             console.print()
     for line in filter(None, (legend(evaluation), *evaluation.notes)):
-        console.print(line, markup=False, highlight=False)
+        console.print(shown(line), markup=False, highlight=False)
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
@@ -113,20 +116,21 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _prompts(path: Path) -> "list[Prompted]":
+def _prompts(path: Path) -> "tuple[list[Prompted], list[str]]":
+    """The prompts of a file, and one sentence for each line that holds none."""
     from aspd_cli.evaluate.prompt_sets import Prompted
 
     records, rejected = read_prompts(path)
-    if rejected:
-        raise DataError(f"{path}:{rejected[0].line}: {rejected[0].reason}")
+    problems = [f"{path}:{each.line}: {each.reason}" for each in rejected]
     if not records:
-        raise DataError(f"{path} contains no prompts")
-    return [
+        raise DataError(problems[0] if problems else f"{path} contains no prompts")
+    prompts = [
         Prompted(
             str(record.index if record.id is None else record.id), record.category, record.prompt
         )
         for record in records
     ]
+    return prompts, problems
 
 
 def _hush() -> None:

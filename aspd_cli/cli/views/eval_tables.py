@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from aspd_cli.cli.views.wide_table import WideTable
+from aspd_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from aspd_cli.core.metrics import Interval
@@ -81,7 +82,7 @@ def _quality(evaluation: "Evaluation") -> WideTable:
 
 
 def _name(score: "Score") -> str:
-    return score.task if score.category == "all" else f"  {score.category}"
+    return printable(score.task if score.category == "all" else f"  {score.category}")
 
 
 def _scored(evaluation: "Evaluation", score: "Score", system: str) -> str:

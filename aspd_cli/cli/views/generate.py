@@ -18,6 +18,7 @@ from aspd_cli.cli.libraries import hush
 from aspd_cli.cli.views.live import Lanes, show_live
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.recipe import Recipe
+from aspd_cli.safe_text import PrintableOut, printable
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -35,7 +36,8 @@ def answer_prompt(
     if form == "stream":
         events = decoder.stream(prompt, **arguments)
         alive = console.is_terminal and not console.is_dumb_terminal and not quiet
-        output = show_live(events, console) if alive else stream_plain(events, sys.stdout)
+        out = PrintableOut(sys.stdout) if console.is_terminal else sys.stdout
+        output = show_live(events, console) if alive else stream_plain(events, out)
     else:
         output = decoder.generate([prompt], **arguments)[0]
     compared = stats and arguments["mode"] == "parallel"
@@ -44,7 +46,8 @@ def answer_prompt(
         answer = answer_json(output) | (against.as_dict() if against else {})
         write_line(sys.stdout, json.dumps(answer, ensure_ascii=False))
     elif form != "stream":
-        write_line(sys.stdout, output.markup if form == "markup" else output.text)
+        text = output.markup if form == "markup" else output.text
+        write_line(sys.stdout, printable(text) if console.is_terminal else text)
     if stats or (console.is_terminal and not quiet):
         lines = [measures(output)]
         if stats:
@@ -53,7 +56,7 @@ def answer_prompt(
         told.print("\n".join(lines), style="dim", markup=False)
 
 
-def stream_plain(events: Iterable[Event], out: TextIO) -> Output:
+def stream_plain(events: Iterable[Event], out: TextIO | PrintableOut) -> Output:
     """Writes the first open branch live; its siblings wait in memory until it is their turn.
 
     What comes out is `output.text`, and a newline when it does not end with one.
@@ -104,6 +107,8 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
             device=device or model.device,
             dtype=model.dtype,
             device_map=model.device_map,
+            trust_remote_code=model.trust_remote_code,
+            chat_template_kwargs=recipe.data.chat_template_kwargs or None,
         )
 
 

@@ -5,7 +5,6 @@ function from lanes and a size to what is drawn; it never exceeds the size.
 """
 
 import math
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,14 +19,13 @@ from rich.text import Text
 from aspd_cli.engine.events import Close, Done, Event, Fork, Merge, Output
 from aspd_cli.engine.events import Text as TextEvent
 from aspd_cli.report.lane_colours import terminal_colour
+from aspd_cli.safe_text import printable
 
 PANEL_WIDTHS = (30, 20)
 """Columns that a panel should have, and those that it must have, in characters."""
 PANEL_HEIGHT = 3
 """Fewest lines of a panel: its borders and one line of text."""
 FRAMES_PER_SECOND = 12.0
-
-_CONTROL_CODES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
@@ -103,11 +101,6 @@ class Lanes:
             if lane.closed:
                 return
             yield None
-
-
-def printable(text: str) -> str:
-    """`text` without the control codes that a terminal would obey."""
-    return _CONTROL_CODES.sub("", text)
 
 
 def show_live(events: Iterable[Event], console: Console) -> Output:

@@ -17,6 +17,7 @@ from aspd_cli.cli.libraries import hush
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import sample_text
+from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.train.preflight import Preflight
@@ -46,6 +47,8 @@ def check(recipe: Recipe, *, json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(_table(figures))
+    for warning in figures.warnings:
+        console.print(Text(f"warning: {warning}", "yellow"))
     console.print(
         Text("a record as token@position (prompt dim, loss plain, forced underlined)", "bold")
     )
@@ -93,7 +96,7 @@ class ShownRun:
 
     def say(self, sentence: str) -> None:
         """One line."""
-        self.progress.say(sentence)
+        self.progress.say(shown(sentence))
 
     def step(self, step: int, total: int, logs: dict[str, float]) -> None:
         """Tells the figures; those of an evaluation stay in sight above the bar."""

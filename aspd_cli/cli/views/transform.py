@@ -136,7 +136,10 @@ def run(
     """
     if source != STDIN and source.exists() and out.exists() and out.samefile(source):
         raise UsageError("IN and OUT are the same file; choose another OUT")
-    codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
+    codec, counter = open_codec(
+        recipe.model.tokenizer or recipe.model.path,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     endpoint = endpoint_of(recipe)
     if dry_run:
         return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
@@ -242,7 +245,8 @@ def _back_end(recipe: Recipe) -> str:
         return "using the rules" if chosen else "no endpoint configured: using the rules"
     how = "integrity and answer hold by construction" if section.method == "annotate" else ""
     return (
-        f"{section.method} by {endpoint.model} at {endpoint.base_url or 'the OpenAI API'}, "
+        f"{section.method} by {endpoint.model} at "
+        f"{endpoint.without_secrets().base_url or 'the OpenAI API'}, "
         f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
         + (f"; {how}" if how else "")
     )
@@ -271,7 +275,8 @@ def decisive(recipe: Recipe) -> dict[str, object]:
         f"transform.{name}": value for name, value in recipe.transform if name not in skipped
     }
     if endpoint is not None:
-        fields |= {f"transform.endpoint.{name}": getattr(endpoint, name) for name in _REPLIES}
+        said = endpoint.without_secrets()
+        fields |= {f"transform.endpoint.{name}": getattr(said, name) for name in _REPLIES}
         fields["prompts"] = prompts(recipe.transform)
     tokenizer = recipe.model.tokenizer or recipe.model.path
     return {**fields, "model.tokenizer": tokenizer}

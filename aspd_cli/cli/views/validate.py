@@ -9,6 +9,7 @@ from rich.console import Console
 from aspd_cli.errors import DataError, UsageError
 from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import picture
+from aspd_cli.safe_text import shown
 from aspd_cli.transform.io.readers import read_values
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 from aspd_cli.transform.validation.checks import Budgets, Checked, Checker, as_json, open_originals
@@ -37,7 +38,10 @@ def run(
     if png is not None and show is None:
         raise UsageError("--png draws one record: give its line with --show N")
     revote = Revote(recipe.transform) if judge else None
-    codec, counter = open_codec(recipe.model.tokenizer or recipe.model.path)
+    codec, counter = open_codec(
+        recipe.model.tokenizer or recipe.model.path,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     decoding = recipe.generation
     budgets = Budgets(decoding.max_branches, decoding.max_title_tokens, decoding.max_depth)
     originals = open_originals(against, recipe.transform.dialect)
@@ -57,7 +61,7 @@ def run(
             sys.stdout.write(as_json(checked))
         else:
             for finding in checked.findings:
-                print(finding)
+                print(shown(finding))
     if not records:
         what = "is empty" if show is None else f"has no record on line {show}"
         raise DataError(f"{file} {what}")
@@ -85,4 +89,4 @@ def _draw(checked: Checked, recipe: Recipe, checker: Checker, png: Path | None) 
             draw_mask(checked.document, checker.codec, recipe.model.positions, png, real=real)
         console.print(picture(checked.document, checker.codec, recipe.model.positions, real=real))
     for finding in checked.findings:
-        console.print(str(finding), style="bold red", markup=False)
+        console.print(shown(finding), style="bold red", markup=False)

@@ -41,8 +41,11 @@ class Judged:
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(evaluation: "EvaluationSection") -> dict[str, list[Question]]:
+def prepare(evaluation: "EvaluationSection", rejected: list[str]) -> dict[str, list[Question]]:
     """The questions of the judged benches among the tasks: what is missing is told at once.
+
+    Args:
+        rejected: gets one sentence for each line of a file that is left out.
 
     Raises:
         UsageError: there is no judge, or no place for its journal.
@@ -63,7 +66,9 @@ def prepare(evaluation: "EvaluationSection") -> dict[str, list[Question]]:
         )
     limit = None if evaluation.limit is None or evaluation.limit < 1 else int(evaluation.limit)
     return {
-        name: _share(load_questions(name, evaluation.data, limit=limit), evaluation.limit)
+        name: _share(
+            load_questions(name, evaluation.data, limit=limit, rejected=rejected), evaluation.limit
+        )
         for name in names
     }
 

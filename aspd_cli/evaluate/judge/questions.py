@@ -11,13 +11,16 @@ the answer is to come out of them:
 reference_answer/gpt-4.jsonl does: {"question_id": 101, "choices": [{"turns": ["...", "..."]}]}.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aspd_cli.errors import DataError
-from aspd_cli.files import read_jsonl
+from aspd_cli.files import check_id, parse_jsonl
+
+T = TypeVar("T")
 
 REFERENCE = ".reference"
 """`--data BENCH.reference=FILE` gives reference answers in a file of their own."""
@@ -82,7 +85,11 @@ BENCHES = {
 
 
 def load_questions(
-    bench: str, data: Mapping[str, str] | None = None, *, limit: int | None = None
+    bench: str,
+    data: Mapping[str, str] | None = None,
+    *,
+    limit: int | None = None,
+    rejected: list[str] | None = None,
 ) -> list[Question]:
     """The questions of a bench.
 
@@ -90,23 +97,22 @@ def load_questions(
         data: what `--data` named: BENCH -> file of questions, BENCH.reference -> file of
             reference answers. Without the first the Hub is asked.
         limit: so many questions, evenly spaced, so that all categories stay in.
+        rejected: gets one sentence for each line of a file that is left out, with the reason.
 
     Raises:
-        DataError: a file or the Hub cannot be read, or a record is no question.
+        DataError: a file or the Hub cannot be read, or holds no question.
     """
-    paths = data or {}
+    paths, rejected = data or {}, [] if rejected is None else rejected
     if bench in paths:
-        path = Path(paths[bench])
-        questions = [
-            _question(value, bench, f"{path}:{line}")
-            for line, value in read_jsonl(path, "questions")
-        ]
+        read = partial(_question, bench=bench)
+        questions = _readable(Path(paths[bench]), read, rejected)
     else:
         questions = _fetch(bench, BENCHES[bench])
     if not questions:
-        raise DataError(f"no questions for {bench}; give a file that contains some")
+        why = f": {rejected[0]}" if rejected else ""
+        raise DataError(f"no questions for {bench}{why}; give a file that contains some")
     if extra := paths.get(bench + REFERENCE):
-        questions = _with_references(questions, Path(extra))
+        questions = _with_references(questions, Path(extra), rejected)
     ids = [question.id for question in questions]
     if len(set(ids)) < len(ids):
         twice = next(name for at, name in enumerate(ids) if name in ids[:at])
@@ -114,6 +120,24 @@ def load_questions(
     if limit is not None and limit < len(questions):
         questions = [questions[at * len(questions) // limit] for at in range(limit)]
     return questions
+
+
+def _readable(path: Path, read: Callable[..., T], rejected: list[str]) -> list[T]:
+    """What `read` makes of each line of a file; lines that it cannot read are left out."""
+    found: list[T] = []
+    try:
+        with path.open("rb") as file:
+            for line, value, problem in parse_jsonl(file):
+                where = f"{path}:{line}"
+                try:
+                    if problem:
+                        raise DataError(f"{where} is {problem}")
+                    found.append(read(value, where=where))
+                except DataError as error:
+                    rejected.append(str(error))
+    except OSError as error:
+        raise DataError(f"cannot read the questions in {path}: {error.strerror}") from error
+    return found
 
 
 def _question(value: Any, bench: str, where: str) -> Question:
@@ -128,9 +152,14 @@ def _question(value: Any, bench: str, where: str) -> Question:
     if bench == "rag_bench" and not contexts:
         raise DataError(f"{where}: a question of rag_bench needs `contexts`, a list of passages")
     number = next((value[k] for k in ("question_id", "prompt_id", "id") if k in value), where)
+    try:
+        check_id(number)
+        category = check_id(value.get("category") or bench)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     return Question(
         id=str(number),
-        category=str(value.get("category") or bench),
+        category=str(category),
         turns=turns,
         references=_texts(value, ("reference", "references"), where),
         contexts=contexts,
@@ -146,23 +175,33 @@ def _texts(value: Mapping[str, Any], names: Iterable[str], where: str) -> tuple[
     texts = [found] if isinstance(found, str) else found
     if not isinstance(texts, list) or not all(isinstance(t, str | None) for t in texts):
         raise DataError(f"{where}: `{name}` must be a string or a list of strings")
+    try:
+        "".join(filter(None, texts)).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: `{name}` contains half of a surrogate pair") from None
     return tuple(text or "" for text in texts)
 
 
-def _with_references(questions: Sequence[Question], path: Path) -> list[Question]:
+def _reference(value: Any, where: str) -> tuple[str, tuple[str, ...]]:
+    """The id of a question, and its reference answers."""
+    try:
+        answers = value["choices"][0]["turns"] if "choices" in value else value["reference"]
+        number = str(check_id(value["question_id"]))
+    except (KeyError, IndexError, TypeError) as error:
+        raise DataError(
+            f"{where}: a reference answer has `question_id` and `choices` with `turns`, "
+            "or `reference`"
+        ) from error
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return number, _texts({"reference": answers}, ("reference",), where)
+
+
+def _with_references(
+    questions: Sequence[Question], path: Path, rejected: list[str]
+) -> list[Question]:
     """The questions with the references of a file; those that it does not name keep their own."""
-    found: dict[str, tuple[str, ...]] = {}
-    for line, value in read_jsonl(path, "questions"):
-        where = f"{path}:{line}"
-        try:
-            answers = value["choices"][0]["turns"] if "choices" in value else value["reference"]
-            number = str(value["question_id"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(
-                f"{where}: a reference answer has `question_id` and `choices` with `turns`, "
-                "or `reference`"
-            ) from error
-        found[number] = _texts({"reference": answers}, ("reference",), where)
+    found = dict(_readable(path, _reference, rejected))
     return [replace(q, references=found.get(q.id, q.references)) for q in questions]
 
 

@@ -11,13 +11,14 @@ command line with it:
 import copy
 import json
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from aspd_cli.core.codec import split_literals
+from aspd_cli.core.chat import encode_pieces, render
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.kv_cache import Feed, LaneCache
 from aspd_cli.engine.options import GenerationOptions
@@ -53,6 +54,7 @@ class AspdLM(HFLM):
         adapter: directory or Hub id of a LoRA adapter.
         mode: parallel, serial or plain.
         batch_size: prompts decoded at once.
+        trust_remote_code: whether Python code that comes with the model may run.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class AspdLM(HFLM):
         dtype: str | None = None,
         batch_size: int | str = 8,
         max_length: int | None = None,
+        trust_remote_code: bool | None = False,
         generate: Generate | None = None,
         **others: Any,
     ) -> None:
@@ -74,7 +77,13 @@ class AspdLM(HFLM):
         if pretrained is None or isinstance(pretrained, str):
             from aspd_cli.engine.loading import load
 
-            pretrained = load(pretrained, adapter, self.processes.device(device), dtype)
+            pretrained = load(
+                pretrained,
+                adapter,
+                self.processes.device(device),
+                dtype,
+                trust_remote_code=bool(trust_remote_code),
+            )
         self.decoder, self.mode, self._answer = pretrained, mode, generate
         super().__init__(
             pretrained=_Shell(self.decoder),
@@ -85,6 +94,10 @@ class AspdLM(HFLM):
         self._likelihoods: dict[str, Any] = {}
         self.questions: dict[str, str] = {}
         """What a person would have typed, by the context that the chat template made of it."""
+        self._rendered: dict[str, list[str]] = {}
+        """Pieces of the contexts that the chat template made, by the context; see `render`."""
+        self._lengths: list[int] = []
+        """Of these contexts, the longest first."""
 
     @property
     def rank(self) -> int:
@@ -94,12 +107,56 @@ class AspdLM(HFLM):
     def world_size(self) -> int:
         return self.processes.number
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], *args: Any, **kw: Any) -> str:
-        """The context of a conversation, see lm-eval."""
-        context: str = super().apply_chat_template(chat_history, *args, **kw)
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The context of a conversation, see lm-eval.
+
+        Raises:
+            DataError: the chat template refuses it or drops a content; nothing is left out.
+        """
+        continues = not add_generation_prompt
+        pieces = render(self.decoder.codec, chat_history, continues=continues)
+        context = "".join(pieces)
+        for text in (context, context.rstrip()):
+            cut = accumulate(map(len, pieces), initial=0)
+            self._rendered[text] = [
+                text[at : at + len(p)] for at, p in zip(cut, pieces, strict=False)
+            ]
+            self._lengths = sorted({*self._lengths, len(text)}, reverse=True)
         asked = [turn["content"] for turn in chat_history if turn["role"] == "user"]
         self.questions[context] = asked[-1] if asked else context
         return context
+
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **kwargs: Any,
+    ) -> list[int]:
+        """The ids of a text, see lm-eval. Special tokens are the chat template's; others are text.
+
+        lm-eval cuts white space off the end of a context, and appends continuations to it.
+        """
+        codec = self.decoder.codec
+        pieces = self._pieces(string)
+        ids = encode_pieces(codec, pieces) if pieces else codec.encode_first(string)
+        bos = codec.tokenizer.bos_token
+        if not (pieces and bos and add_special_tokens is None and string.startswith(bos)):
+            bare = super().tok_encode("a", add_special_tokens=False)
+            framed = super().tok_encode("a", add_special_tokens=add_special_tokens)
+            at = framed.index(bare[0]) if bare else 0
+            ids = [*framed[:at], *ids, *framed[at + len(bare) :]]
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def _pieces(self, string: str) -> list[str] | None:
+        """The pieces of a text that begins with a rendered conversation; None for any other."""
+        for length in self._lengths:
+            if head := self._rendered.get(string[:length]):
+                joined, *rest = self.decoder.codec.cut(string[length:]) or [""]
+                return [*head[:-1], head[-1] + joined, *rest]
+        return None
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Plain texts of the answers, in the order of the requests."""
@@ -152,11 +209,9 @@ class AspdLM(HFLM):
     def context_ids(self, context: str, options: GenerationOptions) -> list[int]:
         """The ids of a context, cut on the left as lm-eval does where the answer needs the room.
 
-        Control tokens that stand in the context are a document's data, so they are plain text.
+        Special tokens that stand in a document are its data, so they are plain text.
         """
-        head, *rest = split_literals(context)
-        ids = list(self.tok_encode(head))
-        ids += [i for piece in rest for i in self.decoder.codec.encode_rendered(piece)]
+        ids = self.tok_encode(context)
         room = int(self.max_length) - options.max_new_tokens
         if room < 1:
             raise UsageError(

@@ -10,6 +10,7 @@ from typing import Any
 from aspd_cli.core.chat import to_messages
 from aspd_cli.core.markup import holds_markup
 from aspd_cli.errors import DataError
+from aspd_cli.safe_text import excerpt
 
 Messages = list[dict[str, str]]
 
@@ -23,6 +24,12 @@ ROLES = {
     "bot": "assistant",
     "system": "system",
     "tool": "tool",
+    "function": "tool",
+    "function_call": "tool",
+    "function_response": "tool",
+    "tool_call": "tool",
+    "tool_response": "tool",
+    "observation": "tool",
 }
 """What ShareGPT files call a speaker -> its role."""
 
@@ -52,8 +59,8 @@ def detect(values: Iterable[Any]) -> str | None:
         ]
         if len(fitting) > 1:
             raise DataError(
-                f"a record with the fields {', '.join(map(str, value))} is ambiguous: it fits "
-                f"the formats {' and '.join(fitting)}; choose one with "
+                f"a record with the fields {excerpt(', '.join(map(str, value)))} is ambiguous: "
+                f"it fits the formats {' and '.join(fitting)}; choose one with "
                 f"--set transform.dialect={fitting[0]}"
             )
         if fitting:
@@ -72,7 +79,7 @@ def read_example(value: Any, dialect: str) -> SourceRecord:
     fields, read = DIALECTS[dialect]
     if missing := [field for field in fields if value.get(field) is None]:
         raise DataError(f"no {' and no '.join(f'`{field}`' for field in missing)}")
-    turns = read(value)
+    turns = _joined(read(value))
     ends = [at for at, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not ends:
         raise DataError("the conversation has no answer from the assistant")
@@ -107,9 +114,9 @@ def _alpaca(value: Mapping[str, Any]) -> Messages:
     for pair in _list(value.get("history") or [], "history"):
         question, answer = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (0, 0)
         turns += [_turn("user", question), _turn("assistant", answer)]
-    question = value["instruction"]
+    question = _text("user", value["instruction"])
     if value.get("input"):
-        question = f"{question}\n{value['input']}"
+        question = f"{question}\n{_text('user', value['input'])}"
     return [*turns, _turn("user", question), _turn("assistant", value["output"])]
 
 
@@ -118,10 +125,12 @@ def _sharegpt(value: Mapping[str, Any]) -> Messages:
     for turn in _list(value["conversations"], "conversations"):
         if not isinstance(turn, Mapping):
             raise DataError("a turn of `conversations` needs a `from` and a `value`")
-        speaker = turn.get("from")
-        if speaker not in ROLES:
-            raise DataError(f"`from` is {speaker!r}, not one of {', '.join(ROLES)}")
-        turns.append(_turn(ROLES[speaker], turn.get("value")))
+        who, what = ("from", "value") if "from" in turn else ("role", "content")
+        speaker = turn.get(who)
+        if not isinstance(speaker, str) or speaker not in ROLES:
+            said = excerpt(repr(speaker), 60)
+            raise DataError(f"`{who}` is {said}, not one of {', '.join(ROLES)}")
+        turns.append(_turn(ROLES[speaker], turn.get(what)))
     return turns
 
 
@@ -153,9 +162,34 @@ def _user(content: Any) -> Messages:
 
 
 def _turn(role: str, content: Any) -> dict[str, str]:
+    return {"role": role, "content": _text(role, content)}
+
+
+def _text(role: str, content: Any) -> str:
+    """A content as text: itself, or its parts joined."""
+    if isinstance(content, list) and content and all(isinstance(p, Mapping) for p in content):
+        texts = [part.get("text") for part in content if part.get("type") == "text"]
+        if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"a part of the content of a {excerpt(role, 40)} turn is not text")
+        content = "".join(texts)
     if not isinstance(content, str):
-        raise DataError(f"the content of a {role} turn is not a string")
-    return {"role": role, "content": content}
+        raise DataError(f"the content of a {excerpt(role, 40)} turn is not a string")
+    return content
+
+
+def _joined(turns: Messages) -> Messages:
+    """The turns with those that one speaker has after another as one, a blank line between them.
+
+    Tools are many, so theirs stay apart.
+    """
+    joined: Messages = []
+    for turn in turns:
+        if joined and joined[-1]["role"] == turn["role"] != "tool":
+            parts = filter(None, (joined[-1]["content"], turn["content"]))
+            joined[-1] = {**turn, "content": "\n\n".join(parts)}
+        else:
+            joined.append(turn)
+    return joined
 
 
 def _list(value: Any, field: str) -> list[Any]:

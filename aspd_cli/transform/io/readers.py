@@ -4,10 +4,10 @@ What a path means, `aspd_cli.sources` tells; `-` is standard input. All readers 
 one value, one batch of rows, or one chunk of an array.
 """
 
-import gzip
 import io
 import json
 import logging
+import re
 import shutil
 import sys
 import tempfile
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from aspd_cli.errors import DataError
-from aspd_cli.files import parse_jsonl
+from aspd_cli.files import DECODER, json_problem, parse_jsonl
 from aspd_cli.sources import HEAD, DatasetName, Kind, dataset_name, kind_of, open_dataset
+from aspd_cli.unzipped import Unzipped
 
 STDIN = Path("-")
 """The path that means standard input."""
@@ -69,8 +70,8 @@ def read_values(path: Path) -> Iterator[Raw]:
     try:
         with ExitStack() as stack:
             file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
-            yield from _values(file, stack)
-    except (OSError, EOFError) as error:
+            yield from _values(file)
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot read {_name(path)}: {reason}") from error
 
@@ -94,14 +95,14 @@ class _Readable(io.RawIOBase):
         return len(data)
 
 
-def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
+def _values(source: Any) -> Iterator[Raw]:
     file = io.BufferedReader(_Readable(source))
     kind = kind_of(file.peek(HEAD)[:HEAD])
     if kind == "gzip":
-        yield from _values(stack.enter_context(gzip.GzipFile(fileobj=file)), stack)
+        yield from _unzipped(Unzipped(file))
     elif kind in ("parquet", "arrow"):
         # Parquet is read from its end, so what cannot seek cheaply is spooled.
-        if isinstance(source, gzip.GzipFile) or not source.seekable():
+        if not source.seekable():
             with tempfile.TemporaryFile() as spool:
                 shutil.copyfileobj(file, spool)
                 yield from _rows(spool, kind)
@@ -113,9 +114,27 @@ def _values(source: Any, stack: ExitStack) -> Iterator[Raw]:
         yield from (Raw(*line) for line in parse_jsonl(file))
 
 
+def _unzipped(source: Unzipped) -> Iterator[Raw]:
+    """What stands before a break, and then the break."""
+    last: Raw | None = None
+    for raw in _values(source):
+        if last is not None:
+            yield last
+        last = raw
+    if source.broken is None:
+        if last is not None:
+            yield last
+        return
+    if last is None:
+        raise OSError(source.broken)
+    if last.problem is None:
+        yield last
+    line = last.line + (last.problem is None)  # the last line was torn by the break
+    yield Raw(line, None, f"unreadable, as is all that follows: {source.broken}")
+
+
 def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
     """The elements of a JSON array, decoded one by one; behind a broken one nothing is found."""
-    decoder = json.JSONDecoder()
     text, line, ended = "", 1, False
 
     def more() -> None:
@@ -143,25 +162,44 @@ def _array(file: io.TextIOWrapper) -> Iterator[Raw]:
             if text.startswith("]"):
                 return
             try:
-                value, end = decoder.raw_decode(text)
+                value, end = DECODER.raw_decode(text)
                 # A number at the end of the text may go on in the next chunk.
                 if end == len(text) and not ended:
                     more()
                     continue
-            except RecursionError as error:
-                yield Raw(line, None, f"not JSON: {error}")
-                return
-            except ValueError as error:
+                problem = None
+            except json.JSONDecodeError as error:
                 if not ended:
                     more()
                     continue
                 yield Raw(line, None, f"not JSON, nor is what comes after it read: {error}")
                 return
-            yield Raw(line, value)
+            except (ValueError, RecursionError) as error:  # its end can be found all the same
+                value, end, problem = None, _end(text), json_problem(error)
+                if not end and not ended:
+                    more()
+                    continue
+                end = end or len(text)
+            yield Raw(line, value, problem)
             line += text.count("\n", 0, end)
             text = text[end:]
     except UnicodeDecodeError:
         yield Raw(line, None, "not UTF-8, nor is what comes after it read")
+
+
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)
+
+
+def _end(text: str) -> int:
+    """Where the first array or object of `text` ends; 0 if it does not."""
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        if found[0] == '"':  # a string without an end
+            return 0
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth <= 0:
+            return found.end()
+    return 0
 
 
 def _rows(file: IO[bytes], kind: Kind) -> Iterator[Raw]:
@@ -170,12 +208,18 @@ def _rows(file: IO[bytes], kind: Kind) -> Iterator[Raw]:
     row = 0
     try:
         for batch in _batches(file, kind):
-            for value in batch.to_pylist():
+            for at in range(batch.num_rows):
                 row += 1
-                yield Raw(row, value)
-    except pyarrow.ArrowException as error:
-        name = kind.capitalize()
-        raise DataError(f"cannot read the {name} file after row {row}: {error}") from error
+                try:
+                    [value] = batch.slice(at, 1).to_pylist()
+                except (ValueError, OverflowError, pyarrow.ArrowException) as error:
+                    yield Raw(row, None, f"not readable: {error}")
+                else:
+                    yield Raw(row, value)
+    except (pyarrow.ArrowException, OSError) as error:
+        if not row:
+            raise DataError(f"cannot read the {kind.capitalize()} file: {error}") from error
+        yield Raw(row + 1, None, f"unreadable, as is all that follows: {error}")
 
 
 def _batches(file: IO[bytes], kind: Kind) -> Iterator[Any]:

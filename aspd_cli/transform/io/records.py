@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aspd_cli.errors import DataError
+from aspd_cli.files import check_id
+from aspd_cli.safe_text import excerpt
 from aspd_cli.transform.io.formats import DIALECTS, SourceRecord, detect, read_example
 from aspd_cli.transform.io.readers import Raw, read_values
 
@@ -61,17 +63,18 @@ def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejecte
         if found is None:
             raise DataError(f"{name}: unrecognised record format: {_looks_like(head)}")
         dialect = found
+    # One type of id in all of a file: readers of JSON lines take no two in a column.
     named = any(isinstance(raw.value, Mapping) and "id" in raw.value for raw in head)
     for index, raw in enumerate(chain(head, values)):
         try:
             if raw.problem is not None:
                 raise DataError(raw.problem)
             example = read_example(raw.value, dialect)
+            identity = check_id(raw.value.get("id")) if named else index
         except DataError as error:
             yield Rejected(raw.line, str(error))
         else:
-            # One type of id in all of a file: readers of JSON lines take no two in a column.
-            yield Record(index, raw.line, raw.value.get("id") if named else index, example)
+            yield Record(index, raw.line, identity, example)
 
 
 def _looks_like(head: list[Raw]) -> str:
@@ -81,7 +84,7 @@ def _looks_like(head: list[Raw]) -> str:
     if first.problem is not None:
         seen = f"line {first.line} is {first.problem}"
     elif isinstance(first.value, Mapping):
-        seen = f"the first record has the fields {', '.join(map(str, first.value))}"
+        seen = f"the first record has the fields {excerpt(', '.join(map(str, first.value)))}"
     else:
         seen = f"line {first.line} is not a JSON object"
     return f"{seen}; a record needs the fields of one of: {wanted}"

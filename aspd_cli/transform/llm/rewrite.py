@@ -18,7 +18,7 @@ MAX_TITLE = 80
 
 _TAG = re.compile(
     r"<(?P<close>/?)(?P<name>parallel|branch)"
-    r"(?:\s+title\s*=\s*(?P<quote>[\"'])(?P<title>.*?)(?P=quote))?\s*>",
+    r"(?:\s+title\s*=\s*(?P<quote>[\"'])(?P<title>.{0,400}?)(?P=quote))?\s*>",
     re.IGNORECASE,
 )
 _FENCED = re.compile(r"```\w*\n(?:(.*)\n)?```", re.DOTALL)

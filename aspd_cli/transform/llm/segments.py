@@ -43,7 +43,7 @@ def _begins(lines: list[Line], at: int) -> bool:
     line, before = lines[at], lines[at - 1]
     if line.kind in (Kind.BLANK, Kind.RULE):
         return False
-    if line.kind in (Kind.CODE, Kind.TABLE):
+    if line.kind in (Kind.CODE, Kind.TABLE, Kind.VERBATIM):
         return before.kind is not line.kind
     if line.kind is not Kind.TEXT:
         return True
@@ -63,10 +63,10 @@ def _sentences(segment: str) -> Iterator[str]:
     ):
         yield segment
         return
-    at = 0
+    at, last = 0, len(segment.rstrip())
     for found in _SENTENCE.finditer(segment):
         end = found.end()
-        if not segment[at:end].strip() or not segment[end:].strip():
+        if not segment[at:end].strip() or end >= last:
             continue
         if _NOT_AN_END.search(segment, at, end):
             continue

@@ -6,7 +6,8 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 `propose` below puts these together, in reading order:
 
 - `markdown`: an answer as lines, each with what Markdown says about it
-- `lists`: runs of items, and where items end
+- `items`: items, and where they end
+- `lists`: runs of items
 - `titles`: short names of items
 - `procedures`: items that are steps of one thing, which stay serial
 - `cross_references`: whether a branch refers to a neighbour
@@ -17,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aspd_cli.core.markup import Block, Document, plain
-from aspd_cli.transform.blocks import forks
-from aspd_cli.transform.rules.cross_references import cross_reference
-from aspd_cli.transform.rules.lists import ItemGroup, find_groups, section_end
+from aspd_cli.transform.blocks import forks, too_many_branches
+from aspd_cli.transform.rules.cross_references import REACH, cross_reference, within_reach
+from aspd_cli.transform.rules.items import ItemGroup, section_end
+from aspd_cli.transform.rules.lists import find_groups
 from aspd_cli.transform.rules.markdown import Kind, Line, cut_lines
 from aspd_cli.transform.rules.procedures import STEPS, procedure
 from aspd_cli.transform.rules.titles import title_of, told_apart
@@ -56,6 +58,8 @@ def propose(answer: str, prompt: str = "", max_branches: int = 16) -> Proposal:
     document = Document((*parts, answer[at:]))
     if plain(document) != answer:
         return Proposal(Document((answer,)), ("the plain text would have changed",))
+    if reason := too_many_branches(document):
+        return Proposal(Document((answer,)), (reason,))
     return Proposal(document, tuple(dict.fromkeys(refusals)) or (NO_STRUCTURE,))
 
 
@@ -63,14 +67,15 @@ def _blocks(
     answer: str, lines: list[Line], prompt: str, max_branches: int, refusals: list[str]
 ) -> Iterator[tuple[Block, int, int]]:
     """Blocks with the characters they span, in order; a refused group is searched inside."""
+    prompt = within_reach(prompt)
 
     def search(lo: int, hi: int) -> Iterator[tuple[Block, int, int]]:
         for group in find_groups(lines, lo, hi):
             branches = _branches(answer, lines, group)
-            before = answer[: lines[group.items[0].first].start]
+            start = lines[group.items[0].first].start
+            before = answer[max(0, start - REACH) : start]
             refusal = _refusal(lines, group, branches, before, prompt)
             if refusal is None:
-                start = len(before)
                 for part in forks(branches, max_branches):
                     if isinstance(part, Block):  # else it is serial text again
                         end = start + sum(map(len, part.texts))
@@ -119,5 +124,5 @@ def _refusal(
         return "items too short for a fork"
     if reason := procedure(group.form, titles, contents, before, prompt):
         return reason
-    found = cross_reference(branches, prompt + before)
+    found = cross_reference(branches, f"{prompt}\n{before}")
     return f"an item {found.reason}" if found else None

@@ -9,12 +9,21 @@ that is refused costs speed, one that is not costs quality.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 
 from aspd_cli.transform.rules import languages
 from aspd_cli.transform.rules.lists import ORDINAL
 
 Branches = Sequence[tuple[str, str]]
 """Title and plain content of each branch of a block."""
+
+MAX_COMPARED = 256
+"""Most branches that are compared, each with all others."""
+REACH = 20_000
+"""Characters, at the beginning and at the end, of the text before a block that are looked at."""
+_MAX_POINTERS = 64
+"""Most words of one branch that point at things and are looked at."""
 
 _START = re.compile(
     r"\W*(?:then|next|after (?:that|this|which)|afterwards?|subsequently|meanwhile|lastly|finally"
@@ -168,8 +177,9 @@ def _acronym(branches: Branches, given: str) -> Reference | None:
     spelt: set[str] = set()
     for at, (_, content) in enumerate(branches):
         own = set(_ACRONYM.findall(content))
-        for name in spelt - own:
-            if name in content and name not in known and name in _WORD.findall(content):
+        used = spelt & set(_WORD.findall(content)) if spelt else ()
+        for name in sorted(used - own) if used else ():
+            if name not in known:
                 return Reference(at, f"uses {name!r}, which another branch spells out")
         spelt |= own
     return None
@@ -177,16 +187,20 @@ def _acronym(branches: Branches, given: str) -> Reference | None:
 
 def _short_name(branches: Branches, given: str) -> Reference | None:
     """A branch that calls by the last name somebody whom only a sibling has introduced."""
+
+    @cache
+    def small() -> frozenset[str]:
+        """The words that are written small somewhere: large they name nobody."""
+        return frozenset(word for _, text in branches for word in _WORD.findall(text))
+
     known = _known(branches, given)
     introduced: set[str] = set()
     for at, (_, content) in enumerate(branches):
         full = set(_FULL_NAME.findall(content))
         for name in _LONE_NAME.findall(content):
-            if name in introduced and name not in full and name not in known:
-                # A word that is also written small names nobody.
-                small = re.compile(rf"\b{name.lower()}\b")
-                if not any(small.search(text) for _, text in branches):
-                    return Reference(at, f"says {name!r}, whom another branch introduces")
+            known_name = name not in introduced or name in full or name in known
+            if not known_name and name.lower() not in small():
+                return Reference(at, f"says {name!r}, whom another branch introduces")
         # Nor do adjectives of nations.
         introduced |= {name for name in full if not name.endswith(("an", "ese", "ish"))}
     return None
@@ -200,7 +214,8 @@ def _pointed(branches: Branches, labelled: Sequence[bool], given: str) -> Refere
     known, earlier = given.lower(), ""
     for at, (title, content) in enumerate(branches):
         small = content.lower()
-        for found in _POINTING.finditer(content) if at and not labelled[at] else ():
+        pointing = _POINTING.finditer(content) if at and not labelled[at] else ()
+        for found in islice(pointing, _MAX_POINTERS):
             stems = [word[:_STEM] for word in found.groups() if word]
             before = f"{title.lower()} {small[: found.start()]}"
             if all(stem in earlier and stem not in before and stem not in known for stem in stems):
@@ -231,6 +246,9 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
         branches: title and plain content of each branch, markers such as "2. **Label**:" included.
         given: what all branches see, the prompt and the text before the block.
     """
+    if len(branches) > MAX_COMPARED:
+        return Reference(MAX_COMPARED, f"is one of more than {MAX_COMPARED}, too many to compare")
+    given = within_reach(given)
     items = [_MARKER.sub("", content, count=1) for _, content in branches]
     ordinals = [ORDINAL.match(item) for item in items]
     if sum(found is not None for found in ordinals) > 1:
@@ -259,6 +277,11 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
     if len(equations) > 1:
         return Reference(equations[1], "holds an equation, as another branch does")
     return shared_thing(branches, labelled, given)
+
+
+def within_reach(given: str) -> str:
+    """The beginning and the end of a long text, so that many blocks do not read it all again."""
+    return given if len(given) <= 2 * REACH else given[:REACH] + "\n" + given[-REACH:]
 
 
 def _holds_equation(content: str) -> bool:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from aspd_cli.transform.rules import languages
-from aspd_cli.transform.rules.lists import ListForm
+from aspd_cli.transform.rules.items import ListForm
 
 _ORDERED_LABEL = re.compile(
     r"\W*(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
@@ -146,10 +147,10 @@ def procedure(
     if form == "sections" and labels(_STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
     # The last sentence before the items says what they are.
-    announcement = _SENTENCE_END.split(before.rstrip())[-1]
+    announcement = _SENTENCE_END.split(before.rstrip().rpartition("\n")[2])[-1]
     if form == "sections" and announcement[-1:] not in (":", "：") and announcement[:1] != "#":
         announcement = ""
-    asked = either(prompt, _ASKED, languages.ASKED) and not _ASIDES.search(announcement)
+    asked = _asks_for_one(prompt, other) and not _ASIDES.search(announcement)
     advice = not asked and either(announcement, _ADVICE, languages.ADVICE)
     if not advice and either(announcement, _ANNOUNCED, languages.ANNOUNCED):
         return ANNOUNCED
@@ -176,6 +177,13 @@ def procedure(
     if made > few and not _IDEAS.search(announcement):
         return "items that make one thing"
     return None
+
+
+@lru_cache(maxsize=8)
+def _asks_for_one(prompt: str, other: bool) -> bool:
+    """Whether a prompt asks for something that is made step by step; it is the same for a whole
+    answer."""
+    return bool(_ASKED.search(prompt) or (other and languages.ASKED.search(prompt)))
 
 
 def _in_phases(titles: Sequence[str]) -> bool:

@@ -7,6 +7,8 @@ from itertools import takewhile
 from aspd_cli.transform.rules.lists import LABEL, ORDINAL
 
 MAX_WORDS = 8
+_LOOKED_AT = 1000
+"""Characters of an item's first line in which its title is looked for."""
 FIRST_WORDS = 6
 _MAX_CHARACTERS = 64
 
@@ -15,7 +17,9 @@ _COLON = re.compile(r"([^.:：。!?？！\n]{2,80}?)(?::\s|:$|：|\s[-–—]+\s
 _CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
 """The first clause of a text without spaces between its words, or the beginning of it."""
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
-_MARKS = re.compile(r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\]]*)\]\([^)]*\)")
+_MARKS = re.compile(
+    r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
+)
 _NUMBER = re.compile(r"^(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+")
 _PAIRED = '()"“”[]'
 _OUTER = " .,;:!?-–—>|，。；：、！？…"
@@ -34,6 +38,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     Args:
         heading: the line is a heading, so all of it is the label.
     """
+    head = head[:_LOOKED_AT]
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
@@ -64,7 +69,7 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     for title, same in places.items():
         if not title or len(same) == 1:
             continue
-        texts = [_clean(heads[at]).split() for at in same]
+        texts = [_clean(heads[at][:_LOOKED_AT]).split() for at in same]
         unnamed = (
             _first_words(words, FIRST_WORDS) == title_of(heads[at])
             for at, words in zip(same, texts, strict=True)

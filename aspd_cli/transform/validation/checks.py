@@ -19,11 +19,12 @@ from aspd_cli.core.layout import lay_out, tokenize
 from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import DataError, MarkupError
-from aspd_cli.files import content_digest
+from aspd_cli.files import check_id, content_digest, json_line
+from aspd_cli.transform.blocks import too_many_branches
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.io.records import Record, read_records
-from aspd_cli.transform.rules.cross_references import cross_reference
+from aspd_cli.transform.rules.cross_references import cross_reference, within_reach
 from aspd_cli.transform.token_counts import EstimatingCodec
 
 MAX_TITLE_SHARE = 0.5
@@ -129,6 +130,8 @@ class Checker:
         except MarkupError as error:
             finding = Finding(raw.line, "grammar", error.reason, error.offset)
             return Checked(raw.line, None, (finding,))
+        if reason := too_many_branches(document):
+            return Checked(raw.line, document, (Finding(raw.line, "budget", reason),))
         tokens = measure(document, self.codec).tokens
         found = list(self._document(raw.line, document, prompt))
         if tokens > self.max_tokens:
@@ -149,9 +152,8 @@ class Checker:
         for part in document.parts:
             if isinstance(part, Block):
                 yield from self._block(line, part, given, depth)
-                given += "".join(part.texts)
-            else:
-                given += part
+                part = "".join(part.texts)
+            given = within_reach(given + part)
 
     def _block(self, line: int, block: Block, given: str, depth: int) -> Iterator[Finding]:
         most = self.budgets
@@ -205,6 +207,11 @@ def _read(raw: Raw) -> tuple[str, str]:
         raise DataError("the completion is neither a string nor a list of messages")
     # The conversation is checked by the reader of all others; the answer may hold markup here.
     stand_in: Any = "answer" if markup.strip() else markup
+    try:
+        markup.encode()
+    except UnicodeEncodeError:
+        raise DataError("the completion contains half of a surrogate pair") from None
+    check_id(value.get("id"))
     turns = [{"role": "assistant", "content": stand_in}]
     example = read_example({**value, "completion": turns}, "prompt-completion")
     return "\n".join(turn["content"] for turn in example.prompt), markup
@@ -214,7 +221,7 @@ def as_json(checked: Checked) -> str:
     """The findings of a record, one JSON object a line."""
     keys = ("line", "kind", "reason", "offset")
     return "".join(
-        json.dumps({key: getattr(finding, key) for key in keys}, ensure_ascii=False) + "\n"
+        json_line({key: getattr(finding, key) for key in keys}).decode()
         for finding in checked.findings
     )
 
@@ -227,10 +234,11 @@ def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
     """
     layout = lay_out(tokenize(document, codec), codec)
     lanes, positions = layout.lanes, layout.position_ids
-    for lane in range(len(layout.sees)):
-        inside = positions[lanes == lane]
-        if (np.diff(inside) <= 0).any():
-            yield f"positions do not increase along lane {lane}"
+    by_lane = np.argsort(lanes, kind="stable")
+    stays = np.diff(lanes[by_lane]) == 0
+    back = np.flatnonzero(stays & (np.diff(positions[by_lane]) <= 0))
+    for lane in np.unique(lanes[by_lane[back]]):
+        yield f"positions do not increase along lane {lane}"
     for block in _siblings(document):
         if layout.sees[np.ix_(block, block)].sum() != len(block):
             yield "branches of a block see each other"

@@ -81,6 +81,22 @@ def test_speed_alone_takes_prompts_from_a_file(cli: Cli, tmp_path: Path, forking
     assert {row["category"] for row in found["latency"]} == {"all", "x", "prompts"}
 
 
+def test_a_prompt_that_is_none_is_left_out_and_told(
+    cli: Cli, tmp_path: Path, forking: Path
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "Hi", "category": "[/x]"}\n{"prompt": \n{"prompt": "\\ud800"}\n')
+    flags = ("eval", "--latency", "--prompts", path, "--model", forking, "--quiet")
+    result = cli(*flags, "--set", "generation.max_new_tokens=4")
+    assert result.exit_code == 3, result.stderr
+    assert f"left out: {path}:2: not JSON" in result.stdout
+    assert f"left out: {path}:3: the prompt contains half of a surrogate pair" in result.stdout
+    path.write_text('{"prompt": \n')
+    result = cli(*flags)
+    assert result.exit_code == 1
+    assert f"{path}:1: not JSON" in result.stderr
+
+
 def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     shape = tmp_path / "shape.json"
     shape.write_text(json.dumps(SHAPE))

@@ -65,6 +65,40 @@ def test_it_says_how_it_asks_and_ends_with_calls_tokens_and_cost(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_secrets_of_an_endpoint_are_in_no_file_and_on_no_terminal(
+    cli: Cli, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key-s3cret")
+    out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
+    body = "{api_key: body-s3cret, top_k: 1}"
+
+    def script(request: dict[str, Any]) -> Reply:
+        if len(server.exchanges) == 2:
+            words = f"\x1b]0;own\x07 {server.exchanges[0].headers} {request}"
+            return Fault("refuse", parameter="messages", message=words)
+        return model.script(request)
+
+    with serve(script) as server:
+        url = server.url.replace("://", "://me:pass-s3cret@") + "?sig=query-s3cret"
+        flags = [f"endpoint.base_url={url}", f"endpoint.extra_body={body}", "endpoint.model=m"]
+        flags = [part for each in flags for part in ("--set", f"transform.{each}")]
+        run = ("transform", source, out, *flags, "--set", "transform.min_tokens=10")
+        first = cli(*run, "--html", page)
+        assert first.exit_code == 3
+        asked = len(server.requests)
+        again = cli(*(str(each).replace("body-", "new-") for each in run))
+        assert again.exit_code == 0, again.stderr
+        assert len(server.requests) < 2 * asked, "another key asks only for what is missing"
+    assert all(each["api_key"] == "new-s3cret" for each in server.requests[asked:])
+    assert {each.path for each in server.exchanges} == {"/v1/chat/completions?sig=query-s3cret"}
+    for path in tmp_path.iterdir():
+        assert b"s3cret" not in path.read_bytes(), path
+    for result in (first, again):
+        assert "s3cret" not in result.stdout + result.stderr
+        assert "\x1b]0" not in result.stdout + result.stderr
+    assert (tmp_path / "out.journal.sqlite").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_dry_run_asks_nothing_and_is_near_what_the_run_takes(
     cli: Cli, source: Path, tmp_path: Path, server: Server
 ) -> None:

@@ -36,6 +36,23 @@ def test_clean_data_end_in_code_0(cli: Cli, tmp_path: Path) -> None:
     assert result.stderr.startswith("2 records, 1 parallel, 0 with findings: none")
 
 
+def test_halves_of_surrogates_and_control_codes_are_findings(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"prompt": "q", "completion": "bad \\ud800"}\n'
+        '{"prompt": "q", "completion": "a", "id": "\\ud800"}\n'
+        '{"prompt": "q", "completion": [{"role": "\\u009b\\ud800", "content": 5}]}\n'
+        '{"prompt": [{"role": "\\u009b", "content": [5]}], "completion": "a"}\n'
+        '{"prompt": "q", "completion": "<|title|>\\u001b]0;own\\u0007<|para|>"}\n'
+    )
+    for flags in ((), ("--json",)):
+        result = cli("validate", path, *flags)
+        assert result.exit_code == 3
+        assert len(result.stdout.splitlines()) == 5
+        assert not set("\x1b\x07\ud800") & set(result.stdout)
+        assert flags or "\x9b" not in result.stdout
+
+
 def test_findings_have_line_kind_and_reason_and_end_in_code_3(cli: Cli, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", GOOD, GOOD.replace("<|/para|>", ""))
     result = cli("validate", path)

@@ -79,7 +79,7 @@ def test_control_codes_of_a_model_do_not_reach_the_terminal() -> None:
     events = [Text(0, "a\x1b[2Jb\x07c\x9bd\n"), done("a\x1b[2Jb\x07c\x9bd\n")]
     show_live(events, console)
     assert "\x1b[2J" not in out.getvalue()
-    assert out.getvalue().endswith("a[2Jbcd\n")
+    assert out.getvalue().endswith("a\\x1b[2Jb\\x07c\\x9bd\n")
 
 
 def test_an_interrupted_answer_stays_on_the_terminal() -> None:

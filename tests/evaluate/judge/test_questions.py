@@ -73,7 +73,7 @@ def test_a_limit_keeps_all_categories(tmp_path: Path) -> None:
     ("bench", "text", "words"),
     [
         ("mt_bench", "{", "q.jsonl:1 is not JSON"),
-        ("mt_bench", '{"turns": ["a"]}\n[]', "q.jsonl:2: a question is a JSON object, not list"),
+        ("mt_bench", "[]", "q.jsonl:1: a question is a JSON object, not list"),
         ("mt_bench", '{"turns": []}', "needs `turns`"),
         ("mt_bench", '{"turns": [" "]}', "needs `turns`"),
         ("mt_bench", '{"turns": [1]}', "`turns` must be a string or a list of strings"),
@@ -89,6 +89,32 @@ def test_what_is_no_question_says_where_and_why(
     path.write_text(text)
     with pytest.raises(DataError, match=words):
         load_questions(bench, {bench: str(path)})
+
+
+def test_a_line_that_holds_no_question_costs_only_itself(tmp_path: Path) -> None:
+    bad = [
+        "{broken",
+        "[]",
+        '{"turns": ["\\ud800"]}',
+        '{"turns": ["a"], "id": NaN}',
+        '{"turns": ["a"], "question_id": "\\ud800"}',
+        '{"turns": ["a"], "turns": ["b"]}',
+        '{"turns": ["a"], "category": "\\udfff"}',
+        "[" * 100_000,
+    ]
+    path = tmp_path / "q.jsonl"
+    path.write_text(
+        '{"turns": ["a\u2028b"], "question_id": 1}\n' + "\n".join(bad), encoding="utf-8"
+    )
+    extra = tmp_path / "r.jsonl"
+    extra.write_text('{"question_id": 1}\n{"question_id": 1, "reference": "x"}\n')
+    rejected: list[str] = []
+    data = {"mt_bench": str(path), "mt_bench.reference": str(extra)}
+    [question] = load_questions("mt_bench", data, rejected=rejected)
+    assert (question.turns, question.references) == (("a\u2028b",), ("x",))
+    places = [f"{path}:{line}" for line in range(2, 10)] + [f"{extra}:1"]
+    assert len(rejected) == len(places)
+    assert all(text.startswith(place) for text, place in zip(rejected, places, strict=True))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,11 @@ def test_what_is_no_record_is_rejected_in_its_place(tmp_path: Path) -> None:
         ({"messages": [USER, {"role": "assistant", "content": [1]}]}, "is not a string"),
         ({"conversations": [{"from": "parrot", "value": "x"}]}, "parrot"),
         ({"conversations": ["x"]}, "needs a `from`"),
+        ({"conversations": [{"from": ["human"], "value": "x"}]}, "`from` is ['human']"),
+        ({"conversations": [{"role": "parrot", "content": "x"}]}, "`role` is 'parrot'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is not text"),
+        ({"messages": [{**USER, "role": "us\ud800er"}, ANSWER]}, "surrogate"),
+        ({"instruction": ["q"], "output": "a"}, "is not a string"),
         ({"instruction": "q", "output": "a", "history": ["x"]}, "is not a string"),
     ],
 )
@@ -231,6 +237,140 @@ def test_a_file_without_records_is_an_error(tmp_path: Path, data: bytes, words: 
     path.write_bytes(data)
     with pytest.raises(DataError, match=words):
         list(read_records(path))
+
+
+RECORD = {"question": "q", "answer": "a"}
+SURROGATE = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (json.dumps({**RECORD, "id": SURROGATE}), "the `id` contains half of a surrogate"),
+        (json.dumps({**RECORD, "id": {"a": SURROGATE}}), "the `id` contains half of a surrogate"),
+        (json.dumps({**RECORD, "id": float("nan")}), "the `id` is nan"),
+        (json.dumps({**RECORD, "id": [float("inf")]}), "the `id`, a list, cannot be written"),
+        ('{"question": "q", "answer": "a", "id": 1e999}', "the `id` is inf"),
+        (json.dumps({**RECORD, "id": 1 << 64}), "more than 64 bits"),
+        ('{"question": "q", "answer": "a", "id": ' + "9" * 5000 + "}", "too many digits"),
+        ('{"question": "q", "answer": "a", "id": ' + "[" * 99 + "]" * 99 + "}", "too deeply"),
+        ('{"question": "q", "answer": ' + "[" * 99_999 + "]" * 99_999 + "}", "too deeply"),
+        ('{"question": "q", "answer": "a", "answer": "b"}', "the key 'answer' occurs twice"),
+        (json.dumps({**RECORD, "question": SURROGATE}), "half of a surrogate pair"),
+        (json.dumps({**RECORD, "answer": SURROGATE}), "half of a surrogate pair"),
+        ('{"question": "q", "answer": "a\0"}', "not JSON"),
+    ],
+)
+@pytest.mark.parametrize("array", [False, True])
+def test_a_record_that_cannot_be_written_again_is_rejected_alone(
+    tmp_path: Path, line: str, words: str, array: bool
+) -> None:
+    good = json.dumps({**RECORD, "id": "x"})
+    path = tmp_path / "in"
+    if array and "\0" not in line:  # behind what is no JSON nothing is found in an array
+        path.write_text(f"[{good},\n{line},\n{good}]")
+    else:
+        path.write_text(f"{good}\n{line}\n{good}\n")
+    first, found, last = read_records(path)
+    assert isinstance(first, Record)
+    assert isinstance(last, Record)
+    assert isinstance(found, Rejected)
+    assert found.line == 2
+    assert words in found.reason
+
+
+def test_line_ends_inside_of_texts_are_no_line_ends(tmp_path: Path) -> None:
+    text = "a\u2028b\u2029c\x85d\x0be\x1cf"
+    value = {"question": text, "answer": text, "id": 1}
+    line = json.dumps(value, ensure_ascii=False)
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(("\ufeff" + f"{line}\r\n" * 2 + "\ufeff\n\ufeff" + line).encode())
+    found = records(path)
+    assert [r.example.answer for r in found] == [text] * 3
+    assert [r.line for r in found] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_what_comes_before_a_break_in_gzip_data_counts(tmp_path: Path, array: bool) -> None:
+    rng = random.Random(0)
+    values = [{"question": f"{rng.random()}", "answer": f"{rng.random()}"} for _ in range(9000)]
+    text = json.dumps(values) if array else "".join(json.dumps(v) + "\n" for v in values)
+    whole = gzip.compress(text.encode())
+    middle = len(whole) // 2
+    torn = whole[:middle]
+    spoiled = whole[:middle] + b"." * 200 + whole[middle + 200 :]
+    trailing = whole + b"more"
+    path = tmp_path / "in.gz"
+    for data, least, why in (
+        (torn, 4000, "the gzip data end too early"),
+        (spoiled, 4000, "the gzip data are broken"),
+        (trailing, 9000, "the gzip data are broken"),
+    ):
+        path.write_bytes(data)
+        found = list(read_records(path))
+        good = [r for r in found if isinstance(r, Record)]
+        assert len(good) >= least
+        assert [r.example.answer for r in good[:4000]] == [v["answer"] for v in values[:4000]]
+        assert isinstance(found[-1], Rejected)
+        assert why in found[-1].reason
+    path.write_bytes(whole + whole if not array else whole + b"\0" * 100)
+    assert len(records(path)) == (9000 if array else 18000)
+
+
+def test_rows_of_parquet_that_cannot_be_json_are_rejected_alone(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    when = [datetime(2020, 1, 1), None]
+    table = pyarrow.table({"question": ["q", "q"], "answer": ["a", "a"], "id": when})
+    pyarrow.parquet.write_table(table, path)
+    first, second = read_records(path)
+    assert isinstance(first, Rejected)
+    assert "the `id`, a datetime" in first.reason
+    assert isinstance(second, Record)
+
+
+TURNS: dict[str, tuple[list[dict[str, Any]], list[dict[str, str]], str]] = {
+    "two of one speaker": (
+        [
+            {"from": "human", "value": "Q"},
+            {"from": "human", "value": "1"},
+            {"from": "gpt", "value": "A"},
+            {"from": "gpt", "value": ""},
+            {"from": "gpt", "value": "1"},
+        ],
+        [{"role": "user", "content": "Q\n\n1"}],
+        "A\n\n1",
+    ),
+    "role and content": ([USER, ANSWER], [USER], "A 1\n"),
+    "tools": (
+        [
+            {"from": "human", "value": "Q 1"},
+            {"from": "function_call", "value": "{}"},
+            {"from": "observation", "value": "x"},
+            {"from": "gpt", "value": "A"},
+        ],
+        [USER, {"role": "tool", "content": "{}"}, {"role": "tool", "content": "x"}],
+        "A",
+    ),
+    "parts": (
+        [
+            {
+                "from": "human",
+                "value": [{"type": "text", "text": "Q"}, {"type": "text", "text": " 1"}],
+            },
+            {"from": "gpt", "value": [{"type": "text", "text": "A"}]},
+        ],
+        [USER],
+        "A",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_turns_of_sharegpt_as_they_are_found(tmp_path: Path, name: str) -> None:
+    turns, prompt, answer = TURNS[name]
+    [record] = records(write(tmp_path / "in.jsonl", [{"conversations": turns}]))
+    assert record.example.prompt == prompt
+    assert record.example.answer == answer
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document, parse, render
 from aspd_cli.report.terminal_document import SIDE, markup_text, mask_text
+from aspd_cli.transform.blocks import MOST_BRANCHES
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.rules import propose
 from aspd_cli.transform.token_counts import EstimatingCodec
 from aspd_cli.transform.validation.checks import Budgets, Checker
 from tests import make
+from tests.growth import MOST_GROWTH, growth
 from tests.transform import answers
 
 LONG = "As many words as a fork needs to be worth its price. "
@@ -119,3 +121,14 @@ def test_a_picture_of_a_mask_has_a_bounded_size_and_its_corners(size: int) -> No
     assert {len(line) for line in lines} == {len(lines[0])}
     assert len(lines[0]) <= SIDE
     assert lines[0][0] == ("▀" if len(lines[0]) == 1 else "█")
+
+
+def test_checking_many_blocks_takes_time_in_proportion() -> None:
+    checker = Checker(EstimatingCodec(), max_tokens=10**9)
+    one = "Text.\n" + block(("Rome", LONG), ("Oslo", LONG))
+    assert growth(checker.check, lambda count: Raw(1, row(one * count)), 50) < MOST_GROWTH
+
+
+def test_more_branches_than_can_be_laid_out_are_a_finding() -> None:
+    one = block(("Rome", LONG), ("Oslo", LONG))
+    assert kinds(row(one * (MOST_BRANCHES // 2 + 1))) == ["budget"]

@@ -1,0 +1,36 @@
+"""How processor time grows with the size of an input: the shape of a curve, never seconds."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+LEAST_SECONDS = 0.05
+MOST_CHARACTERS = 4_000_000
+MOST_GROWTH = 3.0
+"""Of the time when the input doubles: 2 is linear, 4 is quadratic."""
+
+
+def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int = 10_000) -> float:
+    """The time for an input of twice the size, as a multiple of the time for one.
+
+    It is the mean of two doublings. The size is doubled until the time can be measured; what stays
+    too quick counts as linear.
+    """
+    once = _seconds(work, made(size))
+    while once < LEAST_SECONDS and size < MOST_CHARACTERS:
+        size *= 2
+        once = _seconds(work, made(size))
+    if once < LEAST_SECONDS:
+        return 1.0
+    ratios = []
+    for _ in range(4):  # the machine does other things meanwhile
+        ratios.append((_seconds(work, made(4 * size)) / _seconds(work, made(size))) ** 0.5)
+        if ratios[-1] < MOST_GROWTH:
+            break
+    return min(ratios)
+
+
+def _seconds(work: Callable[[Any], object], given: Any) -> float:
+    start = time.process_time()
+    work(given)
+    return time.process_time() - start
