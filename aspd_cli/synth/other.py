@@ -97,14 +97,20 @@ def draw(rng: Random) -> Example:
 
 
 def _large_sums(rng: Random) -> list[str]:
-    """One to three sums, one at least with a number that is larger than the model has learnt."""
+    """One to three sums, one at least beyond the range of the family math."""
     terms = [
-        (rng.randint(2, 20), rng.choice("+-*/"), rng.randint(2, 20))
-        for _ in range(rng.choice((1, 1, 2, 3)))
+        (rng.randint(2, 9), rng.choice("+-*"), rng.randint(2, 9)) for _ in range(rng.randint(0, 2))
     ]
-    at = rng.randrange(len(terms))
-    large = rng.randint(31, rng.choice((99, 999, 9999)))
-    left, sign, right = terms[at]
-    terms[at] = (large, sign, right) if rng.random() < 0.6 else (left, sign, large)
+    terms.insert(rng.randint(0, len(terms)), _beyond(rng))
     gap = rng.choice(("", " "))
     return [f"{left}{gap}{sign}{gap}{right}" for left, sign, right in terms]
+
+
+def _beyond(rng: Random) -> tuple[int, str, int]:
+    """A sum that the family math never asks for."""
+    sign = rng.choice("+++---**/")
+    least = {"+": 21, "-": 31, "*": 10, "/": 2}[sign]
+    large = rng.randint(least, rng.choice((least + 20, 99, 999, 9999)))
+    if sign == "-" or rng.random() < 0.5:
+        return large, sign, rng.randint(2, 20)
+    return rng.randint(2, 20), sign, large
