@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Text:
     """Lane `lane` (0 is the main lane) went on by `text`; whole characters only.
 
-    The texts of a branch's lane add up to its content, without the forced `T: `.
+    The texts of a branch's lane add up to its lead and content. Leads are shown at the fork; the
+    hidden `T: ` of a block without a form is never shown.
     """
 
     lane: int

@@ -17,7 +17,7 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aspd_cli.core.markup import Block, Document, plain
+from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
 from aspd_cli.transform.rules.cross_references import REACH, cross_reference, within_reach
 from aspd_cli.transform.rules.items import ItemGroup, section_end
@@ -79,6 +79,8 @@ def _blocks(
                 for part in forks(branches, max_branches):
                     if isinstance(part, Block):  # else it is serial text again
                         end = start + sum(map(len, part.texts))
+                        if group.form == "sections":
+                            part = _nested(part, prompt + before, max_branches)
                         yield part, start, end
                         start = end
                 continue
@@ -89,6 +91,15 @@ def _blocks(
                     yield from search(item.first + 1, section_end(lines, item, hi))
 
     return search(0, len(lines))
+
+
+def _nested(block: Block, prompt: str, max_branches: int) -> Block:
+    """The block with lists inside its sections as blocks of their own."""
+    branches = [
+        Branch(branch.title, propose(plain(branch.content), prompt, max_branches).document)
+        for branch in block.branches
+    ]
+    return Block(tuple(branches), block.form)
 
 
 def _branches(answer: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
