@@ -29,7 +29,11 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
+            try:
+                result = super().invoke(ctx)
+            except typer.Exit:
+                sys.stdout.flush()
+                raise
             sys.stdout.flush()  # a closed pipe shows here, and not in a traceback at exit
             return result
         except (typer.Exit, typer.Abort, TyperException):
@@ -43,8 +47,21 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug_is_on(ctx):
                 traceback.print_exc()
-            print(f"aspd: error: {_sentence(error)}", file=sys.stderr)
+            failed = _failed_stdout() if isinstance(error, OSError) else None
+            print(f"aspd: error: {failed or _sentence(error)}", file=sys.stderr)
             raise typer.Exit(getattr(error, "exit_code", 1)) from error
+        finally:
+            _failed_stdout()
+
+
+def _failed_stdout() -> str | None:
+    """Why nothing can be written to standard output; what was left for it is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"cannot write to standard output: {error.strerror}"
+    return None
 
 
 def _sentence(error: Exception) -> str:
@@ -90,4 +107,21 @@ def _options(
 
 def main() -> None:
     """The entry point of the `aspd` script."""
+    _replace_closed_streams()
     app()
+
+
+def _replace_closed_streams() -> None:
+    """Puts something in the place of standard streams that were closed, as by `>&-`.
+
+    Otherwise the next file that is opened would become standard output. What is written there
+    fails, as it should; messages are lost, as they were meant to be.
+    """
+    streams = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+    for number, (name, mode) in enumerate(streams):
+        if getattr(sys, name) is None:
+            write = os.O_WRONLY if name == "stderr" else os.O_RDONLY
+            file = os.open(os.devnull, write)
+            if file != number:
+                os.dup2(file, number)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))

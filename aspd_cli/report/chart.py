@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from aspd_cli.files import write_atomically
 from aspd_cli.report.html import COLOURS
 
 PNG_DPI = 200
@@ -56,7 +57,8 @@ def figure(chart: Chart) -> str:
 
 def save(chart: Chart, path: Path) -> None:
     """Writes the chart as a PNG, in the light colours."""
-    _drawn(chart, chart.wide).savefig(path, dpi=PNG_DPI)
+    with write_atomically(path) as file:
+        _drawn(chart, chart.wide).savefig(file, format="png", dpi=PNG_DPI)
 
 
 def _svg(chart: Chart, size: tuple[float, float], prefix: str) -> str:

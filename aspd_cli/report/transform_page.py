@@ -15,6 +15,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, parse
 from aspd_cli.core.metrics import ideal_speedup
 from aspd_cli.errors import DataError
+from aspd_cli.files import write_text
 from aspd_cli.report import html
 from aspd_cli.report.chart import Chart, colour, figure, is_narrow
 from aspd_cli.transform.report import SAMPLE, Report
@@ -60,7 +61,7 @@ def write_page(path: Path, out: Path, report: Report, codec: Codec, about: str) 
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html.page(f"aspd transform: {out.name}", *parts, about=about), "utf-8")
+        write_text(path, html.page(f"aspd transform: {out.name}", *parts, about=about))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
 

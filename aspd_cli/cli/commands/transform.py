@@ -18,7 +18,10 @@ def transform(
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="JSONL file to write the training data to.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="JSONL file to write the training data to; - for standard output."
+        ),
     ],
     limit: Annotated[
         int | None,
@@ -42,7 +45,12 @@ def transform(
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete OUT and its journal and start over.")
+        bool,
+        typer.Option("--fresh", help="Replace OUT, whatever made it; paid replies are kept."),
+    ] = False,
+    discard_paid: Annotated[
+        bool,
+        typer.Option("--discard-paid", help="With --fresh: delete OUT's paid replies, too."),
     ] = False,
     dry_run: Annotated[
         bool,
@@ -82,8 +90,10 @@ def transform(
         settings,
         source,
         out,
+        recipe_file=recipe,
         limit=limit,
         fresh=fresh,
+        discard_paid=discard_paid,
         dry_run=dry_run,
         html=html,
         json=json,
