@@ -183,6 +183,7 @@ def evaluate(
 
     code = run(
         settings,
+        recipe_file=recipe,
         replay=replay,
         random_weights=random_weights,
         confirm_run_unsafe_code=confirm_run_unsafe_code,

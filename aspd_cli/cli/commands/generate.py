@@ -145,9 +145,10 @@ def generate(
             raise UsageError(
                 "--input and --output need each other: --input prompts.jsonl --output answers.jsonl"
             )
-        from aspd_cli.cli.views.answers_file import answer_file
+        from aspd_cli.cli.views.answering import answer_file
 
-        raise typer.Exit(answer_file(settings, input, output, quiet=quiet))
+        code = answer_file(settings, input, output, recipe_file=recipe, quiet=quiet)
+        raise typer.Exit(code)
     from aspd_cli.cli.views.generate import OutputForm, answer_prompt
 
     form: OutputForm = (

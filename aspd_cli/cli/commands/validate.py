@@ -62,6 +62,14 @@ def validate(
 
     settings = load_recipe(recipe, set or (), {"model.tokenizer": tokenizer})
     code = run(
-        settings, file, show=show, png=png, against=against, judge=judge, json=json, quiet=quiet
+        settings,
+        file,
+        show=show,
+        png=png,
+        against=against,
+        recipe_file=recipe,
+        judge=judge,
+        json=json,
+        quiet=quiet,
     )
     raise typer.Exit(code)

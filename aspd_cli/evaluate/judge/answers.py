@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
 
 
+_HEAD = b'{"digest": '
+"""How every line of an answers file begins."""
+
+
 class KeptAnswers:
     """The answers file of a bench.
 
     Raises:
-        DataError: it cannot be read or written.
+        DataError: it cannot be read or written, or is not ours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +43,11 @@ class KeptAnswers:
                     self._found[value["digest"]] = EvalAnswer.of(value)
                 except (KeyError, TypeError):
                     continue  # torn by a kill: it is answered again
+            if lines and not self._found and not lines[0].startswith(_HEAD[: len(lines[0])]):
+                raise DataError(
+                    f"{path} holds something else than answers of `aspd eval`; choose another "
+                    "--output"
+                )
             self._file = path.open("ab")
             if lines and lines[-1]:
                 self._file.write(b"\n")
