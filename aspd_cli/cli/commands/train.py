@@ -49,4 +49,4 @@ def train(
     if dry_run:
         check(settings, json=json)
     else:
-        run(settings, resume, fresh, merge, push, json=json, quiet=quiet)
+        run(settings, resume, fresh, merge, push, recipe_file=recipe, json=json, quiet=quiet)
