@@ -21,7 +21,7 @@ from aspd_cli.cli.commands.train import train
 from aspd_cli.cli.commands.transform import transform
 from aspd_cli.cli.commands.validate import validate
 from aspd_cli.cli.options import debug_is_on
-from aspd_cli.errors import AspdError
+from aspd_cli.errors import AspdError, DataError
 
 
 class Commands(TyperGroup):
@@ -32,9 +32,9 @@ class Commands(TyperGroup):
             try:
                 result = super().invoke(ctx)
             except typer.Exit:
-                sys.stdout.flush()
+                _flush()
                 raise
-            sys.stdout.flush()  # a closed pipe shows here, and not in a traceback at exit
+            _flush()  # a closed pipe shows here, and not in a traceback at exit
             return result
         except (typer.Exit, typer.Abort, TyperException):
             raise
@@ -52,6 +52,15 @@ class Commands(TyperGroup):
             raise typer.Exit(getattr(error, "exit_code", 1)) from error
         finally:
             _failed_stdout()
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def _failed_stdout() -> str | None:
