@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 done but some records failed, 130 interrupted.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -22,6 +23,9 @@ from aspd_cli.cli.commands.transform import transform
 from aspd_cli.cli.commands.validate import validate
 from aspd_cli.cli.options import debug_is_on
 from aspd_cli.errors import AspdError, DataError
+
+
+_UNWRITTEN = (errno.ENOSPC, errno.EBADF)
 
 
 class Commands(TyperGroup):
@@ -74,6 +78,9 @@ def _failed_stdout() -> str | None:
 
 
 def _sentence(error: Exception) -> str:
+    # What writes files names them; an unbuffered standard output fails without a name.
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITTEN:
+        return f"cannot write to standard output: {error.strerror}"
     if isinstance(error, AspdError | OSError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (run with --debug for a traceback)"
