@@ -24,7 +24,6 @@ from aspd_cli.cli.commands.validate import validate
 from aspd_cli.cli.options import debug_is_on
 from aspd_cli.errors import AspdError, DataError
 
-
 _UNWRITTEN = (errno.ENOSPC, errno.EBADF)
 
 
