@@ -10,6 +10,7 @@ from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.evaluate.latency import explained
 from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System
+from aspd_cli.files import write_text
 from aspd_cli.report.chart import Chart, figure, save
 from aspd_cli.report.evaluation_plots import (
     Point,
@@ -53,7 +54,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     charts = list(_charts(evaluation))
     try:
         path = folder / PAGE
-        path.write_text(render(evaluation, charts), encoding="utf-8")
+        write_text(path, render(evaluation, charts))
         written = [path]
         for _, _, chart in charts:
             written.append(folder / f"{chart.name}.png")

@@ -68,7 +68,7 @@ def _brightness(colour: str) -> int:
 
 def test_the_page_holds_the_figures_of_the_report(page: Path) -> None:
     text = page.read_text()
-    report = json.loads((page.parent.parent / "out.report.json").read_text())
+    report = json.loads((page.parent.parent / "out.jsonl.report.json").read_text())
     assert f"<b>{RECORDS}</b>" in text
     assert f"{report['parallel']} of them parallel" in text
     for stage in report["stages"]:

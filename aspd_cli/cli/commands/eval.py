@@ -143,7 +143,7 @@ def evaluate(
     prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names, such as
     --output_path.
     """
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code),
@@ -183,6 +183,7 @@ def evaluate(
 
     code = run(
         settings,
+        recipe_file=recipe and find_recipe(recipe),
         replay=replay,
         random_weights=random_weights,
         confirm_run_unsafe_code=confirm_run_unsafe_code,

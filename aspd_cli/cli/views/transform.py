@@ -9,20 +9,23 @@ import json as jsonlib
 import math
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from aspd_cli.cli.progress import ProgressReporter
+from aspd_cli.cli.views.transform_files import COMMAND, DISCARD, TransformFiles, decisive
 from aspd_cli.core.codec import Codec
-from aspd_cli.endpoint.journal import remove_journal
 from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import UsageError
-from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.outputs import REJECTED, STDOUT, beside, claim
+from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import EndpointSection
-from aspd_cli.resume import refuse_changes
+from aspd_cli.resume import settings_text
 from aspd_cli.transform.cost_estimate import Estimate
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
@@ -30,10 +33,8 @@ from aspd_cli.transform.pipeline import transform_file, transform_file_by
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 
-_REPLIES = ("model", "temperature", "top_p", "max_tokens", "extra_body")
-"""The fields of an endpoint that decide what it replies; the others say how it is asked."""
-_ASKED = ("method", "proposals", "samples", "accept")
-"""The fields that only count where a model is asked."""
+if TYPE_CHECKING:
+    from aspd_cli.endpoint.client import Endpoint
 
 
 def progress_details(report: Report) -> list[str]:
@@ -70,10 +71,11 @@ def tell_report(report: Report, out: Path) -> None:
         interval = "-" if undefined else f"{low:.3f} to {high:.3f}"
         measures.add_row(name.upper(), "-" if undefined else f"{value:.3f}", interval)
     console.print(measures)
-    parts = [f"{report.total - report.rejected} answers in {out}, {report.parallel} parallel"]
+    where = "on standard output" if out == STDOUT else f"in {out}"
+    parts = [f"{report.total - report.rejected} answers {where}, {report.parallel} parallel"]
     if report.rejected:
-        rejects = out.with_suffix(".rejected.jsonl")
-        parts.append(f"{report.rejected} rejected, see {rejects}")
+        see = "" if out == STDOUT else f", see {beside(out, REJECTED)}"
+        parts.append(f"{report.rejected} rejected{see}")
     if report.failed:
         parts.append(f"{report.failed} failed (run the same command to retry them)")
     print(", ".join(parts), file=sys.stderr)
@@ -119,8 +121,10 @@ def run(
     source: Path,
     out: Path,
     *,
+    recipe_file: Path | None,
     limit: int | None,
     fresh: bool,
+    discard_paid: bool,
     dry_run: bool,
     html: Path | None,
     json: bool,
@@ -134,8 +138,9 @@ def run(
         ModelError: there is no such tokenizer.
         EndpointError: the endpoint does not work, or the budget is spent.
     """
-    if source != STDIN and source.exists() and out.exists() and out.samefile(source):
-        raise UsageError("IN and OUT are the same file; choose another OUT")
+    if discard_paid and not fresh:
+        raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
+    files = TransformFiles.checked(recipe, source, out, recipe_file, html)
     codec, counter = open_codec(
         recipe.model.tokenizer or recipe.model.path,
         trust_remote_code=recipe.model.trust_remote_code,
@@ -143,36 +148,92 @@ def run(
     endpoint = endpoint_of(recipe)
     if dry_run:
         return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
-    saved, journal = out.with_suffix(".recipe.yaml"), out.with_suffix(".journal.sqlite")
-    if fresh:
-        remove_journal(journal)
-    else:
-        _guard(recipe, out, saved)
-    if not quiet:
-        print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
-    expected = None if quiet else _count(source, limit)
-    with ProgressReporter(
-        "records", quiet=quiet, total=expected, before="reading the input"
-    ) as shown:
+    if out == STDOUT:
+        _check_stdout(endpoint, html=html, json=json, fresh=fresh)
+    with nullcontext() if out == STDOUT else claim(out, "OUT"):
+        settings = ""
+        if out != STDOUT:
+            origin = files.origin()
+            files.guard(recipe, origin, fresh=fresh)
+            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin)
+        if not quiet:
+            print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
+        expected = None if quiet else _count(source, limit)
+        with ProgressReporter(
+            "records", quiet=quiet, total=expected, before="reading the input"
+        ) as shown:
 
-        def progress(report: Report) -> None:
-            shown.reach(report.total, progress_details(report))
+            def progress(report: Report) -> None:
+                shown.reach(report.total, progress_details(report))
 
-        if endpoint is None:
-            section = recipe.transform
-            report = transform_file(source, out, section, codec, limit=limit, progress=progress)
-        else:
-            report = _ask(recipe, source, out, journal, codec, limit, progress)
-    saved.write_text(recipe.to_yaml(), encoding="utf-8")
-    if html is not None:
-        from aspd_cli.report.transform_page import write_page
+            if endpoint is None:
+                report = transform_file(
+                    source,
+                    out,
+                    recipe.transform,
+                    codec,
+                    settings=settings,
+                    limit=limit,
+                    progress=progress,
+                )
+            else:
+                journal = _journal(recipe, files, fresh=fresh, discard=discard_paid, quiet=quiet)
+                report = _ask(recipe, source, out, journal, codec, settings, limit, progress)
+        if html is not None:
+            from aspd_cli.report.transform_page import write_page
 
-        write_page(html, out, report, codec, f"{source}: {_back_end(recipe)}; tokens by {counter}")
+            about = f"{source}: {_back_end(recipe)}; tokens by {counter}"
+            write_page(html, out, report, codec, about)
     if json:
         print(jsonlib.dumps(report.as_dict()))
     if not quiet:
         tell_report(report, out)
     return 3 if report.faulty else 0
+
+
+def _check_stdout(
+    endpoint: EndpointSection | None, *, html: Path | None, json: bool, fresh: bool
+) -> None:
+    """Refuses with OUT as standard output (-) what needs a file."""
+    needs = {
+        "an endpoint keeps the replies that are paid for in a journal beside OUT": endpoint,
+        "--html draws what is in OUT": html,
+        "--json prints the report on standard output too": json,
+        "--fresh replaces OUT, and there is nothing to replace or resume": fresh,
+    }
+    for reason in (reason for reason, needed in needs.items() if needed):
+        raise UsageError(f"OUT is standard output (-), but {reason}; give the name of a file")
+
+
+def _journal(
+    recipe: Recipe, files: TransformFiles, *, fresh: bool, discard: bool, quiet: bool
+) -> Path:
+    """The journal of a run with an endpoint; deleted where the user said so twice."""
+    from aspd_cli.endpoint.client import Endpoint
+    from aspd_cli.endpoint.journal import Journal, remove_journal
+
+    section = endpoint_of(recipe)
+    assert section is not None
+    if discard:
+        asyncio.run(_open(Endpoint(section)))  # a missing key is told before anything is deleted
+        remove_journal(files.journal)
+        return files.journal
+    path = files.journal_of(recipe)
+    if fresh and path.exists():
+        with Journal(path, decisive(recipe), discard=DISCARD) as opened:
+            kept = opened.bill
+        if kept and not quiet:
+            print(
+                f"{path} keeps replies that were paid for ({kept}), and they are used again; "
+                f"{DISCARD} deletes them",
+                file=sys.stderr,
+            )
+    return path
+
+
+async def _open(endpoint: "Endpoint") -> None:
+    async with endpoint:
+        pass
 
 
 def endpoint_of(recipe: Recipe) -> EndpointSection | None:
@@ -187,6 +248,7 @@ def _ask(
     out: Path,
     journal: Path,
     codec: Codec,
+    settings: str,
     limit: int | None,
     progress: Callable[[Report], None],
 ) -> Report:
@@ -200,11 +262,18 @@ def _ask(
     async def ask(opened: Journal) -> Report:
         async with Endpoint(section, opened) as endpoint:
             return await transform_file_by(
-                endpoint, source, out, recipe.transform, codec, limit=limit, progress=progress
+                endpoint,
+                source,
+                out,
+                recipe.transform,
+                codec,
+                settings=settings,
+                limit=limit,
+                progress=progress,
             )
 
     try:
-        with Journal(journal, decisive(recipe)) as opened:
+        with Journal(journal, decisive(recipe), discard=DISCARD) as opened:
             return asyncio.run(ask(opened))
     except KeyboardInterrupt:
         print(
@@ -250,36 +319,6 @@ def _back_end(recipe: Recipe) -> str:
         f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
         + (f"; {how}" if how else "")
     )
-
-
-def _guard(recipe: Recipe, out: Path, saved: Path) -> None:
-    """Refuses to replace what this command with these settings has not made."""
-    if not out.exists():
-        return
-    if not saved.exists():
-        raise UsageError(
-            f"{out} was not made by `aspd transform`; choose another OUT, or overwrite it "
-            "with --fresh"
-        )
-    cure = "choose another OUT, or overwrite it with --fresh"
-    refuse_changes(out, decisive(load_recipe(saved)), decisive(recipe), cure)
-
-
-def decisive(recipe: Recipe) -> dict[str, object]:
-    """What decides what comes out: fields of the recipe, and the wording of the prompts."""
-    from aspd_cli.transform.llm.backend import prompts
-
-    endpoint = endpoint_of(recipe)
-    skipped = {"endpoint", "back_end", *(() if endpoint else _ASKED)}
-    fields: dict[str, object] = {
-        f"transform.{name}": value for name, value in recipe.transform if name not in skipped
-    }
-    if endpoint is not None:
-        said = endpoint.without_secrets()
-        fields |= {f"transform.endpoint.{name}": getattr(said, name) for name in _REPLIES}
-        fields["prompts"] = prompts(recipe.transform)
-    tokenizer = recipe.model.tokenizer or recipe.model.path
-    return {**fields, "model.tokenizer": tokenizer}
 
 
 def _count(source: Path, limit: int | None) -> int | None:
