@@ -5,6 +5,6 @@
 - `answering`: a file of prompts (`prompts_file`) to a file of answers (`answers_file`), resumable
 - `transform_files`: where a transformation writes, and what it may replace
 - `transform`, `validate`, `train`, `eval`: a run of the command of that name
-- `eval_tables`: the tables of an evaluation
+- `transform_tables`, `eval_tables`: the tables of a transformation, of an evaluation
 - `wide_table`: a table that loses nothing on a narrow screen
 """

@@ -1,4 +1,4 @@
-"""A run of `aspd transform` as its user sees it: guards, progress, tables, exit code.
+"""A run of `aspd transform` as its user sees it: guards, progress, exit code.
 
 `run` refuses what would spoil an output, opens the back end and ends with the tables. Progress and
 tables go to standard error.
@@ -6,7 +6,6 @@ tables go to standard error.
 
 import asyncio
 import json as jsonlib
-import math
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,19 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.transform_files import COMMAND, DISCARD, TransformFiles, decisive
+from aspd_cli.cli.views.transform_tables import progress_details, tell_estimate, tell_report
 from aspd_cli.core.codec import Codec
-from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import UsageError
-from aspd_cli.outputs import REJECTED, STDOUT, beside, claim
+from aspd_cli.outputs import STDOUT, claim
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import EndpointSection
 from aspd_cli.resume import settings_text
-from aspd_cli.transform.cost_estimate import Estimate
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
 from aspd_cli.transform.pipeline import transform_file, transform_file_by
@@ -35,85 +30,6 @@ from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 
 if TYPE_CHECKING:
     from aspd_cli.endpoint.client import Endpoint
-
-
-def progress_details(report: Report) -> list[str]:
-    """Parallel share, calls, tokens and cost so far."""
-    answers = report.total - report.rejected
-    parts = [f"{report.parallel / answers:.0%} parallel" if answers else "0% parallel"]
-    if report.failed:
-        parts.append(f"{report.failed} failed")
-    if report.tally is not None:
-        spent = report.tally.total
-        parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
-        if spent.dollars is not None:
-            parts.append(spent.price(2))
-    return parts
-
-
-def tell_report(report: Report, out: Path) -> None:
-    """The tables at the end: stages with what they cost, and measures; then one line."""
-    console = Console(stderr=True)
-    asked = report.tally is not None
-    columns = ("stage", "in", "out", "passed", *(("calls", "tokens", "cost") if asked else ()))
-    stages = Table(*columns)
-    for stage, before, after in report.stages():
-        row = [stage, str(before), str(after), f"{after / before:.1%}" if before else "-"]
-        if report.tally is not None:
-            row += _spent(report, stage, report.tally.stages.get(stage))
-        stages.add_row(*row)
-    if report.tally is not None:
-        stages.add_row("all", "", "", "", *_counts(report.tally.total), style="bold")
-    console.print(stages)
-    measures = Table("measure", "value", "95% interval")
-    for name, (value, low, high) in report.measures().items():
-        undefined = math.isnan(value)
-        interval = "-" if undefined else f"{low:.3f} to {high:.3f}"
-        measures.add_row(name.upper(), "-" if undefined else f"{value:.3f}", interval)
-    console.print(measures)
-    where = "on standard output" if out == STDOUT else f"in {out}"
-    parts = [f"{report.total - report.rejected} answers {where}, {report.parallel} parallel"]
-    if report.rejected:
-        see = "" if out == STDOUT else f", see {beside(out, REJECTED)}"
-        parts.append(f"{report.rejected} rejected{see}")
-    if report.failed:
-        parts.append(f"{report.failed} failed (run the same command to retry them)")
-    print(", ".join(parts), file=sys.stderr)
-
-
-def _spent(report: Report, stage: str, spent: StageTally | None) -> list[str]:
-    if report.holds_by_construction(stage):
-        return ["holds by construction", "", ""]
-    return ["", "", ""] if spent is None else _counts(spent)
-
-
-def _counts(spent: StageTally) -> list[str]:
-    return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
-
-
-def tell_estimate(estimate: Estimate, samples: str) -> None:
-    """The table of a dry run.
-
-    Args:
-        samples: how many proposals and votes an answer takes, in words.
-    """
-    table = Table("stage", "calls", "prompt tokens", "reply tokens", "cost")
-    for stage, counts in [*estimate.stages.items(), ("all", estimate.total)]:
-        table.add_row(
-            stage,
-            f"{counts.calls:,}",
-            f"{counts.prompt_tokens:,}",
-            f"{counts.completion_tokens:,}",
-            counts.price(),
-            style="bold" if stage == "all" else None,
-        )
-    Console(stderr=True).print(table)
-    print(
-        f"estimate only, no request was sent: {estimate.asked} of {estimate.records} answers would "
-        f"be sent, {samples}. Assumes one block per answer, and an endpoint that returns all "
-        "samples of a call at once.",
-        file=sys.stderr,
-    )
 
 
 def run(

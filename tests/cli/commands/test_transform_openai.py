@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.cli.views.transform import progress_details
+from aspd_cli.cli.views.transform_tables import progress_details
 from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import Structure
 from aspd_cli.endpoint.usage import StageTally, Tally
