@@ -19,7 +19,8 @@ WIDTH = 60
 
 def settings_text(command: str, recipe: str, **facts: Any) -> str:
     """A resolved recipe as it is saved, with what else the next run of `command` must know."""
-    head = json.dumps({"digest": _digest(recipe.encode()), **facts}, ensure_ascii=False)
+    # ASCII, for a name may hold what ends a line of YAML, or is no character.
+    head = json.dumps({"digest": _digest(recipe.encode()), **facts})
     return f"# aspd {command} {head}\n{recipe}"
 
 

@@ -70,11 +70,12 @@ def test_only_what_decides_is_compared() -> None:
 
 def test_saved_settings_say_who_wrote_them_and_whether_they_were_edited(tmp_path: Path) -> None:
     path, text = tmp_path / "recipe.yaml", Recipe().to_yaml()
-    path.write_text(settings_text("transform", text, source={"name": "ü"}))
+    name = "ü \u2028 \x85 \udce9"  # what ends a line of YAML, and what UTF-8 does not hold
+    path.write_text(settings_text("transform", text, source={"name": name}))
     assert load_recipe(path) == Recipe()
     facts = saved_facts(path, "transform")
     assert facts is not None
-    assert facts["source"] == {"name": "ü"}
+    assert facts["source"] == {"name": name}
     assert saved_facts(path, "train") is None
     assert is_as_saved(path)
     path.write_text(path.read_text() + "# mine\n")
