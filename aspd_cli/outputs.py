@@ -21,6 +21,8 @@ RECIPE, REJECTED, REPORT = ".recipe.yaml", ".rejected.jsonl", ".report.json"
 JOURNAL = ".journal.sqlite"
 """Endings of what stands beside an output."""
 
+_BEGINNING = 4096
+"""Bytes of a file in which its mark stands."""
 _LOCK = ".aspd.lock"
 """The lock of a directory, in it. That of a file is beside it, with its name before the ending."""
 
@@ -40,19 +42,33 @@ def holds_something(path: Path) -> bool:
     return path.is_dir() or (path.exists() and path.stat().st_size > 0)
 
 
-def check_file(name: str, path: Path) -> None:
-    """Refuses an output that cannot be a file.
+def check_file(name: str, path: Path, *, mark: bytes = b"") -> None:
+    """Refuses an output that cannot be a file, or is one of something else.
 
     Args:
         name: of the argument, as the command calls it.
+        mark: what a file that we wrote before bears near its beginning; empty: not looked for.
 
     Raises:
-        UsageError: it is a directory, a device or a pipe.
+        UsageError: it is a directory, a device or a pipe, or holds something without the mark.
     """
     if path.name in ("", "..") or path.is_dir():
         raise UsageError(f"{name} {path} is a directory; give the name of a file")
     if path.exists() and not path.is_file():
         raise UsageError(f"{name} {path} is not a regular file; give the name of a file")
+    if mark and holds_something(path) and not _bears(path, mark):
+        raise UsageError(
+            f"{path} was not made by aspd, and {name} would replace it; choose another {name}"
+        )
+
+
+def _bears(path: Path, mark: bytes) -> bool:
+    """Whether our mark is near the beginning of a file; it is not in one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return mark in file.read(_BEGINNING)
+    except OSError:
+        return False
 
 
 def check_apart(reads: Mapping[str, str | Path | None], writes: Mapping[str, Path | None]) -> None:

@@ -42,6 +42,8 @@ from aspd_cli.report.html import (
 )
 
 PAGE = "report.html"
+CHARTS = ("quality-speed*.png", "speedup-branches.png", "timeline.png")
+"""The names of the pictures, as patterns."""
 ANSWERS_SHOWN = 10
 
 

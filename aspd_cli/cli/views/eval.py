@@ -131,7 +131,7 @@ def _check_places(
         UsageError: names what would be lost.
     """
     from aspd_cli.evaluate.results import RESULTS, SAMPLES
-    from aspd_cli.report.evaluation_page import PAGE
+    from aspd_cli.report.evaluation_page import CHARTS, PAGE
 
     evaluation, saved = recipe.evaluation, folder / RECIPE
     if folder == STDOUT:
@@ -150,7 +150,8 @@ def _check_places(
         {"--output": folder, **{f"{path.name} of --output": path for path in files}},
     )
     if saved_facts(saved, "eval") is None and not _is_of_0_1(folder / RESULTS):
-        for path in filter(holds_something, files):
+        charts = (path for name in CHARTS for path in folder.glob(name))
+        for path in filter(holds_something, (*files, *charts)):
             raise UsageError(
                 f"{path} was not made by `aspd eval`, which would replace it; choose another "
                 "--output"

@@ -77,8 +77,6 @@ class TransformFiles:
             "--recipe": recipe_file,
         }
         writes: dict[str, Path | None] = {"--html": html}
-        if html is not None and html != STDOUT:
-            check_file("--html", html)
         if out != STDOUT:
             check_file("OUT", out)
             journal = files.journal
@@ -95,6 +93,10 @@ class TransformFiles:
             if recipe_file and same(recipe_file, files.settings) and is_as_saved(recipe_file):
                 del reads["--recipe"]  # what it is rewritten with is what it says
         check_apart(reads, writes)
+        if html is not None:
+            from aspd_cli.report.transform_page import MARK
+
+            check_file("--html", html, mark=MARK)
         return files
 
     def guard(self, recipe: Recipe, origin: dict[str, Any], *, fresh: bool) -> None:

@@ -41,7 +41,9 @@ def run(
         raise UsageError("--png draws one record: give its line with --show N")
     check_apart({"FILE": file, "--against": against, "--recipe": recipe_file}, {"--png": png})
     if png is not None:
-        check_file("--png", png)
+        from aspd_cli.report.mask_image import MARK
+
+        check_file("--png", png, mark=MARK)
     revote = Revote(recipe.transform) if judge else None
     codec, counter = open_codec(
         recipe.model.tokenizer or recipe.model.path,

@@ -175,6 +175,16 @@ def test_what_another_program_left_in_the_directory_is_refused(
     assert (tmp_path / name).read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["timeline.png", "quality-speed-2.png"])
+def test_a_picture_of_somebody_else_is_refused(cli: Cli, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    (tmp_path / "photo.png").write_text("precious")
+    refused = cli("eval", "--latency", "--output", tmp_path)
+    assert refused.exit_code == 2
+    assert f"{tmp_path / name} was not made by `aspd eval`" in refused.stderr
+    assert (tmp_path / name).read_text() == "precious"
+
+
 @pytest.mark.slow
 def test_of_two_runs_at_once_the_second_is_refused_and_kills_are_mended(
     cli: Cli, spawn: Callable[..., Popen[bytes]], tmp_path: Path, forking: Path

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import killed_between_files
+from tests.small_disk import small_disk
 from tests.transform import answers
 from tests.transform.program import Cli, cli
 
@@ -143,6 +144,44 @@ def test_a_page_never_replaces_the_input(cli: Cli, source: Path, tmp_path: Path)
         assert refused.exit_code == 2
         assert "IN and --html are the same file" in refused.stderr
     assert source.read_bytes() == before
+
+
+def test_a_page_replaces_only_an_earlier_page(cli: Cli, source: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
+    page.write_text("<title>My thesis</title>")
+    refused = cli("transform", source, out, *LOW, "--html", page)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert f"{page} was not made by aspd, and --html would replace it" in refused.stderr
+    assert page.read_text() == "<title>My thesis</title>"
+    page.unlink()
+    for _ in range(2):
+        assert cli("transform", source, out, *LOW, "--html", page).exit_code == 0
+
+
+def test_a_full_disk_costs_nothing_that_was_there(cli: Cli, source: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        command = ("transform", source, disk.path / "out.jsonl", *LOW)
+        assert cli(*command).exit_code == 0
+        before = {path: path.read_bytes() for path in disk.path.iterdir()}
+        for left in (0, 8192):
+            disk.fill(left)
+            full = cli(*command, "--quiet")
+            assert (full.exit_code, full.stderr.count("\n")) == (1, 1)
+            assert "No space left on device" in full.stderr
+            disk.free()
+            assert {path: path.read_bytes() for path in disk.path.iterdir()} == before
+        assert cli(*command).exit_code == 0
+
+
+def test_a_recipe_named_by_a_word_is_not_written_over(
+    cli: Cli, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("qwen.yaml").write_text("transform: {min_tokens: 10}\n")
+    refused = cli("transform", source, "out.jsonl", "--recipe", "qwen", "--html", "qwen.yaml")
+    assert refused.exit_code == 2
+    assert "--recipe and --html are the same file" in refused.stderr
+    assert Path("qwen.yaml").read_text() == "transform: {min_tokens: 10}\n"
 
 
 def test_a_recipe_of_the_user_is_never_rewritten(cli: Cli, source: Path, tmp_path: Path) -> None:

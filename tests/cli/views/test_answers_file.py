@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from aspd_cli.cli.views.answers_file import Answers
+from aspd_cli.cli.views.prompts_file import PromptRecord
+from aspd_cli.errors import DataError
 from aspd_cli.outputs import RECIPE, beside
 from tests.cli.conftest import Cli
 from tests.killing import killed_between_files
+from tests.small_disk import small_disk
 
 SAMPLED = ("--temperature", "1", "--seed", "4", "--max-new-tokens", "40", "--batch-size", "3")
 
@@ -186,6 +190,36 @@ def test_a_file_of_somebody_else_beside_the_output_is_left_alone(
         assert cli("generate", *flags).exit_code in (1, 2)
         assert theirs.read_text() == text
         assert not out.exists()
+
+
+def add(answers: Answers, lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        answers.append(line)
+
+
+def test_a_full_disk_costs_the_answer_that_it_came_with_and_no_other(tmp_path: Path) -> None:
+    records = [PromptRecord(at, at + 1, None, f"prompt {at}") for at in range(9)]
+    text = "long" * 700
+    whole = [{"index": each.index, "digest": each.digest, "text": text} for each in records]
+    with small_disk(tmp_path / "disk") as disk:
+        path = disk.path / "answers.jsonl"
+        answers = Answers(path)
+        add(answers, whole[:2])
+        disk.fill(4096)
+        with pytest.raises(DataError, match=r"cannot write .*: No space left .* to resume"):
+            add(answers, whole[2:])
+        done = list(answers.done)
+        assert 2 <= len(done) < 5
+        with pytest.raises(DataError, match=r"cannot write .*: No space left .* to resume"):
+            answers.sort()
+        disk.free()
+        again = Answers(path)
+        again.load(records, known=True)
+        again.cut()
+        assert list(again.done) == done
+        add(again, whole[len(done) :])
+        again.sort()
+        assert lines(path) == whole
 
 
 def test_the_output_needs_the_name_of_a_file(cli: Cli, prompts: Path) -> None:
