@@ -130,7 +130,7 @@ class Journal:
         values = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _keep_private(self.path)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._file = sqlite3.connect(
                 self.path, timeout=1, isolation_level=None, check_same_thread=False
             )
@@ -146,6 +146,7 @@ class Journal:
     def _set_up(self, values: Mapping[str, str]) -> None:
         run = self._file.execute
         _check_mark(self._file)
+        _keep_private(self.path)
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # survives a power cut, too
@@ -256,11 +257,10 @@ def bill(history: Mapping[str, StageTally]) -> str:
 
 
 def _keep_private(path: Path) -> None:
-    """Makes a journal that only its owner can read, or lets nobody else read what is there.
+    """Lets only its owner read a journal of ours, whatever mode it had.
 
     SQLite gives the files that it keeps beside a journal the mode of the journal.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     for each in _files(path):
         with suppress(FileNotFoundError, PermissionError):  # it is another user's
             each.chmod(0o600)

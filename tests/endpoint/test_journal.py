@@ -111,11 +111,12 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
         file.execute("CREATE TABLE theirs (x)")
     file.close()
     for path in (text, foreign):
+        path.chmod(0o644)
         before = path.read_bytes()
         for use in (lambda path: Journal(path, {}), remove_journal):
             with pytest.raises(DataError, match="is not a journal of aspd"):
                 use(path)
-        assert path.read_bytes() == before
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (before, 0o644)
     with pytest.raises(DataError, match="cannot use the journal"):
         Journal(tmp_path, {})
     with pytest.raises(DataError, match=r"cannot use the journal .*: File exists"):
