@@ -33,6 +33,12 @@ class Listener(Protocol):
 class Silent(Listener):
     """Shows nothing."""
 
+    def say(self, sentence: str) -> None:
+        """Not shown."""
+
+    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
+        """Not shown."""
+
 
 class Telling(TrainerCallback):
     """Hands a trainer's log to a listener, and asks for what a user should know at once."""

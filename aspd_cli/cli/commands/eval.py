@@ -221,13 +221,19 @@ def _arguments(text: str | None) -> dict[str, Any] | None:
     """`a=1,b=x`, or an object in JSON, with numbers and booleans read as such."""
     if text is None:
         return None
-    from aspd_cli.recipe.yaml_reader import read_scalar
+    from aspd_cli.recipe.yaml_reader import read_yaml
+
+    def read(value: str) -> Any:
+        found = read_yaml(value)
+        if found.problems:
+            raise UsageError(f"--gen-kwargs {text}: {found.problems[0][2]}")
+        return found.data
 
     if text.lstrip().startswith("{"):
-        found = read_scalar(text)
+        found = read(text)
         if isinstance(found, dict):
             return found
     pairs = [word.partition("=") for word in text.split(",") if word]
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError(f"--gen-kwargs {text}: write it as name=value,name=value")
-    return {name.strip(): read_scalar(value) for name, _, value in pairs}
+    return {name.strip(): read(value) for name, _, value in pairs}
