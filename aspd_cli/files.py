@@ -5,6 +5,7 @@ JSON string. In a file that is appended to, a last line without its "\\n" was to
 what it held is owed again.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -34,16 +35,21 @@ _TOKEN = "[0-9a-f]" * 16
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is finished and on the disk, or not at all.
 
+    A link stays one: the file that it leads to is written.
+
     Raises:
         OSError: it cannot be written; what bore the name before is still there.
     """
-    stem = f".{path.name[:40]}."
-    for left in path.parent.glob(f"{escape(stem)}{_TOKEN}.partial"):
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # a device would become a file
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    stem = f".{target.name[:40]}."
+    for left in target.parent.glob(f"{escape(stem)}{_TOKEN}.partial"):
         # Its writer was killed if it can be locked.
         with suppress(OSError), left.open("rb") as file:
             _lock(file)
             left.unlink()
-    partial = path.with_name(f"{stem}{secrets.token_hex(8)}.partial")
+    partial = target.with_name(f"{stem}{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:
             with suppress(OSError):
@@ -51,15 +57,15 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, partial)
-        os.replace(partial, path)
+        if target.exists():
+            shutil.copymode(target, partial)
+        os.replace(partial, target)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(partial):
             error.filename = str(path)  # the name that the user knows
         raise
-    _settle(path.parent)
+    _settle(target.parent)
 
 
 def _lock(file: IO[bytes]) -> None:
@@ -217,7 +223,8 @@ def content_digest(*parts: str | bytes, size: int = 16) -> bytes:
 def complete_lines(path: Path) -> tuple[list[bytes], int]:
     """The lines of a file that is appended to, and the bytes up to where the next one goes.
 
-    A torn last line is left out of both: `os.truncate(path, end)` drops it.
+    A torn last line is left out of both: `os.truncate(path, end)` drops it, once it is known that
+    the file is ours.
 
     Raises:
         OSError: the file is there, but cannot be read.

@@ -1,12 +1,21 @@
 """What was made with other settings is refused by the names of those that differ."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aspd_cli.errors import UsageError
-from aspd_cli.recipe import Recipe
-from aspd_cli.resume import refuse_changes, settings_of
+from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.resume import (
+    is_as_saved,
+    refuse_another_source,
+    refuse_changes,
+    saved_facts,
+    settings_of,
+    settings_text,
+    source_facts,
+)
 
 
 def refusal(before: dict[str, Any], now: dict[str, Any], *growing: str) -> str:
@@ -57,3 +66,39 @@ def test_only_what_decides_is_compared() -> None:
     }
     assert settings_of(recipe, only=("model",), free=("model.device",)) == {"model.path": "m"}
     assert settings_of(recipe, free=("model", "data")) == {"models": 1}
+
+
+def test_saved_settings_say_who_wrote_them_and_whether_they_were_edited(tmp_path: Path) -> None:
+    path, text = tmp_path / "recipe.yaml", Recipe().to_yaml()
+    name = "ü \u2028 \x85 \udce9"  # what ends a line of YAML, and what UTF-8 does not hold
+    path.write_text(settings_text("transform", text, source={"name": name}))
+    assert load_recipe(path) == Recipe()
+    facts = saved_facts(path, "transform")
+    assert facts is not None
+    assert facts["source"] == {"name": name}
+    assert saved_facts(path, "train") is None
+    assert is_as_saved(path)
+    path.write_text(path.read_text() + "# mine\n")
+    assert not is_as_saved(path)
+    assert saved_facts(tmp_path / "none", "train") is None
+
+
+def test_a_recipe_of_version_0_1_is_told_from_one_that_a_user_wrote(tmp_path: Path) -> None:
+    path, text = tmp_path / "recipe.yaml", Recipe().to_yaml()
+    for mine, ours in ((text, True), (f"# mine\n{text}", False), ("model:\n  path: m\n", False)):
+        path.write_text(mine)
+        assert is_as_saved(path) == ours
+        assert saved_facts(path, "transform") is None
+
+
+def test_a_source_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> None:
+    one, moved, other = (tmp_path / name for name in ("one", "moved", "other"))
+    one.write_text("same")
+    moved.write_text("same")
+    other.write_text("else")
+    facts = source_facts(one)
+    refuse_another_source("out", facts, source_facts(moved), "do this")
+    refuse_another_source("out", None, facts, "do this")
+    for now in (source_facts(other), source_facts(Path("-"))):
+        with pytest.raises(UsageError, match=r"made from another source \(was .*one of 4 b"):
+            refuse_another_source("out", facts, now, "do this")

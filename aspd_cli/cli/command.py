@@ -1,6 +1,8 @@
 """What all commands share: how their help page is laid out, and how their flags may be spelled."""
 
 import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
@@ -65,6 +67,13 @@ class Command(TyperCommand):
         settings["help"] = "\n\n".join(" ".join(text.split()) for text in paragraphs)
         settings["epilog"] = "\n".join(("Examples:", *EXAMPLES.get(name or "", ())))
         super().__init__(name, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command with the home directory for `~`: no shell expands `--output=~/x`."""
+        for name, value in ctx.params.items():
+            if isinstance(value, Path):
+                ctx.params[name] = Path(os.path.expanduser(value))
+        return super().invoke(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
         """The help flag, among the general ones."""

@@ -13,12 +13,12 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from aspd_cli.endpoint.usage import StageTally
+from aspd_cli.endpoint.usage import StageTally, Tally
 from aspd_cli.errors import AspdError, DataError, UsageError
 from aspd_cli.resume import refuse_changes
 
@@ -59,15 +59,18 @@ class Journal:
 
     Args:
         path: the file; made when it is not there, its directory too.
-        settings: what decides about the output, by the dotted name of its recipe field.
+        settings: what decides about the output, by the dotted name of its recipe field. While no
+            reply has come they may change.
+        discard: the flags that delete a journal, for a message; empty where there are none.
 
     Raises:
-        UsageError: the journal was made with other settings, or another run holds it.
+        UsageError: its replies were paid for with other settings, or another run holds it.
         DataError: the file cannot be read or written, or is no journal.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, discard: str = "") -> None:
         self.path = path
+        self._discard = discard
         self.history: dict[str, StageTally] = {}
         """What earlier runs paid, by stage."""
         self._pending: deque[Entry] = deque()
@@ -78,6 +81,11 @@ class Journal:
         except BaseException:
             self._thread.shutdown()
             raise
+
+    @property
+    def bill(self) -> str:
+        """What the replies of earlier runs have cost; empty when there are none."""
+        return bill(self.history)
 
     async def replies(self, call: bytes) -> list[str]:
         """The replies to a call so far, in the order of their numbers."""
@@ -122,13 +130,14 @@ class Journal:
         values = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _keep_private(self.path)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._file = sqlite3.connect(
                 self.path, timeout=1, isolation_level=None, check_same_thread=False
             )
         try:
             with self._errors():
                 self._set_up(values)
+                self._renew(values)
             self._compare(values)
         except BaseException:
             self._file.close()
@@ -136,11 +145,8 @@ class Journal:
 
     def _set_up(self, values: Mapping[str, str]) -> None:
         run = self._file.execute
-        if (
-            run("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            and run("PRAGMA application_id").fetchone()[0] != _MARK
-        ):
-            raise sqlite3.DatabaseError("it belongs to another program")
+        _check_mark(self._file)
+        _keep_private(self.path)
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # survives a power cut, too
@@ -155,14 +161,24 @@ class Journal:
             tally = self.history[stage] = StageTally(*counts)
             tally.dollars = tally.dollars or None  # zero stands for calls of an unknown price
 
+    def _renew(self, values: Mapping[str, str]) -> None:
+        """Takes new settings where no reply stands in the way."""
+        run = self._file.execute
+        if not run("SELECT EXISTS (SELECT * FROM replies)").fetchone()[0]:
+            run("BEGIN EXCLUSIVE")
+            run("DELETE FROM settings")
+            self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
+            run("COMMIT")
+
     def _compare(self, values: Mapping[str, str]) -> None:
         stored = dict(self._file.execute("SELECT name, value FROM settings"))
         before, now = (
             {name: json.loads(value) for name, value in each.items()} for each in (stored, values)
         )
-        refuse_changes(
-            self.path, before, now, "restore them to resume it, or start over with --fresh"
-        )
+        cure = "restore them to resume it, or choose another output"
+        if self._discard:
+            cure += f"; {self._discard} deletes what was paid for ({self.bill})"
+        refuse_changes(self.path, before, now, cure)
 
     def _read(self, call: bytes) -> list[str]:
         with self._errors():
@@ -200,31 +216,51 @@ class Journal:
             self._broken = error  # those that wait for the same write must not take it as done
             raise
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise UsageError(
-                    f"another run is writing {self.path}; wait for it or choose another output"
-                ) from error
-            raise DataError(f"cannot use the journal {self.path}: {error}") from error
-        except OSError as error:
-            raise DataError(f"cannot use the journal {self.path}: {error.strerror}") from error
-        except sqlite3.Error as error:
-            raise DataError(
-                f"{self.path} is not a journal of aspd ({error}); "
-                "choose another output, or start over with --fresh"
+    def _errors(self) -> AbstractContextManager[None]:
+        return _errors(self.path)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """What SQLite and the disk complain of, as a sentence about the journal at `path`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise UsageError(
+                f"another run is writing {path}; wait for it or choose another output"
             ) from error
+        raise DataError(f"cannot use the journal {path}: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot use the journal {path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{path} is not a journal of aspd ({error}); choose another output"
+        ) from error
+
+
+def _check_mark(file: sqlite3.Connection) -> None:
+    if (
+        file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        and file.execute("PRAGMA application_id").fetchone()[0] != _MARK
+    ):
+        raise sqlite3.DatabaseError("it belongs to another program")
+
+
+def bill(history: Mapping[str, StageTally]) -> str:
+    """What was paid, in words; empty when nothing was."""
+    total = Tally(history).total
+    if not total.calls:
+        return ""
+    dollars = f", ${total.dollars:.2f}" if total.dollars else ""
+    return f"{total.calls:,} calls, {total.tokens:,} tokens{dollars}"
 
 
 def _keep_private(path: Path) -> None:
-    """Makes a journal that only its owner can read, or lets nobody else read what is there.
+    """Lets only its owner read a journal of ours, whatever mode it had.
 
     SQLite gives the files that it keeps beside a journal the mode of the journal.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     for each in _files(path):
         with suppress(FileNotFoundError, PermissionError):  # it is another user's
             each.chmod(0o600)
@@ -239,8 +275,13 @@ def remove_journal(path: Path) -> None:
     """Removes the journal and what SQLite keeps beside it, for a run that starts anew.
 
     Raises:
-        DataError: it cannot be removed.
+        DataError: it cannot be removed, or is no journal.
+        UsageError: another run holds it.
     """
+    if not path.exists():
+        return
+    with _errors(path), closing(sqlite3.connect(path, timeout=1)) as file:
+        _check_mark(file)
     for each in _files(path):
         try:
             each.unlink(missing_ok=True)

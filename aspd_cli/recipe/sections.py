@@ -1,11 +1,18 @@
 """The recipe and its sections: each field with its default and one line that says what it is."""
 
+import os
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aspd_cli.safe_text import secrets_in, secrets_of_url, without_secrets
+
+_PATHS = (
+    *("path", "adapter", "tokenizer", "train", "eval", "output_dir", "output_path", "prompts"),
+    *("data", "compare"),
+)
+"""Fields of any section that may name a file or directory: `~` is the home directory in them."""
 
 
 class Section(BaseModel):
@@ -14,6 +21,19 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @field_validator(*_PATHS, mode="after", check_fields=False)
+    @classmethod
+    def _from_home(cls, value: Any) -> Any:
+        """Expands `~` here, so that every reader of a field gets the same path."""
+        if isinstance(value, dict):  # task -> file
+            return {name: os.path.expanduser(path) for name, path in value.items()}
+        if isinstance(value, list):  # NAME=PATH
+            return [
+                name + equals + os.path.expanduser(path)
+                for name, equals, path in (text.rpartition("=") for text in value)
+            ]
+        return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 class ModelSection(Section):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aspd_cli.files import write_atomically
 from aspd_cli.report.html import COLOURS, escape
 
 PNG_DPI = 200
@@ -55,7 +56,8 @@ def figure(chart: Chart) -> str:
 
 def save(chart: Chart, path: Path) -> None:
     """Writes the chart as a PNG, in the light colours."""
-    _drawn(chart, chart.wide).savefig(path, dpi=PNG_DPI)
+    with write_atomically(path) as file:
+        _drawn(chart, chart.wide).savefig(file, format="png", dpi=PNG_DPI)
 
 
 def _svg(chart: Chart, size: tuple[float, float], prefix: str) -> str:

@@ -10,6 +10,7 @@ from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.evaluate.latency import explained
 from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System
+from aspd_cli.files import write_text
 from aspd_cli.report.chart import Chart, figure, save
 from aspd_cli.report.evaluation_plots import (
     Point,
@@ -41,6 +42,8 @@ from aspd_cli.report.html import (
 )
 
 PAGE = "report.html"
+CHARTS = ("quality-speed*.png", "speedup-branches.png", "timeline.png")
+"""The names of the pictures, as patterns."""
 ANSWERS_SHOWN = 10
 
 
@@ -53,7 +56,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     charts = list(_charts(evaluation))
     try:
         path = folder / PAGE
-        path.write_text(render(evaluation, charts), encoding="utf-8")
+        write_text(path, render(evaluation, charts))
         written = [path]
         for _, _, chart in charts:
             written.append(folder / f"{chart.name}.png")

@@ -11,9 +11,12 @@ from aspd_cli.core.layout import Positions, lay_out, tokenize
 from aspd_cli.core.markup import Document
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import DataError
+from aspd_cli.files import write_atomically
 from aspd_cli.report.html import COLOURS
 from aspd_cli.report.lane_colours import PAGE
 
+MARK = b"Software\0aspd"
+"""What every picture of ours bears near its beginning."""
 SIDE = 1600
 """Most rows and columns that are drawn; of a longer document every n-th token."""
 NAMED = 72
@@ -68,7 +71,8 @@ def draw_mask(
     else:
         places.set_ylabel("token" if every == 1 else f"token / {every}")
     try:
-        figure.savefig(path, format="png", facecolor=_PAPER)
+        with write_atomically(path) as file:
+            figure.savefig(file, format="png", facecolor=_PAPER, metadata={"Software": "aspd"})
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
 

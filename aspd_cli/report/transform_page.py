@@ -19,6 +19,9 @@ from aspd_cli.report import html
 from aspd_cli.report.chart import Chart, colour, figure, is_narrow
 from aspd_cli.transform.report import SAMPLE, Report
 
+_TITLE = "aspd transform: "
+MARK = f"<title>{_TITLE}".encode()
+"""What every page of ours bears near its beginning."""
 ANSWERS = 20
 """Answers that a page shows, drawn at random."""
 REASONS = 8
@@ -60,7 +63,7 @@ def write_page(path: Path, out: Path, report: Report, codec: Codec, about: str) 
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, html.page(f"aspd transform: {out.name}", *parts, about=about))
+        write_text(path, html.page(f"{_TITLE}{out.name}", *parts, about=about))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
 

@@ -4,7 +4,6 @@
 engine decode sample answers: it takes the model over for as long (`borrowed`).
 """
 
-import json
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from transformers import TrainerCallback
 
 from aspd_cli.core.layout import Positions
 from aspd_cli.engine.decoder import Decoder
+from aspd_cli.files import append_jsonl
 from aspd_cli.recipe.sections import GenerationSection
 
 
@@ -32,6 +32,12 @@ class Listener(Protocol):
 
 class Silent(Listener):
     """Shows nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Not shown."""
+
+    def step(self, step: int, total: int, logs: dict[str, float]) -> None:
+        """Not shown."""
 
 
 class Telling(TrainerCallback):
@@ -159,7 +165,7 @@ class SampleWriter(TrainerCallback):
         rest = (self.positions, self.max_depth, self.chat_template_kwargs)
         with borrowed(kwargs["model"], self.tokenizer, *rest) as decoder:
             outputs = decoder.generate(self.prompts, batch_size=self.batch_size, **self.options)
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("ab") as file:
             for prompt, output in zip(self.prompts, outputs, strict=True):
                 line = {
                     "step": state.global_step,
@@ -169,4 +175,4 @@ class SampleWriter(TrainerCallback):
                     "tokens": output.stats.tokens,
                     "steps": output.stats.steps,
                 }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                append_jsonl(file, line)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from aspd_cli.files import write_atomically
+
 _KINDS = ("eval_loss", "eval_loss_serial", "eval_loss_title", "eval_loss_branch")
 
 
@@ -34,7 +36,8 @@ def draw_losses(history: list[dict[str, Any]], path: Path) -> bool:
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path)
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png")
     return True
 
 

@@ -5,6 +5,7 @@ done = train(load_recipe("tiny"))
 done.run, done.loss
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from transformers import set_seed
 from trl import SFTConfig
 
+from aspd_cli.outputs import claim
 from aspd_cli.recipe import Recipe
 from aspd_cli.train import export, run_dir
 from aspd_cli.train.callbacks import Interruption, Listener, Silent, Stopwatch
@@ -78,7 +80,8 @@ def train(
 
     Raises:
         RecipeError: fields that do not go together.
-        UsageError: the run directory holds another run.
+        UsageError: the run directory holds another run, is where something is read, or another run
+            is writing it.
         DataError: the records cannot be used.
         ModelError: the model cannot be loaded, or its attention cannot take a branch mask.
         TrainingError: the run cannot go on, or what it saved is not what it trained.
@@ -86,13 +89,32 @@ def train(
     """
     watch = Stopwatch()
     check_recipe(recipe, push)
+    run_dir.check_places(recipe)
     run = Path(recipe.training.output_dir)
-    evaluates = bool(recipe.data.eval or recipe.data.eval_share)
-    args = arguments(recipe, evaluate=evaluates)
+    args = arguments(recipe, evaluate=bool(recipe.data.eval or recipe.data.eval_share))
     main = args.process_index == 0
     tell: Listener = (listener or Silent()) if main else Silent()
+    held = claim(run, "training.output_dir", folder="run directory") if main else nullcontext()
+    with held:
+        trainer, made, checkpoint = _begin(recipe, args, run, tell, resume=resume, fresh=fresh)
+        _fit(trainer, checkpoint, tell)
+        export.save(trainer, recipe, run)
+        outcome = _outcome(trainer, run)
+        if main:
+            _finish(trainer, recipe, made, tell)
+            merged = export.merge(run, recipe) if merge else None
+            pushed = export.push(run, push) if push else None
+            outcome = replace(outcome, merged=merged, pushed=pushed)
+    return replace(outcome, seconds=watch.seconds)
+
+
+def _begin(
+    recipe: Recipe, args: SFTConfig, run: Path, tell: Listener, *, resume: bool, fresh: bool
+) -> tuple[BranchTrainer, Preparation, Path | None]:
+    """Everything before the first step: first all that can be refused, then the run directory."""
+    main = args.process_index == 0
     with args.main_process_first(local=False):
-        checkpoint = run_dir.open_run(recipe, resume=resume, fresh=fresh and main)
+        checkpoint = run_dir.open_run(recipe, resume=resume, fresh=fresh)
     set_seed(recipe.training.seed)
     has_tokenizer = resume and (run / "tokenizer_config.json").is_file()
     made = prepare(recipe, args, run if has_tokenizer else None)
@@ -104,20 +126,14 @@ def train(
         )
     for sentence in sentences(preflight(recipe, made, args.world_size)):
         tell.say(sentence)
+    trainer = assemble(recipe, made, args, run, tell)
     if main:
+        if fresh:
+            run_dir.clear(run)
         settings = run_dir.settings(recipe, made.train.depth)
         run_dir.write_start(run, recipe, facts, settings, made.vocabulary.tokenizer)
         run_dir.cut_samples(run, checkpoint)
-    trainer = assemble(recipe, made, args, run, tell)
-    _fit(trainer, checkpoint, tell)
-    export.save(trainer, recipe, run)
-    outcome = _outcome(trainer, run)
-    if main:
-        _finish(trainer, recipe, made, tell)
-        merged = export.merge(run, recipe) if merge else None
-        pushed = export.push(run, push) if push else None
-        outcome = replace(outcome, merged=merged, pushed=pushed)
-    return replace(outcome, seconds=watch.seconds)
+    return trainer, made, checkpoint
 
 
 def _facts(made: Preparation, args: SFTConfig) -> dict[str, Any]:

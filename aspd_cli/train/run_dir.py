@@ -5,9 +5,9 @@ made with. `newest_complete` is the newest checkpoint that was written to its en
 """
 
 import json
-import os
 import platform
 import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,25 @@ from safetensors import SafetensorError
 from aspd_cli.core.markup import FORMAT, SEPARATOR
 from aspd_cli.errors import DataError, UsageError
 from aspd_cli.files import complete_lines, write_atomically, write_text
+from aspd_cli.outputs import STDOUT, check_apart, holds_something, same
 from aspd_cli.recipe import Recipe, load_recipe
-from aspd_cli.resume import refuse_changes, settings_of
+from aspd_cli.resume import is_as_saved, refuse_changes, saved_facts, settings_of, settings_text
 from aspd_cli.train.model import base_path
 
+COMMAND = "train"
 RECIPE, VERSIONS, SETTINGS = "recipe.yaml", "versions.json", "aspd.json"
 SAMPLES, LOSSES, STATE = "samples.jsonl", "losses.png", "trainer_state.json"
 MERGED = "merged"
 """The whole model, where one was asked for."""
+_CHECKPOINTS = "checkpoint-*"
+_RESULT = (
+    *("config.json", "generation_config.json", "model*.safetensors", "model*.index.json"),
+    *("adapter_config.json", "adapter_model.safetensors", "training_args.bin", "README.md"),
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
+    *(MERGED, SETTINGS, SAMPLES, LOSSES, STATE),
+)
+"""What a run leaves beside its recipe, versions and checkpoints."""
 
 _FREE = {
     *("data.workers", "model.device", "model.trust_remote_code"),
@@ -50,32 +61,28 @@ _OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "latest")
 
 
 def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
-    """Makes the run directory ready and gives the checkpoint to go on from, if any.
+    """Checks the run directory and gives the checkpoint to go on from, if any; removes nothing.
 
     Raises:
-        UsageError: it holds another run, or one with settings that do not go on as these.
+        UsageError: it holds another run, or one with settings that do not go on as these, or files
+            that are not of `aspd train`.
         DataError: it cannot be written.
     """
     run = Path(recipe.training.output_dir)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        probe = run / f".writable-{os.getpid()}"
-        probe.write_text("x" * 4096)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=run) as probe:
+            probe.write(b"x" * 4096)
     except OSError as error:
         raise DataError(
             f"cannot write to the run directory {run}: {error.strerror}; choose another "
             "training.output_dir"
         ) from error
-    checkpoints = list(run.glob("checkpoint-*"))
+    _refuse_foreign(run)
     if fresh:
-        for path in checkpoints:
-            shutil.rmtree(path)
-        for name in (RECIPE, VERSIONS, SAMPLES, STATE, "tokenizer_config.json"):
-            (run / name).unlink(missing_ok=True)
         return None
     if not resume:
-        if checkpoints:
+        if any(run.glob(_CHECKPOINTS)):
             raise UsageError(
                 f"{run} already contains a run: continue it with --resume, replace it with "
                 "--fresh, or choose another training.output_dir"
@@ -89,6 +96,70 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
         cure = "restore them, or start over with --fresh"
         refuse_changes(f"the run in {run}", before, now, cure, growing=_GROWING)
     return newest_complete(run)
+
+
+def check_places(recipe: Recipe) -> None:
+    """Refuses to write where the run reads.
+
+    Raises:
+        UsageError: names both fields.
+    """
+    model, data, run = recipe.model, recipe.data, Path(recipe.training.output_dir)
+    if run == STDOUT:
+        raise UsageError("training.output_dir cannot be standard output (-); name a directory")
+    check_apart(
+        {
+            "model.path": model.path,
+            "model.tokenizer": model.tokenizer,
+            "data.train": data.train,
+            "data.eval": data.eval,
+        },
+        {"training.output_dir": run, "the samples of training.output_dir": run / SAMPLES},
+    )
+
+
+def check_recipe_file(path: Path, recipe: Recipe) -> None:
+    """Refuses to rewrite the recipe that the user wrote with what became of it.
+
+    Raises:
+        UsageError: it has the place of the saved recipe, and is not that.
+    """
+    run = Path(recipe.training.output_dir)
+    if same(path, run / RECIPE) and not is_as_saved(path):
+        raise UsageError(
+            f"{path} is where the run saves its resolved recipe, which has no comments; move it, "
+            "or choose another training.output_dir"
+        )
+
+
+def _refuse_foreign(run: Path) -> None:
+    """Refuses a directory that holds what another program made and this one would replace."""
+    if saved_facts(run / RECIPE, COMMAND) is not None:
+        return
+    if "aspd" in (_readable_json(run / VERSIONS) or {}):  # version 0.1
+        return
+    for pattern in (RECIPE, VERSIONS, _CHECKPOINTS, *_RESULT):
+        for path in filter(holds_something, run.glob(pattern)):
+            raise UsageError(
+                f"{path} was not made by `aspd train`, which would replace it; choose another "
+                "training.output_dir"
+            )
+
+
+def clear(run: Path) -> None:
+    """Removes an earlier run, so that nothing of it is taken for the new one's.
+
+    Its recipe stays until the new one replaces it: what a kill leaves here is still the old run.
+
+    Raises:
+        DataError: something cannot be removed.
+    """
+    try:
+        for pattern in (*_RESULT, _CHECKPOINTS):
+            for path in sorted(run.glob(pattern)):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        raise DataError(f"cannot remove the earlier run in {run}: {error.strerror}") from error
 
 
 def check_facts(run: Path, facts: dict[str, Any]) -> None:
@@ -120,7 +191,7 @@ def write_start(
     versions = {name: metadata.version(name) for name in _PACKAGES}
     versions = {"aspd": _own_version(), "python": platform.python_version(), **versions}
     try:
-        write_text(run / RECIPE, recipe.to_yaml())
+        write_text(run / RECIPE, settings_text(COMMAND, recipe.to_yaml()))
         write_text(run / VERSIONS, json.dumps({**versions, **facts}, indent=2) + "\n")
         write_text(run / SETTINGS, json.dumps(settings, indent=2) + "\n")
         tokenizer.save_pretrained(run)
@@ -178,7 +249,7 @@ def newest_complete(run: Path) -> Path | None:
     A run killed while it saves leaves a directory that transformers would resume from without its
     optimizer and without a word.
     """
-    found = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    found = sorted(run.glob(_CHECKPOINTS), key=lambda path: int(path.name.rpartition("-")[2]))
     return next((path for path in reversed(found) if _complete(path)), None)
 
 

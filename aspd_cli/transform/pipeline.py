@@ -1,24 +1,27 @@
 """One file of answers to one file of training data: every record out once, in order.
 
-Everything is written beside the output first and put in its place at the end, so that a file that
-bears the name of the output is whole. A run that was killed is simply done again and ends with the
-same file: with rules nothing was paid for, and what an endpoint was paid for is in the journal.
+Everything is written beside the output first and put in its place at the end, the output last, so
+that a file that bears its name is whole and has its settings beside it. A run that was killed is
+simply done again and ends with the same file: with rules nothing was paid for, and what an endpoint
+was paid for is in the journal.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, render
 from aspd_cli.core.metrics import measure
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
-from aspd_cli.files import json_line, write_atomically, write_jsonl
+from aspd_cli.files import json_line, write_atomically, write_jsonl, write_text
+from aspd_cli.outputs import RECIPE, REJECTED, REPORT, STDOUT, beside
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
@@ -39,12 +42,15 @@ def transform_file(
     transform: TransformSection,
     codec: Codec,
     *,
+    settings: str = "",
     limit: int | None = None,
     progress: Progress = lambda report: None,
 ) -> Report:
-    """Writes `out` by rules, and beside it `*.rejected.jsonl` and `*.report.json`.
+    """Writes `out` by rules, and beside it `OUT.rejected.jsonl` and `OUT.report.json`.
 
     Args:
+        out: a file, or `-` for standard output, which has nothing beside it.
+        settings: the text of `OUT.recipe.yaml`; none is written when empty.
         limit: how many values of the source are read; all when None.
         progress: called after every record.
 
@@ -52,7 +58,7 @@ def transform_file(
         DataError: a file cannot be read or written.
     """
     report = Report()
-    with _output(out, report) as write:
+    with _output(out, report, settings) as write:
         for record in islice(read_records(source, transform.dialect), limit):
             if isinstance(record, Rejected):
                 write(record, None)
@@ -69,6 +75,7 @@ async def transform_file_by(
     transform: TransformSection,
     codec: Codec,
     *,
+    settings: str = "",
     limit: int | None = None,
     progress: Progress = lambda report: None,
 ) -> Report:
@@ -93,7 +100,7 @@ async def transform_file_by(
     records = islice(read_records(source, transform.dialect), limit)
     # An answer is between two calls now and then; others fill its place.
     at_once = 2 * transform.endpoint.concurrency
-    with _output(out, report) as write:
+    with _output(out, report, settings) as write:
         async with (
             aclosing(in_order(records, work, at_once=at_once)) as results,
             _looking(progress, report),
@@ -140,29 +147,47 @@ Write = Callable[[Record | Rejected, Outcome | None], None]
 
 
 @contextmanager
-def _output(out: Path, report: Report) -> Iterator[Write]:
+def _output(out: Path, report: Report, settings: str) -> Iterator[Write]:
     """What writes one record to its file and counts it; the files are there at the end."""
-    rejects = out.with_suffix(".rejected.jsonl")
+    rejects = beside(out, REJECTED)
     try:
+        if out == STDOUT:
+            yield _writer(report, sys.stdout.buffer, _tell_rejected)
+            sys.stdout.flush()
+            return
         out.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(out) as answers, write_atomically(rejects) as rejected:
-
-            def write(record: Record | Rejected, outcome: Outcome | None) -> None:
-                if isinstance(record, Rejected):
-                    report.reject(record)
-                    rejected.write(json_line(record.as_dict()))
-                elif outcome is not None:
-                    report.add(
-                        outcome.stage, outcome.reason, outcome.structure, failed=outcome.failed
-                    )
-                    answers.write(json_line(row(record, outcome)))
-
-            yield write
-        if not report.rejected:
-            rejects.unlink()
-        write_jsonl(out.with_suffix(".report.json"), [report.as_dict()])
+        with write_atomically(out) as answers:
+            with write_atomically(rejects) as rejected:
+                yield _writer(
+                    report, answers, lambda record: rejected.write(json_line(record.as_dict()))
+                )
+                if settings:
+                    write_text(beside(out, RECIPE), settings)
+            if not report.rejected:
+                rejects.unlink()
+            write_jsonl(beside(out, REPORT), [report.as_dict()])
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise DataError(f"cannot write {error.filename or out}: {error.strerror}") from error
+        place = "standard output" if out == STDOUT else error.filename or out
+        raise DataError(f"cannot write {place}: {error.strerror}") from error
+
+
+def _writer(report: Report, answers: IO[bytes], reject: Callable[[Rejected], object]) -> Write:
+    def write(record: Record | Rejected, outcome: Outcome | None) -> None:
+        if isinstance(record, Rejected):
+            report.reject(record)
+            reject(record)
+        elif outcome is not None:
+            report.add(outcome.stage, outcome.reason, outcome.structure, failed=outcome.failed)
+            answers.write(json_line(row(record, outcome)))
+
+    return write
+
+
+def _tell_rejected(record: Rejected) -> None:
+    """A record that no file lists."""
+    print(f"line {record.line} is rejected: {record.reason}", file=sys.stderr)
 
 
 @asynccontextmanager

@@ -63,16 +63,30 @@ def test_a_new_key_in_the_body_asks_for_nothing_again(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    Journal(path, {"transform.samples": 3, "b": [1], "gone": None, "same": {"x": 1}}).close()
+    before = {"transform.samples": 3, "b": [1], "gone": None, "same": {"x": 1}}
+    now = {"transform.samples": 5, "b": ["long" * 99], "new": 1, "same": {"x": 1}}
+    with Journal(path, before) as journal:
+        asyncio.run(journal.record(entry(1)))
     with pytest.raises(UsageError) as caught:
-        Journal(path, {"transform.samples": 5, "b": ["long" * 99], "new": 1, "same": {"x": 1}})
+        Journal(path, now, discard="--fresh --all")
     assert "other settings: b (was [1], is [" in str(caught.value)
     assert "gone (was null, is not set)" in str(caught.value)
     assert "new (was not set, is 1), transform.samples (was 3, is 5);" in str(caught.value)
     assert "same" not in str(caught.value)
-    assert "--fresh" in str(caught.value)
+    assert "--fresh --all deletes what was paid for (1 calls, 2 tokens, $0.50)" in str(caught.value)
     remove_journal(path)
     Journal(path, {"transform.samples": 5}).close()
+
+
+def test_without_a_reply_other_settings_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    Journal(path, {"a": 1, "b": 2}).close()
+    with Journal(path, {"a": 3}) as journal:
+        assert journal.bill == ""
+        asyncio.run(journal.record(entry(1)))
+    Journal(path, {"a": 3}).close()
+    with pytest.raises(UsageError, match=r"other settings: a \(was 3, is 1\), b \("):
+        Journal(path, {"a": 1, "b": 2})
 
 
 def test_a_second_run_at_once_is_refused(tmp_path: Path) -> None:
@@ -97,10 +111,12 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
         file.execute("CREATE TABLE theirs (x)")
     file.close()
     for path in (text, foreign):
+        path.chmod(0o644)
         before = path.read_bytes()
-        with pytest.raises(DataError, match="is not a journal of aspd"):
-            Journal(path, {})
-        assert path.read_bytes() == before
+        for use in (lambda path: Journal(path, {}), remove_journal):
+            with pytest.raises(DataError, match="is not a journal of aspd"):
+                use(path)
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (before, 0o644)
     with pytest.raises(DataError, match="cannot use the journal"):
         Journal(tmp_path, {})
     with pytest.raises(DataError, match=r"cannot use the journal .*: File exists"):

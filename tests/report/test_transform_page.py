@@ -68,11 +68,12 @@ def _brightness(colour: str) -> int:
 
 def test_the_page_holds_the_figures_of_the_report(page: Path) -> None:
     text = page.read_text()
-    report = json.loads((page.parent.parent / "out.report.json").read_text())
+    report = json.loads((page.parent.parent / "out.jsonl.report.json").read_text())
     assert f"<b>{RECORDS}</b>" in text
     assert f"{report['parallel']} of them parallel" in text
     for stage in report["stages"]:
-        assert f"<td>{stage['stage']}</td><td>{stage['in']}</td><td>{stage['out']}</td>" in text
+        cells = (f'<td data-head="{name}">{stage[name]}</td>' for name in ("stage", "in", "out"))
+        assert "".join(cells) in text
     assert f"{ANSWERS} of {report['parallel']} parallel answers" in text
     assert "who &amp; what" in text
     assert "records rejected" in text

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
+from aspd_cli.errors import UsageError
+from aspd_cli.train import run_dir
 from aspd_cli.train.run_dir import newest_complete
+from tests.train.conftest import recipe
 
 
 def checkpoint(run: Path, step: int) -> Path:
@@ -33,3 +37,45 @@ def test_a_checkpoint_without_optimizer_or_with_torn_weights_is_passed_over(tmp_
     torn = checkpoint(tmp_path, 300) / "model.safetensors"
     torn.write_bytes(torn.read_bytes()[:10])
     assert newest_complete(tmp_path) == whole
+
+
+def test_what_another_program_left_is_refused_whatever_is_asked(tmp_path: Path) -> None:
+    for name in ("recipe.yaml", "model.safetensors", "checkpoint-5/model.safetensors"):
+        run = tmp_path / name.replace("/", " ")
+        theirs = run / name
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("precious")
+        made = recipe(tmp_path / "base", run)
+        for how in ({"resume": True, "fresh": False}, {"resume": False, "fresh": True}):
+            with pytest.raises(UsageError, match=r"was not made by `aspd train`, which would"):
+                run_dir.open_run(made, **how)
+        assert theirs.read_text() == "precious"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.md").write_text("mine")
+    run_dir.open_run(recipe(tmp_path / "base", tmp_path / "notes"), resume=False, fresh=False)
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["notes.md"]
+
+
+def test_a_run_of_version_0_1_is_known_by_its_versions(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "b", tmp_path).to_yaml())
+    (tmp_path / "versions.json").write_text('{"aspd": "0.1.0"}')
+    last = checkpoint(tmp_path, 3)
+    made = recipe(tmp_path / "b", tmp_path)
+    assert run_dir.open_run(made, resume=True, fresh=False) == last
+    run_dir.check_recipe_file(tmp_path / "recipe.yaml", made)
+    (tmp_path / "recipe.yaml").write_text("# mine\nmodel: {path: b}\n")
+    with pytest.raises(UsageError, match=r"which has no comments; move it"):
+        run_dir.check_recipe_file(tmp_path / "recipe.yaml", made)
+
+
+def test_the_model_that_is_trained_is_never_the_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    with pytest.raises(UsageError, match=r"model\.path and training\.output_dir are the same"):
+        run_dir.check_places(recipe(tmp_path / "base", tmp_path / "x" / ".." / "base"))
+
+
+def test_samples_are_cut_at_line_feeds_only(tmp_path: Path) -> None:
+    lines = [f'{{"step": {step}, "markup": "a\u2028b\x85c"}}\n' for step in (1, 2, 3)]
+    (tmp_path / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
+    run_dir.cut_samples(tmp_path, checkpoint(tmp_path, 2))
+    assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == "".join(lines[:2])

@@ -61,7 +61,7 @@ def test_all_come_out_once_in_order_with_the_same_plain_text(tmp_path: Path) -> 
         assert (row["aspd"]["reason"] is None) == parallel
         assert row["aspd"]["stats"]["blocks"] == len(list(document.blocks()))
     assert report.parallel == sum(row["aspd"]["status"] == "parallel" for row in rows)
-    assert sorted(os.listdir(out.parent)) == ["out.jsonl", "out.report.json"]
+    assert sorted(os.listdir(out.parent)) == ["out.jsonl", "out.jsonl.report.json"]
 
 
 def test_rejects_are_listed_with_their_line_and_the_rest_is_done(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_rejects_are_listed_with_their_line_and_the_rest_is_done(tmp_path: Path)
     report = transform_file(write(tmp_path / "in", 5, bad=3), out, SHORT, EstimatingCodec())
     assert report.rejected == 3
     assert len(read(out)) == 5
-    assert [reject["line"] for reject in read(tmp_path / "out.rejected.jsonl")] == [1, 3, 5]
+    assert [reject["line"] for reject in read(tmp_path / "out.jsonl.rejected.jsonl")] == [1, 3, 5]
     transform_file(write(tmp_path / "in", 5), out, SHORT, EstimatingCodec())
-    assert not (tmp_path / "out.rejected.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
 def test_answers_outside_the_token_limits_stay_serial_and_say_so(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_answers_outside_the_token_limits_stay_serial_and_say_so(tmp_path: Path)
 def test_the_report_adds_up(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     transform_file(write(tmp_path / "in", 60, bad=2), out, SHORT, EstimatingCodec())
-    report = json.loads((tmp_path / "out.report.json").read_text())
+    report = json.loads((tmp_path / "out.jsonl.report.json").read_text())
     assert report["records"] == 62
     assert report["records"] == report["rejected"] + report["parallel"] + report["serial"]
     stages = report["stages"]
@@ -153,7 +153,8 @@ def test_killed_at_any_moment_a_second_run_ends_with_the_same_file(tmp_path: Pat
     transform_file(source, out, SHORT, EstimatingCodec())
     assert out.read_bytes() == whole
     for name in ("rejected.jsonl", "report.json"):
-        assert (tmp_path / f"out.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
+        beside_both = (tmp_path / f"{stem}.jsonl.{name}" for stem in ("out", "whole"))
+        assert len({path.read_bytes() for path in beside_both}) == 1
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -221,7 +222,7 @@ def test_the_measures_of_a_long_file_are_taken_of_a_sample(
     monkeypatch.setattr("aspd_cli.transform.report.SAMPLE", 10)
     out = tmp_path / "out.jsonl"
     transform_file(write(tmp_path / "in", 60), out, SHORT, EstimatingCodec())
-    report = json.loads((tmp_path / "out.report.json").read_text())
+    report = json.loads((tmp_path / "out.jsonl.report.json").read_text())
     assert (report["records"], report["measured"]) == (60, 10)
 
 

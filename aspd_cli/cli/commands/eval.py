@@ -143,7 +143,7 @@ def evaluate(
     prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names, such as
     --output_path.
     """
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code),
@@ -183,6 +183,7 @@ def evaluate(
 
     code = run(
         settings,
+        recipe_file=recipe and find_recipe(recipe),
         replay=replay,
         random_weights=random_weights,
         confirm_run_unsafe_code=confirm_run_unsafe_code,
@@ -220,13 +221,19 @@ def _arguments(text: str | None) -> dict[str, Any] | None:
     """`a=1,b=x`, or an object in JSON, with numbers and booleans read as such."""
     if text is None:
         return None
-    from aspd_cli.recipe.yaml_reader import read_scalar
+    from aspd_cli.recipe.yaml_reader import read_yaml
+
+    def read(value: str) -> Any:
+        found = read_yaml(value)
+        if found.problems:
+            raise UsageError(f"--gen-kwargs {text}: {found.problems[0][2]}")
+        return found.data
 
     if text.lstrip().startswith("{"):
-        found = read_scalar(text)
+        found = read(text)
         if isinstance(found, dict):
             return found
     pairs = [word.partition("=") for word in text.split(",") if word]
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError(f"--gen-kwargs {text}: write it as name=value,name=value")
-    return {name.strip(): read_scalar(value) for name, _, value in pairs}
+    return {name.strip(): read(value) for name, _, value in pairs}

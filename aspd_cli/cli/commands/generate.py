@@ -109,7 +109,7 @@ def generate(
     With --input and --output, answer every record of a JSONL file; run the same command again to
     resume.
     """
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     modes = {"parallel": parallel, "serial": serial, "plain": plain}
     chosen = [mode for mode, on in modes.items() if on]
@@ -145,9 +145,12 @@ def generate(
             raise UsageError(
                 "--input and --output need each other: --input prompts.jsonl --output answers.jsonl"
             )
-        from aspd_cli.cli.views.answers_file import answer_file
+        from aspd_cli.cli.views.answering import answer_file
 
-        raise typer.Exit(answer_file(settings, input, output, quiet=quiet))
+        code = answer_file(
+            settings, input, output, recipe_file=recipe and find_recipe(recipe), quiet=quiet
+        )
+        raise typer.Exit(code)
     from aspd_cli.cli.views.generate import OutputForm, answer_prompt
 
     form: OutputForm = (

@@ -70,10 +70,19 @@ def train(
     if recipe is None:
         raise UsageError("no recipe given; name one, or write a new one with --init FILE")
     from aspd_cli.cli.views.train import check, run
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     settings = load_recipe(recipe, set or (), {"model.trust_remote_code": trust_remote_code})
     if dry_run:
         check(settings, json=json)
     else:
-        run(settings, resume, fresh, merge, push, json=json, quiet=quiet)
+        run(
+            settings,
+            resume,
+            fresh,
+            merge,
+            push,
+            recipe_file=find_recipe(recipe),
+            json=json,
+            quiet=quiet,
+        )

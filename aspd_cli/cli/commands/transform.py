@@ -18,7 +18,10 @@ def transform(
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="JSONL file to write the training data to.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="JSONL file to write the training data to; - for standard output."
+        ),
     ],
     limit: Annotated[
         int | None,
@@ -42,7 +45,12 @@ def transform(
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete OUT and its journal and start over.")
+        bool,
+        typer.Option("--fresh", help="Replace OUT, whatever made it; paid replies are kept."),
+    ] = False,
+    discard_paid: Annotated[
+        bool,
+        typer.Option("--discard-paid", help="With --fresh: delete OUT's paid replies, too."),
     ] = False,
     dry_run: Annotated[
         bool,
@@ -72,7 +80,7 @@ def transform(
     interrupted run without paying twice.
     """
     from aspd_cli.cli.views.transform import run
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
         "model.trust_remote_code": trust_remote_code,
@@ -84,8 +92,10 @@ def transform(
         settings,
         source,
         out,
+        recipe_file=recipe and find_recipe(recipe),
         limit=limit,
         fresh=fresh,
+        discard_paid=discard_paid,
         dry_run=dry_run,
         html=html,
         json=json,

@@ -59,7 +59,7 @@ def validate(
     The exit code is 0 if no problem is found, and 3 otherwise.
     """
     from aspd_cli.cli.views.validate import run
-    from aspd_cli.recipe import load_recipe
+    from aspd_cli.recipe import find_recipe, load_recipe
 
     settings = load_recipe(
         recipe,
@@ -67,6 +67,14 @@ def validate(
         {"model.tokenizer": tokenizer, "model.trust_remote_code": trust_remote_code},
     )
     code = run(
-        settings, file, show=show, png=png, against=against, judge=judge, json=json, quiet=quiet
+        settings,
+        file,
+        show=show,
+        png=png,
+        against=against,
+        recipe_file=recipe and find_recipe(recipe),
+        judge=judge,
+        json=json,
+        quiet=quiet,
     )
     raise typer.Exit(code)

@@ -2,8 +2,9 @@
 
 - `generate`: one prompt, and how its answer is shown
 - `live`: the answer on a terminal while it is decoded, branches side by side
-- `answers_file`: a file of prompts to a file of answers, resumable
+- `answering`: a file of prompts (`prompts_file`) to a file of answers (`answers_file`), resumable
+- `transform_files`: where a transformation writes, and what it may replace
 - `transform`, `validate`, `train`, `eval`: a run of the command of that name
-- `eval_tables`: the tables of an evaluation
+- `transform_tables`, `eval_tables`: the tables of a transformation, of an evaluation
 - `wide_table`: a table that loses nothing on a narrow screen
 """

@@ -4,17 +4,20 @@ import json as jsonlib
 import logging
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from aspd_cli.cli.progress import ProgressReporter
-from aspd_cli.cli.views.answers_file import read_prompts
 from aspd_cli.cli.views.eval_tables import legend, tables
-from aspd_cli.errors import DataError
+from aspd_cli.cli.views.prompts_file import read_prompts
+from aspd_cli.errors import DataError, UsageError
 from aspd_cli.files import json_safe, write_jsonl, write_text
+from aspd_cli.outputs import STDOUT, check_apart, claim, holds_something, same
 from aspd_cli.recipe import Recipe
+from aspd_cli.resume import is_as_saved, saved_facts, settings_text
 from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ PIPE_WIDTH = 160
 def run(
     recipe: Recipe,
     *,
+    recipe_file: Path | None,
     replay: Path | None,
     random_weights: bool,
     confirm_run_unsafe_code: bool,
@@ -40,7 +44,10 @@ def run(
         UsageError, DataError, ModelError: see `evaluate.run.evaluate`.
     """
     where, source = recipe.evaluation.output_path, recipe.evaluation.prompts
-    folder = None if where is None else _folder(Path(where))
+    folder = None if where is None else Path(where)
+    if folder is not None:
+        _check_places(recipe, folder, replay, recipe_file)
+        _make(folder)
     prompts, rejected = (None, []) if source is None else _prompts(Path(source))
     _hush()
     from aspd_cli.evaluate.processes import Processes
@@ -48,21 +55,25 @@ def run(
 
     processes = Processes()
     quiet = quiet or not processes.is_first
-    with ProgressReporter("answers", quiet=quiet, before="loading") as progress:
-        job = Job(
-            replay=replay,
-            random_weights=random_weights,
-            prompts=prompts,
-            rejected=rejected,
-            confirm_run_unsafe_code=confirm_run_unsafe_code,
-            expect=progress.expect,
-            advance=progress.advance,
-        )
-        evaluation = evaluate(recipe, job, processes)
-    if not processes.is_first:
-        return 0
-    # Files first: a reader of the tables who leaves early must not cost the results.
-    written = write(evaluation, recipe, folder) if folder is not None else []
+    held: AbstractContextManager[None] = nullcontext()
+    if folder is not None and processes.is_first:
+        held = claim(folder, "--output", folder="directory")
+    with held:
+        with ProgressReporter("answers", quiet=quiet, before="loading") as progress:
+            job = Job(
+                replay=replay,
+                random_weights=random_weights,
+                prompts=prompts,
+                rejected=rejected,
+                confirm_run_unsafe_code=confirm_run_unsafe_code,
+                expect=progress.expect,
+                advance=progress.advance,
+            )
+            evaluation = evaluate(recipe, job, processes)
+        if not processes.is_first:
+            return 0
+        # Files first: a reader of the tables who leaves early must not cost the results.
+        written = write(evaluation, recipe, folder) if folder is not None else []
     if json:
         print(jsonlib.dumps(json_safe(evaluation.results()), ensure_ascii=False))
     else:
@@ -85,7 +96,9 @@ def show(evaluation: "Evaluation", console: Console) -> None:
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
-    """results.json, samples.jsonl, the recipe and the report, each at once or not at all.
+    """The recipe, samples.jsonl, the report and results.json, each at once or not at all.
+
+    The recipe comes first: it says that the rest is of `aspd eval`.
 
     Raises:
         DataError: the directory cannot be written.
@@ -95,25 +108,72 @@ def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:
 
     results, samples = folder / RESULTS, folder / SAMPLES
     try:
-        text = jsonlib.dumps(json_safe(evaluation.results()), indent=2, ensure_ascii=False)
-        write_text(results, text + "\n")
+        write_text(folder / RECIPE, settings_text("eval", recipe.to_yaml()))
         kept = evaluation.answers if recipe.evaluation.log_samples else ()
         write_jsonl(samples, (answer.as_dict() for answer in kept))
-        write_text(folder / "recipe.yaml", recipe.to_yaml())
+        report = write_report(evaluation, folder)
+        text = jsonlib.dumps(json_safe(evaluation.results()), indent=2, ensure_ascii=False)
+        write_text(results, text + "\n")
     except OSError as error:
         raise DataError(f"cannot write the results to {folder}: {error.strerror}") from error
-    return [results, samples, *write_report(evaluation, folder)]
+    return [results, samples, *report]
 
 
-def _folder(path: Path) -> Path:
+RECIPE = "recipe.yaml"
+
+
+def _check_places(
+    recipe: Recipe, folder: Path, replay: Path | None, recipe_file: Path | None
+) -> None:
+    """Refuses before anything is touched what would overwrite something else.
+
+    Raises:
+        UsageError: names what would be lost.
+    """
+    from aspd_cli.evaluate.results import RESULTS, SAMPLES
+    from aspd_cli.report.evaluation_page import CHARTS, PAGE
+
+    evaluation, saved = recipe.evaluation, folder / RECIPE
+    if folder == STDOUT:
+        raise UsageError("--output cannot be standard output (-); give the name of a directory")
+    files = [folder / name for name in (RECIPE, SAMPLES, PAGE, RESULTS)]
+    own = recipe_file and same(recipe_file, saved) and is_as_saved(recipe_file)
+    check_apart(
+        {
+            "--model": recipe.model.path,
+            "--adapter": recipe.model.adapter,
+            "--replay": replay,
+            "--prompts": evaluation.prompts,
+            "--recipe": None if own else recipe_file,
+            **{f"--data {task}": path for task, path in evaluation.data.items()},
+        },
+        {"--output": folder, **{f"{path.name} of --output": path for path in files}},
+    )
+    if saved_facts(saved, "eval") is None and not _is_of_0_1(folder / RESULTS):
+        charts = (path for name in CHARTS for path in folder.glob(name))
+        for path in filter(holds_something, (*files, *charts)):
+            raise UsageError(
+                f"{path} was not made by `aspd eval`, which would replace it; choose another "
+                "--output"
+            )
+
+
+def _is_of_0_1(results: Path) -> bool:
+    """Whether these are results as version 0.1 left them, whose recipe does not say so."""
+    try:
+        return "aspd" in jsonlib.loads(results.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _make(folder: Path) -> None:
     """The directory of the results, made before anything takes time."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot create the directory {path}: {error.strerror}") from error
-    if not os.access(path, os.W_OK):
-        raise DataError(f"cannot write to the directory {path}; choose another --output")
-    return path
+        raise DataError(f"cannot create the directory {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise DataError(f"cannot write to the directory {folder}; choose another --output")
 
 
 def _prompts(path: Path) -> "tuple[list[Prompted], list[str]]":

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -62,12 +63,16 @@ def run(
     merge: bool,
     push: str | None,
     *,
+    recipe_file: Path,
     json: bool,
     quiet: bool,
 ) -> None:
     """Trains, and prints the run directory, or with `json` what came of it."""
     _quiet_libraries()
     from aspd_cli.train.run import train
+    from aspd_cli.train.run_dir import check_recipe_file
+
+    check_recipe_file(recipe_file, recipe)
 
     progress = ProgressReporter(
         "steps", quiet=quiet or not _is_main(), before="preparing the run", every=math.inf

@@ -1,4 +1,4 @@
-"""A run of `aspd transform` as its user sees it: guards, progress, tables, exit code.
+"""A run of `aspd transform` as its user sees it: guards, progress, exit code.
 
 `run` refuses what would spoil an output, opens the back end and ends with the tables. Progress and
 tables go to standard error.
@@ -6,112 +6,30 @@ tables go to standard error.
 
 import asyncio
 import json as jsonlib
-import math
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from aspd_cli.cli.progress import ProgressReporter
+from aspd_cli.cli.views.transform_files import COMMAND, DISCARD, TransformFiles, decisive
+from aspd_cli.cli.views.transform_tables import progress_details, tell_estimate, tell_report
 from aspd_cli.core.codec import Codec
-from aspd_cli.endpoint.journal import remove_journal
-from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import UsageError
-from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.outputs import STDOUT, claim
+from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import EndpointSection
-from aspd_cli.resume import refuse_changes
-from aspd_cli.transform.cost_estimate import Estimate
+from aspd_cli.resume import settings_text
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
 from aspd_cli.transform.pipeline import transform_file, transform_file_by
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
 
-_REPLIES = ("model", "temperature", "top_p", "max_tokens", "extra_body")
-"""The fields of an endpoint that decide what it replies; the others say how it is asked."""
-_ASKED = ("method", "proposals", "samples", "accept")
-"""The fields that only count where a model is asked."""
-
-
-def progress_details(report: Report) -> list[str]:
-    """Parallel share, calls, tokens and cost so far."""
-    answers = report.total - report.rejected
-    parts = [f"{report.parallel / answers:.0%} parallel" if answers else "0% parallel"]
-    if report.failed:
-        parts.append(f"{report.failed} failed")
-    if report.tally is not None:
-        spent = report.tally.total
-        parts += [f"{spent.calls} calls", f"{spent.tokens:,} tokens"]
-        if spent.dollars is not None:
-            parts.append(spent.price(2))
-    return parts
-
-
-def tell_report(report: Report, out: Path) -> None:
-    """The tables at the end: stages with what they cost, and measures; then one line."""
-    console = Console(stderr=True)
-    asked = report.tally is not None
-    columns = ("stage", "in", "out", "passed", *(("calls", "tokens", "cost") if asked else ()))
-    stages = Table(*columns)
-    for stage, before, after in report.stages():
-        row = [stage, str(before), str(after), f"{after / before:.1%}" if before else "-"]
-        if report.tally is not None:
-            row += _spent(report, stage, report.tally.stages.get(stage))
-        stages.add_row(*row)
-    if report.tally is not None:
-        stages.add_row("all", "", "", "", *_counts(report.tally.total), style="bold")
-    console.print(stages)
-    measures = Table("measure", "value", "95% interval")
-    for name, (value, low, high) in report.measures().items():
-        undefined = math.isnan(value)
-        interval = "-" if undefined else f"{low:.3f} to {high:.3f}"
-        measures.add_row(name.upper(), "-" if undefined else f"{value:.3f}", interval)
-    console.print(measures)
-    parts = [f"{report.total - report.rejected} answers in {out}, {report.parallel} parallel"]
-    if report.rejected:
-        rejects = out.with_suffix(".rejected.jsonl")
-        parts.append(f"{report.rejected} rejected, see {rejects}")
-    if report.failed:
-        parts.append(f"{report.failed} failed (run the same command to retry them)")
-    print(", ".join(parts), file=sys.stderr)
-
-
-def _spent(report: Report, stage: str, spent: StageTally | None) -> list[str]:
-    if report.holds_by_construction(stage):
-        return ["holds by construction", "", ""]
-    return ["", "", ""] if spent is None else _counts(spent)
-
-
-def _counts(spent: StageTally) -> list[str]:
-    return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
-
-
-def tell_estimate(estimate: Estimate, samples: str) -> None:
-    """The table of a dry run.
-
-    Args:
-        samples: how many proposals and votes an answer takes, in words.
-    """
-    table = Table("stage", "calls", "prompt tokens", "reply tokens", "cost")
-    for stage, counts in [*estimate.stages.items(), ("all", estimate.total)]:
-        table.add_row(
-            stage,
-            f"{counts.calls:,}",
-            f"{counts.prompt_tokens:,}",
-            f"{counts.completion_tokens:,}",
-            counts.price(),
-            style="bold" if stage == "all" else None,
-        )
-    Console(stderr=True).print(table)
-    print(
-        f"estimate only, no request was sent: {estimate.asked} of {estimate.records} answers would "
-        f"be sent, {samples}. Assumes one block per answer, and an endpoint that returns all "
-        "samples of a call at once.",
-        file=sys.stderr,
-    )
+if TYPE_CHECKING:
+    from aspd_cli.endpoint.client import Endpoint
 
 
 def run(
@@ -119,8 +37,10 @@ def run(
     source: Path,
     out: Path,
     *,
+    recipe_file: Path | None,
     limit: int | None,
     fresh: bool,
+    discard_paid: bool,
     dry_run: bool,
     html: Path | None,
     json: bool,
@@ -134,8 +54,9 @@ def run(
         ModelError: there is no such tokenizer.
         EndpointError: the endpoint does not work, or the budget is spent.
     """
-    if source != STDIN and source.exists() and out.exists() and out.samefile(source):
-        raise UsageError("IN and OUT are the same file; choose another OUT")
+    if discard_paid and not fresh:
+        raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
+    files = TransformFiles.checked(recipe, source, out, recipe_file, html)
     codec, counter = open_codec(
         recipe.model.tokenizer or recipe.model.path,
         trust_remote_code=recipe.model.trust_remote_code,
@@ -143,36 +64,92 @@ def run(
     endpoint = endpoint_of(recipe)
     if dry_run:
         return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
-    saved, journal = out.with_suffix(".recipe.yaml"), out.with_suffix(".journal.sqlite")
-    if fresh:
-        remove_journal(journal)
-    else:
-        _guard(recipe, out, saved)
-    if not quiet:
-        print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
-    expected = None if quiet else _count(source, limit)
-    with ProgressReporter(
-        "records", quiet=quiet, total=expected, before="reading the input"
-    ) as shown:
+    if out == STDOUT:
+        _check_stdout(endpoint, html=html, json=json, fresh=fresh)
+    with nullcontext() if out == STDOUT else claim(out, "OUT"):
+        settings = ""
+        if out != STDOUT:
+            origin = files.origin()
+            files.guard(recipe, origin, fresh=fresh)
+            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin)
+        if not quiet:
+            print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
+        expected = None if quiet else _count(source, limit)
+        with ProgressReporter(
+            "records", quiet=quiet, total=expected, before="reading the input"
+        ) as shown:
 
-        def progress(report: Report) -> None:
-            shown.reach(report.total, progress_details(report))
+            def progress(report: Report) -> None:
+                shown.reach(report.total, progress_details(report))
 
-        if endpoint is None:
-            section = recipe.transform
-            report = transform_file(source, out, section, codec, limit=limit, progress=progress)
-        else:
-            report = _ask(recipe, source, out, journal, codec, limit, progress)
-    saved.write_text(recipe.to_yaml(), encoding="utf-8")
-    if html is not None:
-        from aspd_cli.report.transform_page import write_page
+            if endpoint is None:
+                report = transform_file(
+                    source,
+                    out,
+                    recipe.transform,
+                    codec,
+                    settings=settings,
+                    limit=limit,
+                    progress=progress,
+                )
+            else:
+                journal = _journal(recipe, files, fresh=fresh, discard=discard_paid, quiet=quiet)
+                report = _ask(recipe, source, out, journal, codec, settings, limit, progress)
+        if html is not None:
+            from aspd_cli.report.transform_page import write_page
 
-        write_page(html, out, report, codec, f"{source}: {_back_end(recipe)}; tokens by {counter}")
+            about = f"{source}: {_back_end(recipe)}; tokens by {counter}"
+            write_page(html, out, report, codec, about)
     if json:
         print(jsonlib.dumps(report.as_dict()))
     if not quiet:
         tell_report(report, out)
     return 3 if report.faulty else 0
+
+
+def _check_stdout(
+    endpoint: EndpointSection | None, *, html: Path | None, json: bool, fresh: bool
+) -> None:
+    """Refuses with OUT as standard output (-) what needs a file."""
+    needs = {
+        "an endpoint keeps the replies that are paid for in a journal beside OUT": endpoint,
+        "--html draws what is in OUT": html,
+        "--json prints the report on standard output too": json,
+        "--fresh replaces OUT, and there is nothing to replace or resume": fresh,
+    }
+    for reason in (reason for reason, needed in needs.items() if needed):
+        raise UsageError(f"OUT is standard output (-), but {reason}; give the name of a file")
+
+
+def _journal(
+    recipe: Recipe, files: TransformFiles, *, fresh: bool, discard: bool, quiet: bool
+) -> Path:
+    """The journal of a run with an endpoint; deleted where the user said so twice."""
+    from aspd_cli.endpoint.client import Endpoint
+    from aspd_cli.endpoint.journal import Journal, remove_journal
+
+    section = endpoint_of(recipe)
+    assert section is not None
+    if discard:
+        asyncio.run(_open(Endpoint(section)))  # a missing key is told before anything is deleted
+        remove_journal(files.journal)
+        return files.journal
+    path = files.journal_of(recipe)
+    if fresh and path.exists():
+        with Journal(path, decisive(recipe), discard=DISCARD) as opened:
+            kept = opened.bill
+        if kept and not quiet:
+            print(
+                f"{path} keeps replies that were paid for ({kept}), and they are used again; "
+                f"{DISCARD} deletes them",
+                file=sys.stderr,
+            )
+    return path
+
+
+async def _open(endpoint: "Endpoint") -> None:
+    async with endpoint:
+        pass
 
 
 def endpoint_of(recipe: Recipe) -> EndpointSection | None:
@@ -187,6 +164,7 @@ def _ask(
     out: Path,
     journal: Path,
     codec: Codec,
+    settings: str,
     limit: int | None,
     progress: Callable[[Report], None],
 ) -> Report:
@@ -200,11 +178,18 @@ def _ask(
     async def ask(opened: Journal) -> Report:
         async with Endpoint(section, opened) as endpoint:
             return await transform_file_by(
-                endpoint, source, out, recipe.transform, codec, limit=limit, progress=progress
+                endpoint,
+                source,
+                out,
+                recipe.transform,
+                codec,
+                settings=settings,
+                limit=limit,
+                progress=progress,
             )
 
     try:
-        with Journal(journal, decisive(recipe)) as opened:
+        with Journal(journal, decisive(recipe), discard=DISCARD) as opened:
             return asyncio.run(ask(opened))
     except KeyboardInterrupt:
         print(
@@ -250,36 +235,6 @@ def _back_end(recipe: Recipe) -> str:
         f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
         + (f"; {how}" if how else "")
     )
-
-
-def _guard(recipe: Recipe, out: Path, saved: Path) -> None:
-    """Refuses to replace what this command with these settings has not made."""
-    if not out.exists():
-        return
-    if not saved.exists():
-        raise UsageError(
-            f"{out} was not made by `aspd transform`; choose another OUT, or overwrite it "
-            "with --fresh"
-        )
-    cure = "choose another OUT, or overwrite it with --fresh"
-    refuse_changes(out, decisive(load_recipe(saved)), decisive(recipe), cure)
-
-
-def decisive(recipe: Recipe) -> dict[str, object]:
-    """What decides what comes out: fields of the recipe, and the wording of the prompts."""
-    from aspd_cli.transform.llm.backend import prompts
-
-    endpoint = endpoint_of(recipe)
-    skipped = {"endpoint", "back_end", *(() if endpoint else _ASKED)}
-    fields: dict[str, object] = {
-        f"transform.{name}": value for name, value in recipe.transform if name not in skipped
-    }
-    if endpoint is not None:
-        said = endpoint.without_secrets()
-        fields |= {f"transform.endpoint.{name}": getattr(said, name) for name in _REPLIES}
-        fields["prompts"] = prompts(recipe.transform)
-    tokenizer = recipe.model.tokenizer or recipe.model.path
-    return {**fields, "model.tokenizer": tokenizer}
 
 
 def _count(source: Path, limit: int | None) -> int | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aspd_cli.errors import DataError, UsageError
+from aspd_cli.outputs import check_apart, check_file
 from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import picture
 from aspd_cli.safe_text import shown
@@ -23,6 +24,7 @@ def run(
     show: int | None,
     png: Path | None,
     against: Path | None,
+    recipe_file: Path | None,
     judge: bool,
     json: bool,
     quiet: bool,
@@ -37,6 +39,11 @@ def run(
     """
     if png is not None and show is None:
         raise UsageError("--png draws one record: give its line with --show N")
+    check_apart({"FILE": file, "--against": against, "--recipe": recipe_file}, {"--png": png})
+    if png is not None:
+        from aspd_cli.report.mask_image import MARK
+
+        check_file("--png", png, mark=MARK)
     revote = Revote(recipe.transform) if judge else None
     codec, counter = open_codec(
         recipe.model.tokenizer or recipe.model.path,

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from aspd_cli.evaluate.results import read_evaluation
 from tests.cli.conftest import Cli
 from tests.evaluate.data import GSM8K, write_jsonl
 from tests.evaluate.test_replay import SHAPE, record
+from tests.killing import killed_between_files
 
 BLOCK = (
     "<|title|>One<|/title|><|title|>Two<|/title|><|para|><|branch|>One: {0}<|/branch|>"
@@ -155,6 +158,56 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     assert result.exit_code == code
     [line] = [line for line in result.stderr.splitlines() if line.startswith("aspd: error:")]
     assert says in line
+
+
+@pytest.mark.parametrize("name", ["results.json", "samples.jsonl", "recipe.yaml", "report.html"])
+def test_what_another_program_left_in_the_directory_is_refused(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("precious")
+    refused = cli("eval", "--latency", "--output", tmp_path)
+    assert refused.exit_code == 2
+    assert f"{tmp_path / name} was not made by `aspd eval`" in refused.stderr
+    prompts = ("--prompts", tmp_path / name, "--output", tmp_path)
+    refused = cli("eval", "--latency", *prompts)
+    assert refused.exit_code == 2
+    assert "are the same file" in refused.stderr
+    assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["timeline.png", "quality-speed-2.png"])
+def test_a_picture_of_somebody_else_is_refused(cli: Cli, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    (tmp_path / "photo.png").write_text("precious")
+    refused = cli("eval", "--latency", "--output", tmp_path)
+    assert refused.exit_code == 2
+    assert f"{tmp_path / name} was not made by `aspd eval`" in refused.stderr
+    assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_the_second_is_refused_and_kills_are_mended(
+    cli: Cli, spawn: Callable[..., Popen[bytes]], tmp_path: Path, forking: Path
+) -> None:
+    out = tmp_path / "o"
+    flags: tuple[Any, ...] = ("--model", forking, "--compare", "serial", "--output", out)
+    flags += ("--set", "generation.max_new_tokens=4", "--limit")
+    process = spawn("eval", "--latency", *flags, "100000")
+    while not (out / ".aspd.lock").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    refused = cli("eval", "--latency", *flags, "1")
+    assert process.poll() is None
+    assert refused.exit_code == 2
+    assert f"another run is writing {out}" in refused.stderr
+    process.kill()
+    process.communicate()
+    found = set()
+    for files in killed_between_files(out, "eval", "--latency", *flags, "2"):
+        found.add(frozenset(files))
+        assert [answer.system for answer in read_evaluation(out).answers] == ["serial"] * 2
+    assert len(found) == 1
+    assert {"results.json", "samples.jsonl", "recipe.yaml", "report.html"} < found.pop()
 
 
 def test_a_model_without_control_tokens_is_refused_in_parallel_only(

@@ -157,6 +157,48 @@ def test_a_recipe_that_is_not_there_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_of_an_earlier_run_is_removed_before_the_new_one_can_begin(
+    cli: Cli, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~` stands for the home directory in a field of the recipe, too."""
+    run = tmp_path / "run"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = ("--set", "training.output_dir=~/run")
+    assert cli("train", recipe, "--quiet", *home).exit_code == 0
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    before = files()
+    assert run / "checkpoint-1" / "trainer_state.json" in before
+    for wrong in ("lora.target_modules=q_prj", "lora.target_modules=[q_prj]", "data.train=none"):
+        refused = cli("train", recipe, "--fresh", *home, "--set", wrong)
+        assert refused.exit_code in (1, 2)
+        assert files() == before
+    assert cli("train", recipe, "--quiet", "--fresh", *home, "--set", "lora.r=3").exit_code == 0
+    assert "r: 3" in (run / "recipe.yaml").read_text()
+    assert not list(run.glob(".*"))
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_the_second_is_refused(
+    cli: Cli, spawn: Callable[..., Popen[bytes]], recipe: Path, tmp_path: Path
+) -> None:
+    process = spawn("train", recipe, "--set", "training.max_steps=100000")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(b"step 3/"):
+            break
+    for how in ("--resume", "--fresh"):
+        refused = cli("train", recipe, how, "--quiet")
+        assert refused.exit_code == 2
+        assert f"another run is writing {tmp_path / 'run'}" in refused.stderr
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert cli("train", recipe, "--fresh", "--quiet").exit_code == 0
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_exits_130_and_goes_on(
     spawn: Callable[..., Popen[bytes]], recipe: Path

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.cli.views.transform import progress_details
+from aspd_cli.cli.views.transform_tables import progress_details
 from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import Structure
 from aspd_cli.endpoint.usage import StageTally, Tally
+from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.transform.report import Report
 from tests.endpoint_server import Fault, Reply, Server, serve
+from tests.killing import killed_between_files
 from tests.transform import answers, model
 from tests.transform.program import Cli, cli
 
@@ -46,6 +48,7 @@ def flags(server: Server, *more: str) -> list[str]:
     return [part for field in fields for part in ("--set", f"transform.{field}")]
 
 
+ANEW = ("--fresh", "--discard-paid")
 PRICES = ("endpoint.price_input=1000", "endpoint.price_output=4000")
 
 
@@ -165,8 +168,83 @@ def test_another_recipe_is_refused_by_name_and_fresh_begins_anew(
     same = flags(server, "endpoint.concurrency=3", "endpoint.timeout=9.0")
     assert cli("transform", source, out, *same).exit_code == 0
     assert len(server.requests) == asked
-    assert cli("transform", source, out, *other, "--fresh").exit_code == 0
+    once_more = cli("transform", source, out, *other, "--fresh")
+    assert once_more.exit_code == 2
+    assert f"--fresh --discard-paid deletes what was paid for ({asked} calls, " in once_more.stderr
+    kept = cli("transform", source, out, *same, "--fresh")
+    assert kept.exit_code == 0
+    assert "and they are used again; --fresh --discard-paid deletes them" in kept.stderr
+    assert len(server.requests) == asked
+    assert cli("transform", source, out, *other, "--discard-paid").exit_code == 2
+    assert cli("transform", source, out, *other, "--fresh", "--discard-paid").exit_code == 0
     assert len(server.requests) == 2 * asked
+
+
+def test_without_a_paid_reply_nothing_stands_in_the_way_of_other_settings(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    out = tmp_path / "out.jsonl"
+    nowhere = flags(server, "endpoint.base_url=http://127.0.0.1:9/v1", "endpoint.max_retries=0")
+    assert cli("transform", source, out, *nowhere).exit_code == 1
+    assert cli("transform", source, out, *flags(server, "samples=5")).exit_code == 0
+
+
+def test_nothing_is_deleted_before_the_endpoint_can_be_used(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert cli("transform", source, out, *flags(server)).exit_code == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    no_key = ("--set", "transform.endpoint={model: m, api_key_env: NO_SUCH_KEY}")
+    refused = cli("transform", source, out, *no_key, "--fresh", "--discard-paid")
+    assert refused.exit_code == 1
+    assert "NO_SUCH_KEY" in refused.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_version_0_1_has_paid_for_is_used(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    """It kept what belongs to `out.jsonl` in `out.recipe.yaml` and `out.journal.sqlite`."""
+    out = tmp_path / "out.jsonl"
+    assert cli("transform", source, out, *flags(server)).exit_code == 0
+    asked, whole = len(server.requests), out.read_bytes()
+    (tmp_path / "out.jsonl.journal.sqlite").rename(tmp_path / "out.journal.sqlite")
+    settings = tmp_path / "out.jsonl.recipe.yaml"
+    (tmp_path / "out.recipe.yaml").write_text(settings.read_text().partition("\n")[2])
+    for name in ("recipe.yaml", "report.json"):
+        (tmp_path / f"out.jsonl.{name}").unlink()
+    again = cli("transform", source, out, *flags(server))
+    assert again.exit_code == 0, again.stderr
+    assert len(server.requests) == asked
+    assert out.read_bytes() == whole
+
+
+def test_an_endpoint_needs_a_file_beside_which_its_replies_are_kept(
+    cli: Cli, source: Path, server: Server
+) -> None:
+    refused = cli("transform", source, "-", *flags(server))
+    assert refused.exit_code == 2
+    assert "keeps the replies that are paid for in a journal beside OUT" in refused.stderr
+    assert not server.requests
+
+
+@pytest.mark.slow
+def test_a_kill_between_two_files_pays_for_nothing_twice(
+    cli: Cli, source: Path, tmp_path: Path, server: Server
+) -> None:
+    folder, out = tmp_path / "o", tmp_path / "o" / "out.jsonl"
+    with source.open("a") as file:
+        file.write("{broken\n")
+    given = (*flags(server), "--set", f"model.tokenizer={EMBEDDED_MODEL / 'base'}")
+    assert cli("transform", source, tmp_path / "whole.jsonl", *given).exit_code == 3
+    asked, whole = len(server.requests), (tmp_path / "whole.jsonl").read_bytes()
+    turns = killed_between_files(folder, "transform", source, out, *given)
+    for turn, files in enumerate(turns, start=2):
+        beside = ("journal.sqlite", "recipe.yaml", "rejected.jsonl", "report.json")
+        assert files == {"out.jsonl", *(f"out.jsonl.{name}" for name in beside)}
+        assert out.read_bytes() == whole
+        assert len(server.requests) == turn * asked
 
 
 def test_another_wording_of_the_prompts_is_refused_by_name(
@@ -196,7 +274,7 @@ def test_a_spent_budget_is_one_sentence_and_a_larger_one_goes_on(
     assert result.exit_code == 0
     calls = sum(stage.get("calls", 0) for stage in json.loads(result.stdout)["stages"])
     assert calls == len(server.requests)  # of both runs, each call once
-    assert cli("transform", source, out, *small, "--budget-tokens", "9", "--fresh").exit_code == 1
+    assert cli("transform", source, out, *small, "--budget-tokens", "9", *ANEW).exit_code == 1
 
 
 def test_answers_that_fail_end_in_code_3_and_the_same_command_tries_them_again(

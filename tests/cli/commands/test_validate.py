@@ -91,6 +91,13 @@ def test_a_picture_of_the_mask_is_written(cli: Cli, tmp_path: Path) -> None:
     width, height = struct.unpack(">II", data[16:24])
     assert width > 1000
     assert height > 700
+    assert cli("validate", path, "--show", "1", "--png", png).exit_code == 0
+    photo = data.replace(b"Software\0aspd", b"Software\0gimp")
+    png.write_bytes(photo)
+    refused = cli("validate", path, "--show", "1", "--png", png)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert f"{png} was not made by aspd, and --png would replace it" in refused.stderr
+    assert png.read_bytes() == photo
 
 
 def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path: Path) -> None:

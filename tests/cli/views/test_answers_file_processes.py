@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aspd_cli.cli.views.answers_file import Answers, PromptRecord, collect, part_of, share
+from aspd_cli.cli.views.answering import share
+from aspd_cli.cli.views.answers_file import Answers, collect, part_of
+from aspd_cli.cli.views.prompts_file import PromptRecord
 from aspd_cli.evaluate.results import read_evaluation
 from tests.evaluate.data import write_jsonl
 
@@ -85,7 +87,7 @@ def test_what_other_processes_wrote_is_collected_even_after_a_kill(tmp_path: Pat
     write_jsonl(part_of(out, 1), lines[1:2])
     part_of(out, 2).write_text(json.dumps(lines[2]) + '\n{"index": 1, "dig')
     answers = Answers(out)
-    answers.load(records)
+    answers.load(records, known=True)
     collect(answers, records)
     assert sorted(answers.done) == [0, 1, 2]
     assert [json.loads(line)["index"] for line in out.read_text().splitlines()] == [0, 1, 2]

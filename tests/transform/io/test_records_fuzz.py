@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from aspd_cli.cli.views.answers_file import read_prompts
+from aspd_cli.cli.views.prompts_file import read_prompts
 from aspd_cli.core.markup import parse, plain
 from aspd_cli.errors import DataError
 from aspd_cli.evaluate.judge.questions import load_questions

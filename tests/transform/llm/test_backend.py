@@ -246,7 +246,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     with serve(model.script) as server:
         report, _ = run(server, source, tmp_path / "o.jsonl", endpoint_price_input=2.0)
         arrived = stages(server)
-    written = json.loads((tmp_path / "o.report.json").read_text())
+    written = json.loads((tmp_path / "o.jsonl.report.json").read_text())
     assert written == report.as_dict()
     assert (written["back_end"], written["method"]) == ("openai", "annotate")
     assert written["records"] == written["rejected"] + written["parallel"] + written["serial"]

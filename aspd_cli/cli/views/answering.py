@@ -1,0 +1,149 @@
+"""`aspd generate --input prompts.jsonl --output answers.jsonl`: many prompts, resumable."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aspd_cli.cli.progress import ProgressReporter
+from aspd_cli.cli.views.answers_file import (
+    COMMAND,
+    Answers,
+    check_places,
+    check_settings,
+    collect,
+    part_of,
+    told,
+)
+from aspd_cli.cli.views.generate import answer_json, open_decoder, settings
+from aspd_cli.cli.views.prompts_file import PromptRecord, RejectedPrompt, read_prompts
+from aspd_cli.errors import DataError, ModelError, UsageError
+from aspd_cli.files import write_jsonl, write_text
+from aspd_cli.outputs import RECIPE, REJECTED, beside, claim
+from aspd_cli.recipe import Recipe
+from aspd_cli.resume import settings_text
+
+if TYPE_CHECKING:
+    from aspd_cli.evaluate.processes import Processes
+
+
+def share(records: Sequence[PromptRecord], process: int, processes: int) -> list[PromptRecord]:
+    """The records of one process. Equal prompts stay together: they draw one after another."""
+    digests = list(dict.fromkeys(record.digest for record in records))
+    mine = set(digests[process::processes])
+    return [record for record in records if record.digest in mine]
+
+
+def answer_file(
+    recipe: Recipe, source: Path, out: Path, *, recipe_file: Path | None = None, quiet: bool
+) -> int:
+    """Answers every prompt of `source` into `out`; returns the exit code.
+
+    Args:
+        recipe_file: of `--recipe`.
+
+    Raises:
+        DataError: a file cannot be read, or is not what it should be.
+        UsageError: `out` holds answers that were made with other settings, or another run is
+            writing it.
+    """
+    check_places(recipe, source, out, recipe_file)
+    from aspd_cli.evaluate.processes import Processes
+
+    processes = Processes()
+    records, rejected = read_prompts(source)
+    with claim(out, "--output") if processes.is_first else nullcontext():
+        return _answer(recipe, records, rejected, out, processes, quiet=quiet)
+
+
+def _answer(
+    recipe: Recipe,
+    records: list[PromptRecord],
+    rejected: list[RejectedPrompt],
+    out: Path,
+    processes: "Processes",
+    *,
+    quiet: bool,
+) -> int:
+    """The run, once nothing is in its way."""
+    quiet = quiet or not processes.is_first
+    answers = Answers(part_of(out, processes.index))
+
+    def begin() -> set[int]:
+        known = check_settings(recipe, out)
+        answers.load(records, known=known)
+        if answers.stale and not answers.done:
+            raise UsageError(
+                f"{out} was made from another source: it answers none of the prompts; choose "
+                "another --output, or delete the file to start over"
+            )
+        with told(beside(out, RECIPE)):
+            write_text(beside(out, RECIPE), settings_text(COMMAND, recipe.to_yaml()))
+        answers.cut()
+        collect(answers, records)
+        return set(answers.done)
+
+    done = processes.agree(begin)
+    found = len(done)
+    # Equal prompts draw one after another: to end like a run in one go they are redone together.
+    missing = {record.digest for record in records if record.index not in done}
+    owed = [record for record in records if record.digest in missing]
+    mine = share(owed, processes.index, processes.number)
+    try:
+        refused = _decode(recipe, mine, answers, processes, quiet=quiet) if owed else []
+        rejected += processes.gather(refused)
+    except KeyboardInterrupt:
+        if not quiet:
+            left = len(records) - len(answers.done)
+            print(f"interrupted; {left} left. Run the same command to resume.", file=sys.stderr)
+        raise
+    if not processes.is_first:
+        return 3 if rejected else 0
+    collect(answers, records)
+    rejects = beside(out, REJECTED)
+    with told(rejects):
+        rejects.unlink(missing_ok=True)
+        if rejected:
+            write_jsonl(rejects, [r.as_dict() for r in sorted(rejected, key=lambda r: r.line)])
+    answers.sort()
+    if not quiet:
+        parts = [f"{len(answers.done)} answers in {out}"]
+        parts += [f"{found} of them from an earlier run"] if found else []
+        parts += [f"{len(rejected)} records rejected, see {rejects}"] if rejected else []
+        print(", ".join(parts), file=sys.stderr)
+    return 3 if rejected else 0
+
+
+def _decode(
+    recipe: Recipe,
+    owed: list[PromptRecord],
+    answers: Answers,
+    processes: "Processes",
+    *,
+    quiet: bool,
+) -> list[RejectedPrompt]:
+    """Decodes the records that are owed; returns those whose prompt the model cannot take."""
+    from aspd_cli.engine.options import GenerationOptions
+
+    device = processes.device(recipe.model.device)
+    decoder, arguments = open_decoder(recipe, quiet=quiet, device=device), settings(recipe)
+    options = GenerationOptions(**arguments)
+    decoder.encode("?", options)  # what fails here would fail for every record
+    fit: list[PromptRecord] = []
+    rejected: list[RejectedPrompt] = []
+    for record in owed:
+        try:
+            decoder.encode(record.prompt, options)
+            fit.append(record)
+        except (DataError, ModelError) as error:
+            rejected.append(RejectedPrompt(record.line, str(error)))
+    prompts = [record.prompt for record in fit]
+    batch_size = recipe.generation.batch_size
+    with ProgressReporter("answers", quiet=quiet, total=len(fit)) as progress:
+        for at, output in decoder.generate_iter(prompts, batch_size=batch_size, **arguments):
+            record = fit[at]
+            head = {"index": record.index, "digest": record.digest, "id": record.id}
+            answers.append({**head, "prompt": record.prompt, **answer_json(output)})
+            progress.advance()
+    return rejected
