@@ -48,6 +48,7 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
     for turn in turns:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
             raise DataError("a message needs a `role` and a `content`, both strings")
+        _refuse_surrogates(turn)
         if not re.fullmatch(r"[\w-]+", turn["role"]):
             raise DataError(f"{turn['role']!r} is not a role: use system, user or assistant")
         if not isinstance(turn.get("content"), str):
@@ -59,13 +60,16 @@ def to_messages(prompt: Prompt, system: str | None = None) -> list[dict[str, str
         raise DataError("the last message is from the assistant: there is nothing to answer")
     if system is not None and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
+    return messages
+
+
+def _refuse_surrogates(turn: Mapping[str, Any]) -> None:
     try:
-        "".join(message["role"] + message["content"] for message in messages).encode()
+        f"{turn['role']}{turn.get('content')}".encode()
     except UnicodeEncodeError as error:  # JSON can write one, UTF-8 and tokenizers cannot
         raise DataError(
             "the prompt contains half of a surrogate pair, which is not a valid character"
         ) from error
-    return messages
 
 
 def encode_prompt(codec: Codec, prompt: Prompt, system: str | None = None) -> list[int]:
