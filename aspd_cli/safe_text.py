@@ -42,7 +42,7 @@ _PATTERNS = (
     (re.compile(r"\b(?:sk-|hf_|gsk_|xai-)[\w-]{8,}"), HIDDEN),
 )
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """What a terminal obeys, what turns or ends a line, and halves of surrogate pairs."""
 

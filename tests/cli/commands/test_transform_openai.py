@@ -74,9 +74,11 @@ def test_secrets_of_an_endpoint_are_in_no_file_and_on_no_terminal(
     monkeypatch.setenv("OPENAI_API_KEY", "key-s3cret")
     out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
     body = "{api_key: body-s3cret, top_k: 1}"
+    refused: list[dict[str, Any]] = []
 
     def script(request: dict[str, Any]) -> Reply:
-        if len(server.exchanges) == 2:
+        if not refused and len(server.exchanges) >= 2:
+            refused.append(request)
             words = f"\x1b]0;own\x07 {server.exchanges[0].headers} {request}"
             return Fault("refuse", parameter="messages", message=words)
         return model.script(request)
@@ -99,7 +101,7 @@ def test_secrets_of_an_endpoint_are_in_no_file_and_on_no_terminal(
     for result in (first, again):
         assert "s3cret" not in result.stdout + result.stderr
         assert "\x1b]0" not in result.stdout + result.stderr
-    assert (tmp_path / "out.journal.sqlite").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out.jsonl.journal.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_dry_run_asks_nothing_and_is_near_what_the_run_takes(
