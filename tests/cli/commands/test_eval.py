@@ -175,6 +175,12 @@ def test_what_another_program_left_in_the_directory_is_refused(
     assert (tmp_path / name).read_text() == "precious"
 
 
+def test_arguments_of_the_harness_that_cannot_be_read_are_one_sentence(cli: Cli) -> None:
+    refused = cli("eval", "--tasks", "gsm8k", "--gen-kwargs", "until=[a")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "--gen-kwargs until=[a: not YAML" in refused.stderr
+
+
 @pytest.mark.parametrize("name", ["timeline.png", "quality-speed-2.png"])
 def test_a_picture_of_somebody_else_is_refused(cli: Cli, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")
