@@ -17,8 +17,8 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
-from typing import NoReturn, TypeGuard
+from itertools import groupby
+from typing import NoReturn
 
 from aspd_cli.core.forms import Form, Label, core_of, read_label, shared_label
 from aspd_cli.errors import MarkupError
@@ -58,6 +58,12 @@ class Document:
             if isinstance(part, str) and (found := _CONTROL.search(part)):
                 raise MarkupError(f"text contains the control token {found[0]}", found.start())
         object.__setattr__(self, "parts", tuple(part for part in merged if part != ""))
+
+    @property
+    def opening(self) -> str:
+        """The text before the first block."""
+        first = next(iter(self.parts), "")
+        return first if isinstance(first, str) else ""
 
     def blocks(self) -> Iterator["Block"]:
         """All blocks in document order, nested ones after the block that holds them."""
@@ -106,8 +112,7 @@ class Block:
     def _reads_as(self, form: Form) -> bool:
         """Whether what `render` writes of a block without a form would be read in this one."""
         first, second = (
-            branch.title + SEPARATOR + "".join(takewhile(_is_text, branch.content.parts))
-            for branch in self.branches[:2]
+            branch.title + SEPARATOR + branch.content.opening for branch in self.branches[:2]
         )
         return _begin((first, second), form, [branch.title for branch in self.branches])
 
@@ -127,17 +132,15 @@ class Block:
         Where they share a form, the labels go into it, and titles are as the labels have them;
         what the reader sees stays the same.
         """
-        texts = [next(iter(branch.content.parts), "") for branch in branches]
-        found = None
-        if all(isinstance(text, str) for text in texts):
-            found = shared_label([branch.title for branch in branches], list(map(str, texts)))
+        titles, texts = zip(*((b.title, b.content.opening) for b in branches), strict=True)
+        found = shared_label(titles, texts)
         if found is None:
             first = branches[0]
             return cls((Branch(core_of(first.title), first.content), *branches[1:]))
-        form, titles = found
+        form, named = found
         cut = [
             Branch(title, _without(branch.content, form.lead(place, title)))
-            for place, (title, branch) in enumerate(zip(titles, branches, strict=True))
+            for place, (title, branch) in enumerate(zip(named, branches, strict=True))
         ]
         return cls(tuple(cut), form)
 
@@ -165,10 +168,6 @@ class Block:
         """What the reader sees of each branch: its lead and its content."""
         pairs = zip(self.leads, self.branches, strict=True)
         return tuple(lead + plain(branch.content) for lead, branch in pairs)
-
-
-def _is_text(part: "str | Block") -> TypeGuard[str]:
-    return isinstance(part, str)
 
 
 def _first_label(titles: Sequence[str]) -> Label | None:

@@ -163,13 +163,12 @@ def test_a_full_disk_costs_nothing_that_was_there(cli: Cli, source: Path, tmp_pa
         command = ("transform", source, disk.path / "out.jsonl", *LOW)
         assert cli(*command).exit_code == 0
         before = {path: path.read_bytes() for path in disk.path.iterdir()}
-        for left in (0, 8192):
-            disk.fill(left)
-            full = cli(*command, "--quiet")
-            assert (full.exit_code, full.stderr.count("\n")) == (1, 1)
-            assert "No space left on device" in full.stderr
-            disk.free()
-            assert {path: path.read_bytes() for path in disk.path.iterdir()} == before
+        disk.fill()
+        full = cli(*command, "--quiet")
+        assert (full.exit_code, full.stderr.count("\n")) == (1, 1)
+        assert "No space left on device" in full.stderr
+        disk.free()
+        assert {path: path.read_bytes() for path in disk.path.iterdir()} == before
         assert cli(*command).exit_code == 0
 
 
