@@ -92,7 +92,7 @@ def show(evaluation: "Evaluation", console: Console) -> None:
             console.print(part)
             console.print()
     for line in filter(None, (legend(evaluation), *evaluation.notes)):
-        console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(line), markup=False, highlight=False)
 
 
 def write(evaluation: "Evaluation", recipe: Recipe, folder: Path) -> list[Path]:

@@ -43,7 +43,7 @@ BAD = {
     b'{"prompt": "Gr\xfc\xdfe"}'.decode("utf-8", "surrogateescape"): "not UTF-8",
     json.dumps({"prompt": "word " * 2000}): "the model's context is 1024",
     '{"prompt": [{"role": "assistant", "content": "Yes"}]}': "nothing to answer",
-    '{"prompt": [{"role": "us\\ud800er", "content": "hi"}]}': "is not a role: use system",
+    '{"prompt": [{"role": "us\\ud800er", "content": "hi"}]}': "half of a surrogate pair",
     '{"prompt": "hi", "id": "\\ud800"}': "the `id` contains half of a surrogate pair",
     '{"prompt": "hi", "id": NaN}': "the `id` is nan",
     '{"prompt": "hi", "prompt": "ho"}': "the key 'prompt' occurs twice",
