@@ -263,13 +263,13 @@ class Answer:
         lane.closed = True
         yield Close(lane.id)
         block, parent = lane.block, lane.parent
-        if parent.closed:  # a stop string ended what would come after the block
-            self._finish_when_all_closed()
-            return
         waiting = [branch for branch in block.branches if not branch.closed]
         if waiting:
             if self.options.mode == "serial":
                 self._start(waiting[0])
+            return
+        if parent.closed:  # a stop string ended what would come after the block
+            self._finish_when_all_closed()
             return
         extents = [branch.position - block.start for branch in block.branches]
         parent.position = position_after(block.start, extents, self.positions)
