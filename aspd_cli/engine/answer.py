@@ -299,6 +299,8 @@ class Answer:
     def _ending(self, lane: Lane) -> str:
         """What the text of a branch lacks of the separator between it and the next."""
         assert lane.block is not None
+        if len(lane.block.branches) == 1:  # it will be text of the lane that forked
+            return ""
         own = lane.last_text(self.codec)
         whole = [b for b in lane.block.branches if b.closed and not b.cut]
         ends = [text[len(text.rstrip()) :] for b in whole if (text := b.last_text(self.codec))]

@@ -17,7 +17,7 @@ def test_the_texts_of_a_lane_add_up_to_its_content(kind, monkeypatch):
     decoder = Decoder(tiny_model("llama", len(tokenizer), num_hidden_layers=1), tokenizer)
     make_models_fork(monkeypatch)
     draw, lanes = random.Random(kind), 0
-    for seed in range(10):
+    for seed in range(14):
         options = {
             "mode": draw.choice(["parallel", "serial"]),
             "max_depth": draw.choice([1, 2]),
