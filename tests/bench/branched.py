@@ -26,7 +26,8 @@ def document(codec: Codec, tokens: int, seed: int) -> TokenTree:
         block = TokenBlock(
             tuple(titles),
             tuple(
-                TokenBranch(t, (ids(int(rng.integers(inside, 2 * inside)) + 4),)) for t in titles
+                TokenBranch(t, ids(4), (ids(int(rng.integers(inside, 2 * inside)) + 4),))
+                for t in titles
             ),
         )
         size = text + len(lay_out((block,), codec))

@@ -136,7 +136,8 @@ def eight_branches(decoder: Decoder) -> TokenTree:
     encode = decoder.codec.encode
     titles = [tuple(encode(word)) for word in "one two three four five six seven eight".split()]
     text = encode("The quick brown fox jumps over the lazy dog. " * 64)[:64]
-    branches = tuple(TokenBranch(title, (tuple(text),)) for title in titles)
+    separator = decoder.codec.separator
+    branches = tuple(TokenBranch(title, (*title, *separator), (tuple(text),)) for title in titles)
     return (TokenBlock(tuple(titles), branches),)
 
 

@@ -31,7 +31,8 @@ def test_an_answer_encoded_in_pieces_is_encoded_as_it_is_whole(codec: Codec) -> 
             if isinstance(part, str):
                 pieces.append(part)
             else:
-                pieces += [plain(branch.content) for branch in part.branches]
+                contents = [plain(branch.content) for branch in part.branches]
+                pieces += [piece for pair in zip(part.leads, contents, strict=True) for piece in pair]
         ids = [token for piece in pieces for token in codec.encode(piece)]
         assert ids == codec.encode(example.text)
 
