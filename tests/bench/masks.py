@@ -82,7 +82,7 @@ def by_definition(trees: list[TokenTree], codec: Codec) -> tuple[list[list[int]]
                 at += 1
             start = at
             for branch, content in enumerate(part.branches):
-                length = len(content.title) + len(codec.separator) + 2 + len(content.content[0])
+                length = len(content.lead) + 2 + len(content.content[0])
                 for offset in range(length):
                     where.append(start + offset)
                     places.append((number, branch))

@@ -115,7 +115,10 @@ def test_the_rule_for_flex_attention_is_the_dense_mask(window: int | None, words
     codec = Codec(words)
     trees = [
         (
-            TokenBlock(((9,), (8,)), (TokenBranch((9,), (9, 4), ((5, 6),)), TokenBranch((8,), (8, 4), ((7,),)))),
+            TokenBlock(
+                ((9,), (8,)),
+                (TokenBranch((9,), (9, 4), ((5, 6),)), TokenBranch((8,), (8, 4), ((7,),))),
+            ),
             (3,),
         ),
         ((4, 5, 6),),

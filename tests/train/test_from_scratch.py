@@ -32,7 +32,9 @@ def test_an_answer_encoded_in_pieces_is_encoded_as_it_is_whole(codec: Codec) -> 
                 pieces.append(part)
             else:
                 contents = [plain(branch.content) for branch in part.branches]
-                pieces += [piece for pair in zip(part.leads, contents, strict=True) for piece in pair]
+                pieces += [
+                    piece for pair in zip(part.leads, contents, strict=True) for piece in pair
+                ]
         ids = [token for piece in pieces for token in codec.encode(piece)]
         assert ids == codec.encode(example.text)
 
