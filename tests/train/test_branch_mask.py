@@ -94,8 +94,8 @@ def test_a_branch_is_what_it_is_alone_beyond_the_window_too(
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(20, 400, (3, 20), generator=draw).tolist()
     titles = ((21, 22), (23,))
-    branches = (TokenBranch(titles[0], (tuple(ids[0]),)), TokenBranch(titles[1], (tuple(ids[1]),)))
-    whole = lay_out((TokenBlock(titles, branches),), codec, prompt_ids=ids[2])
+    branches = [TokenBranch(t, t, (tuple(i),)) for t, i in zip(titles, ids[:2], strict=True)]
+    whole = lay_out((TokenBlock(titles, tuple(branches)),), codec, prompt_ids=ids[2])
     model = tiny_model(family, len(words))
     model.set_attn_implementation(attention)
     branch_mask.install(model)
@@ -115,7 +115,10 @@ def test_the_rule_for_flex_attention_is_the_dense_mask(window: int | None, words
     codec = Codec(words)
     trees = [
         (
-            TokenBlock(((9,), (8,)), (TokenBranch((9,), ((5, 6),)), TokenBranch((8,), ((7,),)))),
+            TokenBlock(
+                ((9,), (8,)),
+                (TokenBranch((9,), (9,), ((5, 6),)), TokenBranch((8,), (8,), ((7,),))),
+            ),
             (3,),
         ),
         ((4, 5, 6),),
