@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from aspd_cli.cli.main import app
 from aspd_cli.recipe import load_recipe
 from tests.bench.picture import CELL, HEIGHT, ROW, WIDTH, animate
+from tests.engine.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("README.md", ".github/REFERENCE.md", ".github/CONTRIBUTING.md")
@@ -43,6 +44,15 @@ EXAMPLES = [
 
 def test_the_readme_fits_a_screen() -> None:
     assert len(README.split()) <= 900
+
+
+@pytest.mark.parametrize("name", ["README.md", ".github/REFERENCE.md"])
+def test_every_tested_family_is_named(name: str) -> None:
+    """`Gemma 2 and 3 (text)` are gemma2 and gemma3_text; Qwen2.5 is of the type qwen2."""
+    listed = TEXTS[name].partition("rotary positions. Tested")[2].partition("Others")[0]
+    listed = re.sub(r"(\w+) 2 and 3", r"\g<1>2, \g<1>3", listed)
+    names = {re.sub(r"\W", "", each).lower() for each in listed.partition(":")[2].split(",")}
+    assert names - {"qwen25"} == {each.partition("-")[0].replace("_", "") for each in FAMILIES}
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from aspd_cli.core.markup import parse, plain, render
-from aspd_cli.synth import FAMILIES, Example, examples, split
+from aspd_cli.synth import QUESTION_FAMILIES, Example, examples, split
 from aspd_cli.synth.world import THINGS
 
-SAMPLE = list(examples(1200, families=FAMILIES)) + list(
-    examples(800, split="test", seed=1, families=FAMILIES)
+SAMPLE = list(examples(1200, families=QUESTION_FAMILIES)) + list(
+    examples(800, split="test", seed=1, families=QUESTION_FAMILIES)
 )
 
 SIGNS = {"plus": "+", "minus": "-", "times": "*"}
@@ -89,7 +89,7 @@ DERIVE = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", QUESTION_FAMILIES)
 def test_every_answer_is_what_its_question_demands(family: str) -> None:
     for example in SAMPLE:
         if example.family == family:
@@ -101,7 +101,7 @@ def test_train_and_test_share_no_question_in_whatever_spelling() -> None:
         return re.sub(r"[^\w+*-]", "", example.question.lower())
 
     train = {key(e) for e in examples(4000)}
-    test = {key(e) for e in examples(500, split="test", families=FAMILIES)}
+    test = {key(e) for e in examples(500, split="test", families=QUESTION_FAMILIES)}
     assert not train & test
     assert split("What is 3+4 and 5*6?") == split("what is 3+4 and 5*6")
 
@@ -118,7 +118,7 @@ def test_markup_of_every_answer_parses_back_and_keeps_its_plain_text() -> None:
 
 
 def test_chains_are_serial_and_the_others_fork_when_two_things_are_asked_for() -> None:
-    counts = {family: Counter[int]() for family in FAMILIES}
+    counts = {family: Counter[int]() for family in QUESTION_FAMILIES}
     for example in SAMPLE:
         counts[example.family][example.branches] += 1
     assert set(counts["chain"]) == {0}

@@ -1,4 +1,4 @@
-"""Prompts: messages to token ids, the same in training and in decoding (DESIGN 5).
+"""Prompts: messages to token ids, the same in training and in decoding.
 
 A chat template is a program of somebody else, so nothing is taken for granted: messages with marks
 for contents show what it leaves out and which form of a content it wants. What people have written

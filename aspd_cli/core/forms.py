@@ -1,4 +1,4 @@
-"""Forms: how the titles of a block are written where the reader sees them (DESIGN 3).
+"""Forms: how the titles of a block are written where the reader sees them.
 
 A form is what stands before and after a title: `1. **`T`**:`, `- `T, `### `T, `（1）`T`：`. It is
 read off the first title of a block; its running number, if it has one, grows by one a branch. The

@@ -3,7 +3,7 @@
 A document is first encoded piece by piece into a tree of token ids (`tokenize`), because an engine
 can only append pieces; then the tree is laid out flat (`lay_out`): ids, positions, lanes and which
 tokens are sampled. The engine builds the same tree from what it decoded, so that one function says
-for both what the model saw. Paper section 3.2; DESIGN 4.
+for both what the model saw. Paper section 3.2.
 
 Shapes: T tokens, L lanes.
 """

@@ -1,4 +1,4 @@
-"""The measures of DESIGN 7: one definition each, used wherever a number is reported."""
+"""The measures: one definition each, used wherever a number is reported."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass

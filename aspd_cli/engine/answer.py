@@ -38,7 +38,7 @@ class Answer:
         options: GenerationOptions,
         grammar: Grammar,
         codec: Codec,
-        lanes: LaneTree,
+        lane_tree: LaneTree,
         positions: Positions,
         budget: int,
         *,
@@ -49,7 +49,7 @@ class Answer:
         """Whether a first title that is a label gives its block a form."""
         self.budget = budget
         """Most answer tokens: `max_new_tokens`, or what the context leaves."""
-        self.lanes_seen = lanes
+        self.lane_tree = lane_tree
         self.main = Lane(MAIN, stream=TextStream(codec, options.stop))
         self.main.position = len(prompt_ids)
         self.pending = [Pending(self.main, prompt_ids, 0, samples=True)]
@@ -210,7 +210,7 @@ class Answer:
         self._feed(lane, [control.para], samples=False)
         number = sum(isinstance(part, OpenBlock) for part in lane.parts)
         block = OpenBlock(self.blocks, lane.position, titles, label.form if label else None)
-        for i, lane_id in enumerate(self.lanes_seen.fork(lane.id, len(distinct))):
+        for i, lane_id in enumerate(self.lane_tree.fork(lane.id, len(distinct))):
             branch = Lane(
                 lane_id,
                 (*lane.path, (number, i)),

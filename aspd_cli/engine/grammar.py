@@ -1,4 +1,4 @@
-"""The grammar as an automaton: which tokens a lane may sample next (DESIGN 3 and 6).
+"""The grammar as an automaton: which tokens a lane may sample next.
 
 Each state of the automaton is a `Choice`: the few tokens that are banned, or the few that are
 allowed. Few distinct ones exist, so the sampler turns each into a row of biases once.

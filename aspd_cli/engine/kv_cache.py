@@ -60,7 +60,7 @@ class LaneCache(Cache):
         self.capacity = 0
         self.used = [0] * rows
         self.trees: list[LaneTree] = [LaneTree() for _ in range(rows)]
-        self.sights = MaskTable(rows)
+        self.mask_table = MaskTable(rows)
         self._tags = np.zeros((3, rows, 0), dtype=np.int64)
         self.tokens, self.lanes, self.positions = self._tags  # (R, capacity) each, views
         self.forwards = 0
@@ -72,7 +72,7 @@ class LaneCache(Cache):
         """Empties a row for a new request and gives its tree of lanes."""
         self.used[row] = 0
         self.trees[row] = LaneTree()
-        self.sights.forget(row)
+        self.mask_table.forget(row)
         return self.trees[row]
 
     def prepare(self, feeds: Sequence[Feed]) -> StepPlan:
@@ -140,7 +140,7 @@ class LaneCache(Cache):
         if span.slot or len(self.trees[row]) > 1:
             advances = self._advance(span)
             bias = (
-                self.sights.masks(row, row + 1, size, keys)
+                self.mask_table.masks(row, row + 1, size, keys)
                 if advances
                 else additive(self._allowed(span, keys))[None]
             )
@@ -152,7 +152,7 @@ class LaneCache(Cache):
             query_positions=positions[:, keys - size :],
             key_positions=positions,
             place=slice(span.start, span.stop),
-            is_full=advances and self.sights.sees_all(row),
+            is_full=advances and self.mask_table.sees_all(row),
         )
 
     def _padded_group(self, spans: list[RowSpan], positions: NDArray[np.int64]) -> RowGroup:
@@ -162,7 +162,7 @@ class LaneCache(Cache):
         keys = max(self.used[span.row] for span in spans)
         for span in spans:
             if not self._advance(span):
-                self.sights.put(span.row, self._allowed(span, keys))
+                self.mask_table.put(span.row, self._allowed(span, keys))
         tokens = runs([span.start for span in spans], widths)
         places = runs([(span.row - first) * queries for span in spans], widths)
         gather = np.zeros((rows, queries), dtype=np.int64)
@@ -171,7 +171,7 @@ class LaneCache(Cache):
         return RowGroup(
             first,
             last,
-            self.sights.masks(first, last, queries, keys),
+            self.mask_table.masks(first, last, queries, keys),
             positions[gather],
             self.positions[first:last, :keys],
             Padded(gather, scatter),
@@ -183,7 +183,7 @@ class LaneCache(Cache):
         if len(set(lanes)) < len(lanes):
             return False
         keys, tree = self.used[row], self.trees[row]
-        self.sights.advance(row, lanes, tree, keys, afresh=lambda: self._allowed(span, keys))
+        self.mask_table.advance(row, lanes, tree, keys, afresh=lambda: self._allowed(span, keys))
         return True
 
     def _allowed(self, span: RowSpan, keys: int) -> NDArray[np.bool_]:

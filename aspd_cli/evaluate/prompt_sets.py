@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aspd_cli.core.chat import Prompt, to_messages
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.systems import Runner
-from aspd_cli.synth import FAMILIES, examples
+from aspd_cli.synth import QUESTION_FAMILIES, examples
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -43,7 +43,7 @@ def speed_requests(
     """
     task = SYNTH if prompts is None else PROMPTS
     if prompts is None:
-        drawn = examples(limit or DRAWN, split="test", families=FAMILIES)
+        drawn = examples(limit or DRAWN, split="test", families=QUESTION_FAMILIES)
         chosen = [Prompted(str(at), each.family, each.question) for at, each in enumerate(drawn)]
     else:
         number = min(limit or len(prompts), len(prompts))

@@ -19,9 +19,10 @@ from typing import Any
 from aspd_cli.synth import chain, general, other, outline, rag, sums
 from aspd_cli.synth.example import Example, Split, split
 
-__all__ = ["FAMILIES", "Example", "Split", "draw", "examples", "split"]
+__all__ = ["QUESTION_FAMILIES", "Example", "Split", "draw", "examples", "split"]
 
-FAMILIES = ("math", "rag", "general", "chain")
+QUESTION_FAMILIES = ("math", "rag", "general", "chain")
+"""What the embedded model is asked; families of models are another thing."""
 
 _DRAWS: dict[str, Callable[[Random], Example]] = {
     "math": sums.draw,

@@ -22,7 +22,7 @@ class Example:
     answer: Document
     """With one block when two or more things are asked for that do not depend on each other."""
     family: str
-    """One of `FAMILIES`, or "other" for what the model does not know."""
+    """One of `QUESTION_FAMILIES`, or "other" for what the model does not know."""
 
     @property
     def branches(self) -> int:

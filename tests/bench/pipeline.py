@@ -32,7 +32,7 @@ from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.loading import load
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.synth import FAMILIES, Example, Split, examples
+from aspd_cli.synth import QUESTION_FAMILIES, Example, Split, examples
 
 MIX = {"math": 22, "rag": 42, "general": 18, "chain": 15, "other": 3}
 BUDGET = 700
@@ -72,7 +72,7 @@ def main() -> None:
         data = transform(train, folder / "train")
         tell_data(train, data)
         run = fine_tune(folder / "train.jsonl", folder / "run", args.steps or args.records // 32)
-        held_out = raw(args.prompts, "test", families=FAMILIES)
+        held_out = raw(args.prompts, "test", families=QUESTION_FAMILIES)
         wanted = transform(held_out, folder / "test")
         forks = [record["aspd"]["status"] == "parallel" for record in wanted]
         decoder = load(EMBEDDED_MODEL / "base", adapter=run)
@@ -174,7 +174,7 @@ def tell_answers(decoder: Decoder, held_out: list[Raw], forks: list[bool]) -> No
     )
     for name in columns:
         table.add_column(name, justify="left" if name == "family" else "right")
-    for family in (*FAMILIES, "all"):
+    for family in (*QUESTION_FAMILIES, "all"):
         chosen = [i for i, item in enumerate(held_out) if family in (item.family, "all")]
         forked = [outputs[i].stats.blocks > 0 for i in chosen]
         ideal = [outputs[i].stats.ideal_speedup for i in chosen]

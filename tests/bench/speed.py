@@ -31,7 +31,7 @@ from aspd_cli.core.layout import tokenize
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.scheduler import Scheduler
 from aspd_cli.evaluate.replay import replay_requests
-from aspd_cli.synth import FAMILIES, examples
+from aspd_cli.synth import QUESTION_FAMILIES, examples
 from tests.bench.turns import (
     CLOCKS,
     RANDOM,
@@ -149,7 +149,7 @@ def overhead(bench: Bench) -> None:
 def batch(bench: Bench) -> None:
     """Sixteen prompts at once against one after another."""
     decoder = bench.decoder
-    drawn = examples(16, split="test", seed=3, families=FAMILIES)
+    drawn = examples(16, split="test", seed=3, families=QUESTION_FAMILIES)
     prompts = [example.question for example in drawn]
     settings = {"max_new_tokens": BUDGET if bench.shape == "tiny" else 40}
     calls: dict[str, Call] = {

@@ -25,7 +25,7 @@ from aspd_cli.core.metrics import Array, bootstrap
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.loading import load
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.synth import FAMILIES, Example, examples
+from aspd_cli.synth import QUESTION_FAMILIES, Example, examples
 
 BUDGET = 700
 console = Console(width=130)
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--adapter", default=str(EMBEDDED_MODEL / "adapter"))
     args = parser.parse_args()
     aspd = load(args.base, adapter=args.adapter, keep_stock=True)
-    drawn = list(examples(args.prompts, split="test", seed=args.seed, families=FAMILIES))
+    drawn = list(examples(args.prompts, split="test", seed=args.seed, families=QUESTION_FAMILIES))
     if args.table != "latency":
         accuracy(aspd, load(args.base), drawn)
     wide = [example for example in drawn if example.branches >= 4][: args.latency_prompts]
@@ -63,7 +63,7 @@ def accuracy(aspd: Decoder, seq: Decoder, drawn: list[Example]) -> None:
     table.add_column("family")
     for name in (*answers, "forks", "same ids"):
         table.add_column(name, justify="right")
-    for family in (*FAMILIES, "all"):
+    for family in (*QUESTION_FAMILIES, "all"):
         chosen = [i for i, example in enumerate(drawn) if family in (example.family, "all")]
         row = [
             percent([answers[name][i].text == drawn[i].text for i in chosen]) for name in answers

@@ -1,4 +1,4 @@
-"""Layout: the rule of DESIGN 4, against a slow reading of its sentences."""
+"""Layout: the rule of paper section 3.2, against a slow reading that goes token by token."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def whole(
 
 
 @pytest.mark.parametrize(("positions", "para_end"), [("same-seq", 24), ("same-max", 18)])
-def test_the_worked_case_of_the_design(positions: Positions, para_end: int) -> None:
+def test_a_case_worked_by_hand(positions: Positions, para_end: int) -> None:
     laid = whole(parse(WORKED), prompt=(7, 8, 9), positions=positions)
     expected = f"""
         p:0F p:1F p:2F Hi:3
@@ -68,7 +68,7 @@ def test_the_worked_case_of_the_design(positions: Positions, para_end: int) -> N
 
 @dataclass(frozen=True)
 class Token:
-    """One token as the sentences of DESIGN 4 describe it."""
+    """One token of a document, and where it stands."""
 
     id: int
     path: tuple[tuple[int, int], ...]

@@ -1,4 +1,4 @@
-"""Measures: every definition of DESIGN 7 on answers counted by hand."""
+"""Measures: every definition on answers counted by hand."""
 
 import json
 import math

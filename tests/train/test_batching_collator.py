@@ -10,12 +10,12 @@ from aspd_cli.core.chat import encode_prompt, end_of_turn
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, lay_out, tokenize
 from aspd_cli.core.markup import render
-from aspd_cli.synth import FAMILIES, Example, examples
+from aspd_cli.synth import QUESTION_FAMILIES, Example, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.encoding import IGNORE, features
 
-EXAMPLES = list(examples(8, families=FAMILIES))
+EXAMPLES = list(examples(8, families=QUESTION_FAMILIES))
 
 
 def record(example: Example) -> dict[str, Any]:

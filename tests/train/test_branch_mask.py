@@ -48,7 +48,7 @@ def logits(model: Any, rows: list[dict[str, Any]]) -> Tensor:
 
 def with_hook(model: Any, family: str) -> Any:
     model.set_attn_implementation(branch_mask.implementation(model.config))
-    assert model.config._attn_implementation == ("eager" if family == "gemma2" else "sdpa")
+    assert model.config._attn_implementation == ("eager" if family in EAGER_ONLY else "sdpa")
     branch_mask.install(model)
     return model
 

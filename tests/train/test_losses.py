@@ -11,7 +11,7 @@ from trl import SFTConfig
 from aspd_cli.core.chat import end_of_turn
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import BRANCH_END, PARA, TITLE, TITLE_END, render
-from aspd_cli.synth import FAMILIES, examples
+from aspd_cli.synth import QUESTION_FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.encoding import IGNORE, features
@@ -26,7 +26,7 @@ def rows(codec: Codec) -> list[dict[str, Any]]:
             "prompt": [{"role": "user", "content": example.question}],
             "completion": [{"role": "assistant", "content": render(example.answer)}],
         }
-        for example in examples(10, families=FAMILIES)
+        for example in examples(10, families=QUESTION_FAMILIES)
     )
     return [features(record, codec, end_of_turn(codec)) for record in records]
 

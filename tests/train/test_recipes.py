@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from aspd_cli.core.markup import render
 from aspd_cli.recipe import load_recipe
-from aspd_cli.synth import FAMILIES, examples
+from aspd_cli.synth import QUESTION_FAMILIES, examples
 from tests import make
 from tests.cli.conftest import Cli, cli
 from tests.engine.families import tiny_model
@@ -129,7 +129,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records as `aspd transform` writes them, with a system message and an earlier turn."""
     path = tmp_path_factory.mktemp("data") / "train.jsonl"
     lines = []
-    for at, example in enumerate(examples(12, families=FAMILIES)):
+    for at, example in enumerate(examples(12, families=QUESTION_FAMILIES)):
         prompt = [{"role": "user", "content": example.question}]
         if at % 3 == 1:
             prompt.insert(0, {"role": "system", "content": "Answer briefly."})

@@ -193,7 +193,8 @@ def _ask(
             return asyncio.run(ask(opened))
     except KeyboardInterrupt:
         print(
-            f"interrupted; all paid replies are in {journal}. Run the same command to resume.",
+            f"interrupted; the replies received are in {journal}, calls in flight are lost. "
+            "Run the same command to resume.",
             file=sys.stderr,
         )
         raise

@@ -354,7 +354,8 @@ def test_an_interrupted_run_says_what_it_keeps_and_goes_on(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
-        assert "interrupted; all paid replies are in " in errors
+        told = f"the replies received are in {out}.journal.sqlite, calls in flight are lost."
+        assert f"interrupted; {told} Run the same command to resume.\n" in errors
         assert "Traceback" not in errors
         assert not out.exists()
         assert not list(tmp_path.glob("*.partial"))

@@ -1,4 +1,4 @@
-"""Records: every dialect in every format, each value once and in order, what is none with why."""
+"""Records: every dialect in every kind of file, each value once and in order, or why it is none."""
 
 import gzip
 import io
@@ -86,7 +86,7 @@ def parquet(values: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
-FORMATS = {
+FILE_KINDS = {
     "jsonl": lambda values: "".join(json.dumps(v) + "\n" for v in values).encode(),
     "jsonl with a byte order mark, blank lines and no last newline": lambda values: (
         b"\xef\xbb\xbf" + "\r\n\n".join(json.dumps(v, ensure_ascii=False) for v in values).encode()
@@ -99,12 +99,12 @@ FORMATS = {
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("piped", [False, True])
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_holds_the_same_records(
+@pytest.mark.parametrize("name", FILE_KINDS)
+def test_every_kind_of_file_holds_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool, piped: bool
 ) -> None:
     values = [{"id": f"n{n}", "question": f"q {n} é", "answer": f"a {n} 中\n"} for n in range(30)]
-    data = FORMATS[name](values)
+    data = FILE_KINDS[name](values)
     data = gzip.compress(data) if zipped else data
     path = tmp_path / "in"
     path.write_bytes(data)
