@@ -8,7 +8,7 @@ from aspd_cli.core.forms import core_of, read_label, title_key
 from aspd_cli.core.layout import Positions, branch_prefix, leads_of, position_after
 from aspd_cli.core.visibility import MAIN, LaneTree
 from aspd_cli.engine.detokenize import TextStream, defuse
-from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
+from aspd_cli.engine.events import Close, CutBy, Event, Fork, Merge, Text
 from aspd_cli.engine.grammar import Choice, Grammar, Stage
 from aspd_cli.engine.lane import Lane, OpenBlock
 from aspd_cli.engine.options import GenerationOptions
@@ -65,6 +65,15 @@ class Answer:
         # A fork must be affordable: two titles of a token, two branches of one, their markup.
         self._cheapest = 2 * 3 + 1 + 2 * (4 + len(codec.separator)) + 1
         self._choices: dict[tuple[int, bool | None], Choice] = {}
+
+    @property
+    def cut_by(self) -> CutBy | None:
+        """The budget that closed something; None where none did."""
+        if self.finish_reason != "length":
+            return None
+        if self.end_ids:
+            return "max_branch_tokens"
+        return "context" if self.budget < self.options.max_new_tokens else "max_new_tokens"
 
     @property
     def remaining(self) -> int:
@@ -148,8 +157,10 @@ class Answer:
         open_lanes = [lane for lane in self.walk() if not lane.closed]
         for lane in open_lanes:
             yield from self._shown(self._end_run(lane))
-            if self.finish_reason == "length" and lane.block is not None:
-                yield from self._shown(self._cut(lane))
+        if self.finish_reason == "length":
+            for lane in reversed(open_lanes):  # a branch ends after those that it holds
+                if lane.block is not None:
+                    yield from self._shown(self._cut(lane))
         if self.until_stop:
             yield from self.until_stop.end()
 
@@ -299,14 +310,20 @@ class Answer:
     def _ending(self, lane: Lane) -> str:
         """What the text of a branch lacks of the separator between it and the next."""
         assert lane.block is not None
-        if len(lane.block.branches) == 1:  # it will be text of the lane that forked
-            return ""
+        branches = lane.block.branches
         own = lane.last_text(self.codec)
-        whole = [b for b in lane.block.branches if b.closed and not b.cut]
-        ends = [text[len(text.rstrip()) :] for b in whole if (text := b.last_text(self.codec))]
-        separator = ends[0] if ends else "\n" if lane.block.form else " "
-        blank = own[len(own.rstrip()) :]
-        return separator.removeprefix(blank) if own and separator.startswith(blank) else ""
+        if not own or len(branches) == 1:
+            return ""
+        whole = [b for b in branches if b.closed and not b.cut]
+        ends = {b: _blank(text) for b in whole if (text := b.last_text(self.codec))}
+        if not ends.get(branches[-1]):  # nothing need follow the last one
+            ends.pop(branches[-1], None)
+        separator = next(iter(ends.values()), "\n" if lane.block.form else " ")
+        blank = _blank(own)
+        if blank and "\n" not in separator:
+            return ""
+        begun = next(n for n in range(len(separator), -1, -1) if blank.endswith(separator[:n]))
+        return separator[begun:]
 
     def _finish_when_all_closed(self) -> None:
         if all(lane.closed for lane in self.walk()):
@@ -319,3 +336,8 @@ class Answer:
 
     def _title_texts(self, lane: Lane) -> list[str]:
         return [defuse(self.codec.decode(title)) for title in lane.titles]
+
+
+def _blank(text: str) -> str:
+    """The blanks at the end of a text."""
+    return text[len(text.rstrip()) :]

@@ -1,11 +1,13 @@
 """What happens while an answer is decoded, in the order in which it happens."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from aspd_cli.core.markup import Document
     from aspd_cli.core.metrics import AnswerStats
+
+CutBy = Literal["max_new_tokens", "max_branch_tokens", "context"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Output:
     """The answer in document order, forced tokens and the end of turn included. As decoded: a stop
     string cuts the text, not these."""
     stats: "AnswerStats"
+    cut_by: CutBy | None = None
+    """The budget that closed something, where the finish reason is "length"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,12 +57,17 @@ class Lane:
         return len(self.path)
 
     def last_text(self, codec: Codec) -> str:
-        """The end of what the lane shows; nothing where a block is the last that it wrote."""
-        if self.parts and isinstance(self.parts[-1], OpenBlock):
-            return ""
-        written = self.parts[-1] if self.parts else self.lead
-        assert not isinstance(written, OpenBlock)
-        return codec.decode(written[-_TAIL:])
+        """The end of what the lane and its branches show."""
+        shows_lead = self.block is not None and self.block.form is not None
+        for part in (*reversed(self.parts), self.lead if shows_lead else ()):
+            if isinstance(part, OpenBlock):
+                texts = (branch.last_text(codec) for branch in reversed(part.branches))
+                text = next(filter(None, texts), "")
+            else:
+                text = codec.decode(part[-_TAIL:])
+            if text:
+                return text + self.ending
+        return self.ending
 
     def add_text(self, token: int) -> None:
         if not self.parts or isinstance(self.parts[-1], OpenBlock):

@@ -18,7 +18,7 @@ class GenerationOptions:
     """parallel: branches together. serial: the same grammar, one by one. plain: no blocks."""
     system: str | None = None
     """System prompt, put before prompts that have none."""
-    max_new_tokens: int = 512
+    max_new_tokens: int = 1024
     """Budget of an answer in tokens, forced ones included."""
     max_branch_tokens: int | None = None
     """Budget of each branch's own text in tokens; None: only `max_new_tokens` binds."""

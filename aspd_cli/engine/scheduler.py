@@ -201,4 +201,5 @@ class Scheduler:
             finish_reason=reason,
             token_ids=[int(i) for i in layout.input_ids],
             stats=stats,
+            cut_by=answer.cut_by if reason == "length" else None,
         )

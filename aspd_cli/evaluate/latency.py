@@ -76,6 +76,9 @@ ABBREVIATIONS = {
 }
 """What tables call a measure for short."""
 
+FEW_CUT = 0.05
+"""Up to this share of cut answers needs no mention."""
+
 SAME_LENGTH = 1.1
 """Up to this ratio of useful tokens two systems' answers count as equally long."""
 
@@ -125,16 +128,36 @@ def lengths_differ(rows: Sequence[Latency]) -> bool:
     return bool(means) and max(means) > SAME_LENGTH * min(means)
 
 
+def _whole(rows: Sequence[Latency]) -> list[Latency]:
+    """The row of each system over all prompts, at the lowest concurrency."""
+    whole = [row for row in rows if row.category == ALL and row.branches is None]
+    first = {(row.task, row.concurrency) for row in whole[:1]}
+    return [row for row in whole if (row.task, row.concurrency) in first]
+
+
+def cut_note(rows: Sequence[Latency]) -> str | None:
+    """Which systems had more answers cut than a few, and what to raise.
+
+    Args:
+        rows: of a whole evaluation; the ones over all prompts, at the lowest concurrency, count.
+    """
+    shares = [(row.measures["cut"].mean[0], row.system) for row in _whole(rows)]
+    told = [f"{share:.0%} ({system})" for share, system in shares if share > FEW_CUT]
+    if not told:
+        return None
+    return (
+        f"Answers were cut by a token limit: {', '.join(told)}. Raise generation.max_new_tokens, "
+        "or max_gen_toks in --gen-kwargs for tasks of lm-eval."
+    )
+
+
 def length_note(rows: Sequence[Latency]) -> str | None:
     """What a reader of speed-ups must know where systems' answers are not equally long.
 
     Args:
         rows: of a whole evaluation; the ones over all prompts, at the lowest concurrency, count.
     """
-    whole = [row for row in rows if row.category == ALL and row.branches is None]
-    whole = [
-        row for row in whole if (row.task, row.concurrency) == (whole[0].task, whole[0].concurrency)
-    ]
+    whole = _whole(rows)
     if not lengths_differ(whole):
         return None
     lengths = ", ".join(

@@ -10,7 +10,7 @@ from aspd_cli.errors import UsageError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
-from aspd_cli.evaluate.latency import latency, length_note
+from aspd_cli.evaluate.latency import cut_note, latency, length_note
 from aspd_cli.evaluate.lm_eval.runner import Quality, TaskSettings, evaluate_tasks
 from aspd_cli.evaluate.machine import machine
 from aspd_cli.evaluate.processes import Processes
@@ -98,7 +98,6 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     systems = tuple(runner.system for runner in runners)
     answers = (*quality.answers, *judged.answers)
     rows = tuple(latency(systems, answers))
-    lengths = length_note(rows)
     return Evaluation(
         systems=systems,
         baseline=baseline(names),
@@ -113,7 +112,7 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
             *(f"left out: {each}" for each in rejected),
             *notes,
             *judged.notes,
-            *([lengths] if lengths else ()),
+            *filter(None, (cut_note(rows), length_note(rows))),
         ),
         rejected=len(rejected),
     )

@@ -269,7 +269,7 @@ class GenerationSection(Section):
     """Branches together, branches one after another, or no blocks at all."""
     system: str | None = None
     """System message for prompts that have none."""
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: int = Field(1024, ge=1)
     """Longest answer in tokens, all branches and forced tokens together."""
     max_branch_tokens: int | None = Field(None, ge=1)
     """Longest branch in tokens; null: `max_new_tokens`."""

@@ -2,11 +2,13 @@
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import parse, plain, render
+from aspd_cli.engine.answer import Answer
 from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.events import Text
 from aspd_cli.errors import ModelError
 from tests.engine.families import make_models_fork, tiny_model
-from tests.engine.scripted import fork, scripted
+from tests.engine.scripted import fork, lane_texts, scripted, scripted_events, shown_texts
 
 
 @pytest.fixture
@@ -92,6 +94,136 @@ def test_a_branch_that_forks_pays_only_its_own_text(decoder):
     assert out.finish_reason == "stop"
 
 
+@pytest.fixture
+def listed(decoder):
+    """A list in a form, whose items end in a newline; one of them is long."""
+    codec = decoder.codec
+    items = {((0, i),): codec.encode(text) for i, text in enumerate([" x\n", " y x\n", " y\n"])}
+    items[((0, 1),)] = codec.encode(" y x" * 8 + "\n")
+    return {(): [*codec.encode("so:\n"), *fork(codec, "- A", "B", "C")], **items}
+
+
+@pytest.fixture
+def nested(decoder):
+    """A list whose first item holds a list, and whose second one a block without a form."""
+    codec = decoder.codec
+    script = {
+        (): [*fork(codec, "- A", "B", "C"), *codec.encode("so")],
+        ((0, 0),): [*codec.encode(":\n"), *fork(codec, "* D", "E")],
+        ((0, 1),): [*codec.encode(" "), *fork(codec, "F", "G"), *codec.encode("\n")],
+        ((0, 2),): codec.encode(" x\n"),
+    }
+    inner = {((0, i), (0, j)): " x y" * (2 + i + j) for i in range(2) for j in range(2)}
+    ends = {0: "\n", 1: " "}
+    return script | {path: codec.encode(text + ends[path[0][1]]) for path, text in inner.items()}
+
+
+def checked(events, stop=()):
+    """The output of a stream that showed what it ended with."""
+    *_, done = events
+    out = done.output
+    assert parse(out.markup) == out.document
+    assert render(parse(out.markup)) == out.markup
+    assert out.text == plain(out.document)
+    if stop:
+        assert "".join(e.text for e in events if isinstance(e, Text)) == out.text
+    else:
+        assert shown_texts(events) == lane_texts(out.document)
+    return out
+
+
+@pytest.mark.parametrize("stop", [(), ("zzz", "\n\n\n")])
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+@pytest.mark.parametrize("name", ["listed", "nested"])
+def test_items_that_max_new_tokens_cuts_end_as_their_neighbours(
+    name, mode, stop, decoder, monkeypatch, request
+):
+    script = request.getfixturevalue(name)
+    options = {"mode": mode, "max_depth": 2, "stop": stop, "strict": False}
+    full = scripted(decoder, script, **options)
+    assert full.finish_reason == "stop"
+    assert full.cut_by is None
+    cut = bare = 0
+    for budget in range(20, full.stats.tokens + 10, 3):
+        options["max_new_tokens"] = budget
+        out = checked(list(scripted_events(decoder, script, **options)), stop)
+        if "DE" in out.text or "FG" in out.text:
+            continue  # no budget for an inner block: the script wrote its titles as text
+        for block in out.document.blocks():
+            if block.form:
+                assert all(text.endswith("\n") for text in block.texts), (budget, block.texts)
+                assert not any(text.endswith("\n\n") for text in block.texts)
+                leads = zip(block.leads, block.texts, strict=True)
+                bare += any(text == lead + "\n" for lead, text in leads)
+        if out.finish_reason == "length":
+            cut += 1
+            assert out.cut_by == "max_new_tokens"
+        with monkeypatch.context() as patch:
+            patch.setattr(Answer, "_ending", lambda *_: "")
+            assert scripted(decoder, script, **options).token_ids == out.token_ids
+    assert cut > 5
+    assert bare or mode == "parallel", "some were cut right after their leads"
+
+
+LONG = " y x" * 9
+
+ENDINGS = [
+    # where a branch is cut, what the two around it write, what it ends with
+    ((" x", " y"), (" y\n", " y\n"), "\n"),
+    ((" x", " y"), (" y\n\n", " y\n\n"), "\n\n"),
+    ((" x", "\n"), (" y\n\n", " y\n\n"), "\n"),
+    ((" x", "\n"), (" y\n", " y\n"), ""),
+    ((" x", "\n\n"), (" y\n", " y\n"), ""),
+    ((" x", " "), (" y\n", " y\n"), "\n"),
+    ((" x", " "), (" y.", " y."), ""),
+    ((" x", " y"), ("; ", " y; "), " "),
+    ((" x", " y"), (" y\n", " y"), "\n"),
+    ((" x", " y"), (LONG, " y"), "\n"),
+    ((" x", " y"), (LONG, LONG), "\n"),
+]
+
+
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+@pytest.mark.parametrize(("pieces", "others", "ending"), ENDINGS)
+def test_a_branch_lacks_what_it_has_not_written_of_the_separator(
+    pieces, others, ending, mode, decoder
+):
+    codec = decoder.codec
+    first, last = map(codec.encode, others)
+    own = [token for piece in (" y" * 4, *pieces) for token in codec.encode(piece)]
+    script = {
+        (): [*fork(codec, "- A", "B", "C"), *codec.encode("so")],
+        ((0, 0),): first,
+        ((0, 1),): own + codec.encode("xyx") * 9,
+        ((0, 2),): last,
+    }
+    events = list(scripted_events(decoder, script, mode=mode, max_branch_tokens=len(own)))
+    out = checked(events)
+    [block] = out.document.blocks()
+    assert block.texts[1] == "- B" + " y" * 4 + "".join(pieces) + ending
+    assert (out.finish_reason, out.cut_by) == ("length", "max_branch_tokens")
+    assert out.text.endswith("so")
+
+
+def test_a_block_of_one_branch_has_no_separator(decoder):
+    codec = decoder.codec
+    for titles in (("- A", "A"), ("A", "A")):
+        script = {(): fork(codec, *titles), ((0, 0),): codec.encode(" x y") * 9}
+        events = list(scripted_events(decoder, script, max_branch_tokens=3))
+        assert checked(events).text.removeprefix("- A") == codec.decode(script[((0, 0),)][:3])
+
+
+def test_hidden_labels_are_no_text_to_separate(decoder):
+    codec = decoder.codec
+    script = {(): fork(codec, "A", "B", "C"), ((0, 0),): codec.encode("x\n")}
+    script |= {((0, 1),): codec.encode("y" * 30), ((0, 2),): codec.encode("x\n")}
+    events = scripted_events(decoder, script, mode="serial", strict=False, max_new_tokens=45)
+    out = checked(list(events))
+    [block] = out.document.blocks()
+    assert block.texts[1].endswith("y\n")
+    assert block.texts[2] == ""
+
+
 @pytest.mark.parametrize("positions", ["same-seq", "same-max"])
 def test_the_context_length_is_a_budget(positions, tokenizer, monkeypatch):
     context = 72
@@ -105,8 +237,9 @@ def test_the_context_length_is_a_budget(positions, tokenizer, monkeypatch):
         assert out.stats.prompt_tokens + out.stats.tokens <= context
         [cache] = recorder.caches
         assert cache.positions.max() < context
-        reasons.add(out.finish_reason)
-    assert "length" in reasons
+        reasons.add((out.finish_reason, out.cut_by))
+    assert ("length", "context") in reasons
+    assert reasons <= {("length", "context"), ("stop", None)}
 
 
 def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(tokenizer):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from aspd_cli.evaluate.latency import MEASURES, idle_steps, latency, measures, ratio
+from aspd_cli.evaluate.latency import MEASURES, cut_note, idle_steps, latency, measures, ratio
 from aspd_cli.evaluate.results import EvalAnswer, Latency
 from aspd_cli.evaluate.timeline import TimelineBar
 from tests.evaluate.answers import STATS, SYSTEMS, answer
@@ -140,3 +140,21 @@ def test_each_concurrency_is_a_table_of_its_own() -> None:
     rows = latency(SYSTEMS, answers)
     gains = [row(rows, "parallel", concurrency=n).speedup["hf"][0] for n in (1, 4)]
     assert gains == [2.0, 8.0]
+
+
+def test_more_than_a_few_cut_answers_are_noted_by_system() -> None:
+    def note(cut: int) -> str | None:
+        mine = [
+            answer("parallel", str(n), finish_reason="length" if n < cut else "stop")
+            for n in range(20)
+        ]
+        theirs = [answer("hf", str(n)) for n in range(20)]
+        return cut_note(latency(SYSTEMS, [*mine, *theirs]))
+
+    assert note(0) is None
+    assert note(1) is None, "5% need no mention"
+    told = note(2)
+    assert told is not None
+    assert "10% (parallel). Raise" in told
+    assert "(hf)" not in told
+    assert cut_note([]) is None

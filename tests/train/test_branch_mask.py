@@ -17,7 +17,7 @@ from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.trainer import BranchTrainer
 from tests import make
-from tests.engine.families import FAMILIES, lane_paths, make_models_fork, tiny_model
+from tests.engine.families import EAGER_ONLY, FAMILIES, lane_paths, make_models_fork, tiny_model
 
 NESTED = {"max_depth": 2, "max_branches": 4, "max_title_tokens": 3, "max_new_tokens": 700}
 PROMPTS = ["Compare the two fruits.", "Who was Ada?"]

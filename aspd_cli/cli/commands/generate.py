@@ -39,7 +39,7 @@ def generate(
     trust_remote_code: TrustRemoteCode = None,
     max_new_tokens: Annotated[
         int | None,
-        option("--max-new-tokens", "Longest answer in tokens (default: 512).", DECODING, "-n"),
+        option("--max-new-tokens", "Longest answer in tokens (default: 1024).", DECODING, "-n"),
     ] = None,
     temperature: Annotated[
         float | None,

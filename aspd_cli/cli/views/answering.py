@@ -1,6 +1,7 @@
 """`aspd generate --input prompts.jsonl --output answers.jsonl`: many prompts, resumable."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,7 @@ from aspd_cli.cli.views.answers_file import (
     part_of,
     told,
 )
-from aspd_cli.cli.views.generate import answer_json, open_decoder, settings
+from aspd_cli.cli.views.generate import answer_json, cut_at, open_decoder, settings
 from aspd_cli.cli.views.prompts_file import PromptRecord, RejectedPrompt, read_prompts
 from aspd_cli.errors import DataError, ModelError, UsageError
 from aspd_cli.files import write_jsonl, write_text
@@ -111,6 +112,8 @@ def _answer(
         parts = [f"{len(answers.done)} answers in {out}"]
         parts += [f"{found} of them from an earlier run"] if found else []
         parts += [f"{len(rejected)} records rejected, see {rejects}"] if rejected else []
+        cut = Counter(by for answer in answers.done.values() if (by := answer.get("cut_by")))
+        parts += [f"{n} {cut_at(by, recipe.generation)}" for by, n in cut.items()]
         print(", ".join(parts), file=sys.stderr)
     return 3 if rejected else 0
 

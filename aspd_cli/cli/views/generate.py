@@ -16,8 +16,9 @@ from rich.console import Console
 
 from aspd_cli.cli.libraries import hush
 from aspd_cli.cli.views.live import Lanes, show_live
-from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.engine.events import CutBy, Done, Event, Output
 from aspd_cli.recipe import Recipe
+from aspd_cli.recipe.sections import GenerationSection
 from aspd_cli.safe_text import PrintableOut, printable
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def answer_prompt(
             lines.append(speedups(output, arguments["mode"], against))
         told = Console(stderr=True, soft_wrap=True, highlight=False)
         told.print("\n".join(lines), style="dim", markup=False)
+    if output.cut_by and not quiet:
+        print(cut_at(output.cut_by, recipe.generation), file=sys.stderr)
 
 
 def stream_plain(events: Iterable[Event], out: TextIO | PrintableOut) -> Output:
@@ -123,8 +126,17 @@ def answer_json(output: Output) -> dict[str, Any]:
         "text": output.text,
         "markup": output.markup,
         "finish_reason": output.finish_reason,
+        "cut_by": output.cut_by,
         "stats": output.stats.as_dict(),
     }
+
+
+def cut_at(budget: CutBy, generation: GenerationSection) -> str:
+    """Where an answer was cut, and what to raise."""
+    if budget == "context":
+        return "cut where the model's context is full: shorten the prompt"
+    flag = budget.replace("_", "-")
+    return f"cut at {budget}={getattr(generation, budget)}: raise --{flag}"
 
 
 def measures(output: Output) -> str:
@@ -138,8 +150,6 @@ def measures(output: Output) -> str:
         f"first token {stats.ttft_s * 1000:.0f} ms",
         f"{stats.time_s:.2f} s",
     ]
-    if output.finish_reason == "length":
-        parts.append("cut at the token limit")
     return " | ".join(parts)
 
 

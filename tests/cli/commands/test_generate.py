@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import aspd_cli as aspd
+from aspd_cli.cli.views.generate import cut_at
+from aspd_cli.engine.events import CutBy
+from aspd_cli.recipe.sections import GenerationSection
 from tests.cli.conftest import Cli
 
 
@@ -100,6 +103,28 @@ def test_a_model_without_control_tokens_decodes_plainly(cli: Cli, ordinary: Path
     assert refused.exit_code == 1
     assert "aspd train" in refused.stderr
     assert "--plain" in refused.stderr
+
+
+def test_a_cut_answer_says_what_to_raise(cli: Cli, ordinary: Path) -> None:
+    where = ("generate", "--model", ordinary, "--plain", "Hi")
+    said = "cut at max_new_tokens=5: raise --max-new-tokens\n"
+    for form in ((), ("--no-stream",), ("--json",)):
+        assert cli(*where, "--max-new-tokens", "5", *form).stderr == said
+    assert cli(*where, "--max-new-tokens", "5", "--quiet").stderr == ""
+    answer = json.loads(cli(*where, "--max-new-tokens", "5", "--json").stdout)
+    assert (answer["finish_reason"], answer["cut_by"]) == ("length", "max_new_tokens")
+
+
+@pytest.mark.parametrize("budget", ["max_new_tokens", "max_branch_tokens", "context"])
+def test_what_a_cut_answer_is_told_to_raise_is_a_flag(cli: Cli, budget: CutBy) -> None:
+    sentence = cut_at(budget, GenerationSection(max_new_tokens=7, max_branch_tokens=3))
+    if budget == "context":
+        assert "context is full" in sentence
+        return
+    assert f"{budget}={7 if budget == 'max_new_tokens' else 3}: raise" in sentence
+    flag = sentence.rpartition(" ")[2]
+    assert cli("generate", flag, "many", "hi").exit_code == 2
+    assert "No such option" not in cli("generate", flag, "many", "hi").stderr
 
 
 BAD = [

@@ -314,3 +314,16 @@ def test_a_model_that_cannot_decode_in_parallel_fails_the_run(
     assert "--plain" in result.stderr
     assert not out.exists()
     assert not out.with_name("answers.jsonl.rejected.jsonl").exists()
+
+
+def test_the_closing_line_counts_cut_answers_and_says_what_to_raise(
+    cli: Cli, ordinary: Path, prompts: Path, tmp_path: Path
+) -> None:
+    flags = ("--model", ordinary, "--plain", "--max-new-tokens", "2", "--input", prompts)
+    out = tmp_path / "a.jsonl"
+    said = f"5 answers in {out}, 5 cut at max_new_tokens=2: raise --max-new-tokens"
+    assert said in cli("generate", *flags, "--output", out).stderr
+    again = cli("generate", *flags, "--output", out)
+    assert "5 of them from an earlier run, 5 cut at" in again.stderr
+    quiet = cli("generate", *flags, "--output", tmp_path / "b.jsonl", "--quiet")
+    assert quiet.stderr == ""
