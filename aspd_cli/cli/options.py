@@ -84,7 +84,7 @@ MODEL = "Model"
 """The panel of what says which model runs, and where."""
 ModelName = Annotated[
     str | None,
-    option("--model", "Directory or Hub id (default: the embedded model).", MODEL, "-m"),
+    option("--model", "Directory, GGUF file or Hub id (default: the embedded model).", MODEL, "-m"),
 ]
 AdapterName = Annotated[
     str | None, option("--adapter", "Directory or Hub id of a LoRA adapter.", MODEL, "-a")

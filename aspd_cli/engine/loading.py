@@ -1,4 +1,4 @@
-"""From a name to a decoder: a directory, a hub id, or the embedded model.
+"""From a name to a decoder: a directory, a GGUF file, a hub id, or the embedded model.
 
 `load` reads tokenizer, settings and weights, merges an adapter, packs linear layers and hands over
 a `Decoder`. `stock_copy` is the same model as `transformers` computes it, to compare with.
@@ -19,7 +19,7 @@ from aspd_cli.engine.lora import base_of, merge_adapter
 from aspd_cli.engine.packed_linear import pack_linears
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.pretrained import from_pretrained
+from aspd_cli.pretrained import from_pretrained, gguf_file, is_local, not_a_model
 from aspd_cli.sources import hub_answers
 
 SETTINGS = "aspd.json"
@@ -41,7 +41,8 @@ def load(
     """A decoder for a model.
 
     Args:
-        path: a directory or a hub id; a directory that holds an adapter loads its base too.
+        path: a directory, a GGUF file or a hub id; a directory that holds an adapter loads its
+            base too.
             None: the embedded model with its adapter.
         adapter: directory or hub id of a LoRA adapter, merged into the weights.
         device: as torch names it; None or "auto": CUDA where there is one, otherwise CPU.
@@ -107,12 +108,12 @@ def _load_base(
     trust_remote_code: bool,
     revision: str | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Model, tokenizer and settings of a directory or a hub id."""
-    local, place = Path(path).is_dir(), f"a model from {path!r}"
+    """Model, tokenizer and settings of a directory, a GGUF file or a hub id."""
+    local, place = is_local(path), f"a model from {path!r}"
     if not local:
         place += " (no such directory, so it was looked up on the Hub)"
-    elif not (Path(path) / "config.json").is_file():
-        raise ModelError(f"{path} contains no config.json: it is not a model directory")
+    elif not (Path(path) / "config.json").is_file() and gguf_file(path) is None:
+        raise ModelError(f"{path} {not_a_model(Path(path))}")
     only_files = local or not hub_answers(path)
     rest: dict[str, Any] = {
         "trust_remote_code": trust_remote_code,
@@ -136,7 +137,7 @@ def _load_base(
     unfit = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     if unfit:
         raise ModelError(
-            f"the weights in {path!r} do not fit their config.json: {len(unfit)} tensors of "
+            f"the weights in {path!r} do not fit their configuration: {len(unfit)} tensors of "
             f"{type(model).__name__} are missing or have another shape, for example {min(unfit)}"
         )
     return model, tokenizer, _settings(settings) if settings else {}
@@ -147,8 +148,8 @@ def _find_settings(path: str, only_files: bool) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    if Path(path).is_dir():
-        file = Path(path) / SETTINGS
+    if is_local(path):
+        file = (Path(path) if Path(path).is_dir() else Path(path).parent) / SETTINGS
         return file if file.is_file() else None
     try:
         return Path(hf_hub_download(path, SETTINGS, local_files_only=only_files))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from aspd_cli.errors import ModelError, reason
+from aspd_cli.pretrained import gguf_file
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PREFIX = "base_model.model."
@@ -41,12 +42,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def base_of(adapter: Path) -> tuple[str, str | None]:
-    """The base that an adapter in a directory names: a directory, or a Hub id with its revision.
+    """The base that an adapter in a directory names: a path, or a Hub id with its revision.
 
     A relative path may start from here, or from the adapter's directory or one that holds it.
 
     Raises:
-        ModelError: it names none, or a directory that is not there.
+        ModelError: it names none, or a path that is not there.
     """
     config = read_config(adapter)
     named, cure = config.get("base_model_name_or_path"), f"pass --model BASE --adapter {adapter}"
@@ -54,13 +55,14 @@ def base_of(adapter: Path) -> tuple[str, str | None]:
         raise ModelError(f"{adapter} does not name its base model: {cure}")
     folder = adapter.resolve()
     for start in (Path(), folder, *folder.parents[:2]):
-        if (start / named / "config.json").is_file():
-            return str(start / named), None
-    if Path(named).is_dir() or _HUB_ID.fullmatch(named):
+        found = start / named
+        if (found / "config.json").is_file() or (found.is_file() and gguf_file(found)):
+            return str(found), None
+    if Path(named).is_dir() or (_HUB_ID.fullmatch(named) and not gguf_file(named)):
         revision = config.get("revision")
         return named, revision if isinstance(revision, str) else None
     raise ModelError(
-        f"the base model of the adapter {adapter} is missing: there is no directory {named}, here "
+        f"the base model of the adapter {adapter} is missing: there is no {named}, here "
         f"or beside the adapter; {cure}"
     )
 

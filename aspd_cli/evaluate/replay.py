@@ -16,7 +16,7 @@ from aspd_cli.core.markup import Document, parse
 from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError, reason
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.files import EMBEDDED_MODEL, parse_jsonl
-from aspd_cli.pretrained import from_config, from_pretrained
+from aspd_cli.pretrained import from_config, from_pretrained, gguf_file
 from aspd_cli.recipe.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
@@ -150,15 +150,16 @@ def random_decoder(
     from aspd_cli.engine.loading import choose_device, choose_dtype, finish
 
     settings = dict(_configuration(source))
-    own = Path(source or "") if (Path(source or "") / "tokenizer_config.json").is_file() else None
-    place = tokenizer or (str(own) if own else None)
+    named = Path(source or "")
+    own = (named / "tokenizer_config.json").is_file() or gguf_file(named)
+    place = tokenizer or (str(named) if own else None)
     chosen = choose_device(device)
-    named = place or str(EMBEDDED_MODEL / "adapter")
+    where = place or str(EMBEDDED_MODEL / "adapter")
     codec = from_pretrained(
         "AutoTokenizer",
-        named,
+        where,
         trust_remote_code=trust_remote_code,
-        place=f"the tokenizer {named}",
+        place=f"the tokenizer {where}",
     )
     try:
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
@@ -183,6 +184,10 @@ def _configuration(source: str | None) -> dict[str, Any]:
             "like recipes/shapes/qwen2.5-0.5b.json"
         )
     path = Path(source)
+    if gguf_file(path):
+        place = f"the configuration of {path}"
+        config = from_pretrained("AutoConfig", path, trust_remote_code=False, place=place)
+        return dict(config.to_dict())
     path = path / "config.json" if path.is_dir() else path
     try:
         text = read_yaml(path.read_text(encoding="utf-8"))  # JSON is YAML

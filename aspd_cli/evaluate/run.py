@@ -26,7 +26,7 @@ from aspd_cli.evaluate.systems import (
     make_runner,
     open_systems,
 )
-from aspd_cli.pretrained import names_code
+from aspd_cli.pretrained import gguf_file, names_code
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
@@ -129,7 +129,8 @@ def _find_tasks(recipe: "Recipe", notes: list[str]) -> "Tasks | None":
     files = {k: v for k, v in evaluation.data.items() if k.partition(".")[0] not in BENCHES}
     model = recipe.model
     # Tasks that cut their documents to length read the tokenizer themselves, and run its code.
-    told = model.path and (model.trust_remote_code or not names_code(model.path))
+    told = model.path and not gguf_file(model.path)
+    told = told and (model.trust_remote_code or not names_code(model.path))
     pretrained = {"pretrained": model.path} if told else None
     tasks = Tasks(names, files, num_fewshot=evaluation.num_fewshot, metadata=pretrained)
     tasks.load()  # what cannot be reached is told before a model is loaded

@@ -40,11 +40,11 @@ class ModelSection(Section):
     """Which model to use, and how to load it."""
 
     path: str | None = None
-    """Directory or Hub id of the model; null: the embedded one, or a new one if `config` is set."""
+    """Directory, GGUF file or Hub id; null: the embedded model, or a new one if `config` is set."""
     config: dict[str, Any] | None = None
     """Architecture of a new model with random weights: a transformers config with `model_type`."""
     tokenizer: str | None = None
-    """Directory or Hub id of the tokenizer; null: the model's own."""
+    """Directory, GGUF file or Hub id of the tokenizer; null: the model's own."""
     adapter: str | None = None
     """Directory or Hub id of a LoRA adapter to apply to the model."""
     positions: Literal["same-seq", "same-max"] = "same-seq"

@@ -7,6 +7,7 @@ from typing import Any
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.errors import RecipeError
+from aspd_cli.pretrained import is_local
 from aspd_cli.recipe.sections import LoraSection
 
 UNSHARDED = (
@@ -42,10 +43,10 @@ def lora_config(lora: LoraSection, model: Any, codec: Codec) -> Any:
 
 
 def _revision(base: str) -> str | None:
-    """The commit of a base from the Hub, as the cache files it; None of a directory."""
+    """The commit of a base from the Hub, as the cache files it; None of one on the disk."""
     from huggingface_hub import try_to_load_from_cache
 
-    if not base or Path(base).is_dir():
+    if not base or is_local(base):
         return None
     found = try_to_load_from_cache(base, "config.json")
     return Path(found).parent.name if isinstance(found, str) else None

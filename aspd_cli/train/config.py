@@ -12,6 +12,7 @@ from transformers import Trainer
 from trl import SFTConfig
 
 from aspd_cli.errors import DataError, ModelError, RecipeError
+from aspd_cli.pretrained import gguf_file
 from aspd_cli.recipe import Recipe
 from aspd_cli.train.inputs import ask_hub, cannot_push, missing_data, missing_models
 from aspd_cli.train.model import device_of
@@ -142,7 +143,10 @@ def _device_problems(recipe: Recipe) -> dict[str, bool]:
 def _quantization_problems(recipe: Recipe) -> dict[str, bool]:
     wanted = recipe.lora is not None and recipe.lora.quantization is not None
     cuda = device_of(recipe) == "cuda"
+    file = gguf_file(recipe.model.path) if recipe.model.path else None
     return {
+        "lora.quantization: the weights of a GGUF file are unpacked and cannot be quantized again: "
+        "leave it out": wanted and file is not None,
         "lora.quantization: 4bit needs a CUDA device, and none is available: leave it out": wanted
         and not cuda,
         "lora.quantization: 4bit needs bitsandbytes: pip install bitsandbytes": wanted

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aspd_cli.errors import DataError, ModelError, TrainingError, reason
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.pretrained import gguf_file, is_local, not_a_model
 from aspd_cli.recipe import Recipe
 from aspd_cli.sources import DatasetName, dataset_name, hub_answers
 from aspd_cli.train.data import SYNTH, no_file
@@ -77,7 +78,7 @@ def ask_hub(recipe: Recipe, push: str | None) -> None:
             if not _cached_dataset(dataset):
                 raise DataError(f"cannot read the training data {source}: {_NO_HUB}")
     for what, name in _models(recipe).items():
-        if not Path(name).is_dir() and not hub_answers(name):
+        if not is_local(name) and not hub_answers(name):
             silent = True
             if not _cached_model(name):
                 raise ModelError(f"cannot load {what} {name} to train it: {_NO_HUB}")
@@ -149,11 +150,14 @@ def _missing_source(source: str) -> str | None:
 def _missing_model(what: str, name: str) -> str | None:
     path = Path(name)
     if path.is_dir():
-        if what == "the model" and not (path / "config.json").is_file():
+        named = (path / "config.json").is_file() or gguf_file(path)
+        if what == "the model" and not named:
             if (path / "adapter_config.json").is_file():
                 return "it is an adapter; merge it with `aspd train --merge`, or give its base"
-            return "the directory contains no config.json"
+            return f"the directory {not_a_model(path)}"
         return None
+    if gguf_file(path):
+        return None if path.is_file() else "there is no such file"
     if path.exists():
         return "it is a file; give the directory that contains it"
     if not _may_be_repository(name):

@@ -14,7 +14,7 @@ from aspd_cli.core.codec import Codec, add_control_tokens
 from aspd_cli.core.markup import CONTROL_TOKENS
 from aspd_cli.errors import ModelError, reason
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.pretrained import from_pretrained
+from aspd_cli.pretrained import from_pretrained, is_local
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import LoraSection
 from aspd_cli.train import branch_mask
@@ -42,10 +42,10 @@ class Vocabulary:
 def base_path(recipe: Recipe) -> str:
     """The model that a recipe starts from: its own, or the embedded serial base.
 
-    A directory is told by its whole path, so that an adapter on it finds it from anywhere.
+    One on the disk is told by its whole path, so that an adapter on it finds it from anywhere.
     """
     path = recipe.model.path or str(EMBEDDED_MODEL / "base")
-    return os.path.abspath(path) if Path(path).is_dir() else path
+    return os.path.abspath(path) if is_local(path) else path
 
 
 def load_config(recipe: Recipe) -> PreTrainedConfig:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.pretrained import is_local
 from aspd_cli.recipe import Recipe
 from aspd_cli.sources import dataset_name
 from aspd_cli.train.model import base_path
@@ -117,7 +118,7 @@ def _rows(run: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _hub_base(recipe: Recipe) -> str | None:
     path = recipe.model.path
-    return path if path is not None and not Path(path).is_dir() else None
+    return path if path is not None and not is_local(path) else None
 
 
 def _base_name(recipe: Recipe) -> str:

@@ -10,14 +10,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from aspd_cli.core.codec import Codec, ControlIds
 from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.pretrained import from_pretrained
+from aspd_cli.pretrained import from_pretrained, is_local
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
@@ -47,7 +46,8 @@ def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Co
     """What counts tokens, and what to call it.
 
     Args:
-        name: directory or Hub id of a tokenizer. None: the embedded one, else an estimate.
+        name: directory, GGUF file or Hub id of a tokenizer. None: the embedded one, else an
+            estimate.
         trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
@@ -92,7 +92,7 @@ def read_tokenizer(where: str, trust_remote_code: bool = False) -> Any:
     """A tokenizer with the control tokens: a `BareTokenizer`, or transformers' own if it is slow.
 
     Args:
-        where: directory or Hub id.
+        where: directory, GGUF file or Hub id.
         trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
@@ -122,8 +122,8 @@ def _load(where: str, trust_remote_code: bool) -> Any:
         where,
         trust_remote_code=trust_remote_code,
         place=f"a tokenizer from {where}",
-        # A directory needs no network, which transformers would ask and wait for.
-        local_files_only=Path(where).is_dir(),
+        # What is on the disk needs no network, which transformers would ask and wait for.
+        local_files_only=is_local(where),
     )
     add_control_tokens(tokenizer)
     return tokenizer

@@ -49,7 +49,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_says_what_it_is(base: Path, tmp_path: Path) -> None:
-    file, folder = tmp_path / "model.gguf", tmp_path / "adapter"
+    file, folder = tmp_path / "model.bin", tmp_path / "adapter"
     file.write_text("GGUF")
     folder.mkdir()
     for path, words in ((file, "it is a file"), (folder, "contains no config.json")):

@@ -23,8 +23,9 @@ PRETRAINED = {
     "qwen-full.yaml": "Qwen/Qwen2.5-7B-Instruct",
     "qwen3.yaml": "Qwen/Qwen3-8B",
     "llama.yaml": "meta-llama/Llama-3.1-8B-Instruct",
+    "smollm2.yaml": "SmolLM2-135M-Instruct.Q4_1.gguf",
 }
-"""Recipes on models of the Hub, and which."""
+"""Recipes on models of others, and which."""
 
 __all__ = ["cli"]
 
@@ -48,11 +49,11 @@ def test_one_override_makes_the_seq_twin(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_sixteen_records_make_a_step(name: str) -> None:
+def test_eight_records_make_a_step_on_a_laptop_and_sixteen_elsewhere(name: str) -> None:
     training = load_recipe(FOLDER / name).training
     processes = 8 if name == "qwen-full.yaml" else 1
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    assert batch * processes == 16
+    assert batch * processes == (8 if name == "smollm2.yaml" else 16)
 
 
 def test_the_full_recipe_has_the_settings_of_the_paper() -> None:
@@ -73,6 +74,12 @@ _QWEN3 = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
     "{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_SMOLLM2 = (
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _LLAMA31 = (
@@ -105,6 +112,14 @@ FAMILY: dict[str, dict[str, Any]] = {
         "spare": 0,
         "tied": True,
     },
+    # A small Llama with the words of a Qwen.
+    "smollm2": {
+        "family": "llama",
+        "words": ("qwen", "chatml"),
+        "chat": _SMOLLM2,
+        "spare": 0,
+        "tied": True,
+    },
 }
 """What sets the real models of a family apart, on models of 20 thousand parameters."""
 
@@ -115,11 +130,12 @@ RUNS = {
     ("qwen3.yaml", "qwen3"): [],
     ("llama.yaml", "llama"): [],
     ("llama.yaml", "llama-small"): [],
+    ("smollm2.yaml", "smollm2"): [],
 }
 """Recipe and model -> further overrides."""
 
 
-def test_every_recipe_on_a_model_of_the_hub_is_run() -> None:
+def test_every_recipe_on_a_model_of_others_is_run() -> None:
     assert {name for name, _ in RUNS} == set(PRETRAINED)
     assert {name for name in SHIPPED if not name.startswith("tiny")} == set(PRETRAINED)
 

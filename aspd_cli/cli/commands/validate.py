@@ -16,7 +16,9 @@ def validate(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            "--tokenizer", help="Directory or Hub id; used to count tokens.", show_default=False
+            "--tokenizer",
+            help="Directory, GGUF file or Hub id; used to count tokens.",
+            show_default=False,
         ),
     ] = None,
     show: Annotated[
