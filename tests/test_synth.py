@@ -143,3 +143,13 @@ def test_questions_outside_the_families_get_the_honest_answer() -> None:
     assert 20 < len(others) < 120
     assert {e.text for e in others} == {others[0].text}
     assert others[0].text.startswith("I only know")
+
+
+def test_sums_beyond_the_range_of_the_family_get_the_honest_answer() -> None:
+    large = [e for e in examples(400, families=["other"]) if re.search(r"\d", e.question)]
+    assert len(large) > 50
+    in_range = re.compile(r"(\d+) ?([+*/-]) ?(\d+)")
+    for example in large:
+        sums = [(int(a), sign, int(b)) for a, sign, b in in_range.findall(example.question)]
+        most = {"+": 20, "*": 9, "-": 30, "/": 0}
+        assert any(max(a, b) > most[sign] for a, sign, b in sums), example.question

@@ -41,6 +41,7 @@ _SHAPES = [
 ]
 """How a label may look, the most particular one first."""
 _COLON_AT = re.compile(_COLON)
+_LINE_END = re.compile(r"[\r\n]")
 _MARKS = re.compile(r"[*_`]+")
 
 
@@ -128,7 +129,7 @@ def shared_label(titles: Sequence[str], texts: Sequence[str]) -> tuple[Form, lis
 
 def _forms(title: str, text: str) -> Iterator[Form]:
     """The forms of the labels that `text` may begin with, the longest label first."""
-    line = text.split("\n", 1)[0]
+    line = _LINE_END.split(text, 1)[0]
     ends = {len(line)} if line.lstrip().startswith("#") else set[int]()
     for shape in _SHAPES:
         if (found := shape.match(line)) is None:
@@ -147,11 +148,11 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
     opening = form.opening(place)
     if not text.startswith(opening):
         return None
-    line = text[len(opening) :].split("\n", 1)[0]
+    line = _LINE_END.split(text[len(opening) :], 1)[0]
     if form.after:
         name = line.partition(form.after)[0] if form.after in line else ""
     elif form.before.lstrip().startswith("#"):
-        name = line
+        name = title if line.startswith(title) and not line[len(title) :].strip(" #") else line
     else:
         name = title if line.startswith(title) else ""
     return name if name.strip() and form.lead(place, name) == opening + name + form.after else None

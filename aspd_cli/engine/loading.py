@@ -59,8 +59,10 @@ def load(
         ModelError: nothing loadable is there, it needs code of its own and may not run it, or the
             family cannot be decoded in parallel.
     """
-    if path is None:
-        path, adapter = EMBEDDED_MODEL / "base", adapter or EMBEDDED_MODEL / "adapter"
+    if path is None and adapter is None:
+        path, adapter = EMBEDDED_MODEL / "base", EMBEDDED_MODEL / "adapter"
+    elif path is None:
+        path, adapter = _fetch(str(adapter)), None  # it names its base
     source, named, revision = Path(path), None, None
     if adapter is None and (source / "adapter_config.json").is_file():
         named, revision = base_of(source)

@@ -129,9 +129,9 @@ def _find_tasks(recipe: "Recipe", notes: list[str]) -> "Tasks | None":
     files = {k: v for k, v in evaluation.data.items() if k.partition(".")[0] not in BENCHES}
     model = recipe.model
     # Tasks that cut their documents to length read the tokenizer themselves, and run its code.
-    told = model.path and not gguf_file(model.path)
-    told = told and (model.trust_remote_code or not names_code(model.path))
-    pretrained = {"pretrained": model.path} if told else None
+    path = None if model.path is None or gguf_file(model.path) else model.path
+    told = path is not None and (model.trust_remote_code or not names_code(path))
+    pretrained = {"pretrained": path} if told else None
     tasks = Tasks(names, files, num_fewshot=evaluation.num_fewshot, metadata=pretrained)
     tasks.load()  # what cannot be reached is told before a model is loaded
     notes += tasks.notes

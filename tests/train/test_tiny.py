@@ -13,18 +13,18 @@ from aspd_cli.files import EMBEDDED_MODEL
 PROMPTS = {
     "math": (
         "What is 3+4, 5*6 and 9-2?",
-        ["3+4", "5*6", "9-2"],
+        ["- 3+4", "5*6", "9-2"],
         "Here are the results:\n- 3+4=7\n- 5*6=30\n- 9-2=7\nThe largest is 30.",
     ),
     "rag": (
         "Anna lives in Rome. Ben lives in Oslo. Where do Anna and Ben live?",
-        ["Anna", "Ben"],
+        ["- Anna", "Ben"],
         "The text says:\n- Anna lives in Rome.\n- Ben lives in Oslo.\n"
         "That is all it says about this.",
     ),
     "general": (
         "Describe the tiger and the moon in one sentence.",
-        ["Tiger", "Moon"],
+        ["- Tiger:", "Moon"],
         "Here they are:\n- Tiger: a big cat with orange and black stripes.\n"
         "- Moon: the body that goes round the earth.\nThat is all.",
     ),

@@ -47,14 +47,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run = tmp_path_factory.mktemp("base")
     config = json.dumps({**TINY, "vocab_size": 500})
-    return train(recipe(run, SCRATCH, config=config, run=run)).run
+    written = tmp_path_factory.mktemp("recipes")
+    return train(recipe(written, SCRATCH, config=config, run=run)).run
 
 
 @pytest.fixture(scope="module")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter on that base, trained for two steps."""
     run = tmp_path_factory.mktemp("adapter")
-    return train(recipe(run, ADAPTER, base=base, run=run, steps=2)).run
+    written = tmp_path_factory.mktemp("recipes")
+    return train(recipe(written, ADAPTER, base=base, run=run, steps=2)).run
 
 
 def test_a_base_from_nothing_loads_with_transformers_in_the_stored_format(base: Path) -> None:
@@ -80,6 +82,7 @@ def test_an_adapter_trains_low_rank_updates_and_six_rows(base: Path, adapter: Pa
         "positions": "same-seq",
         "max_depth": 1,
         "separator": ": ",
+        "format": 2,
         "style": "parallel",
         "base": str(base),
     }

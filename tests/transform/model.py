@@ -74,8 +74,7 @@ def rewrite(prompt: str) -> str:
     for part in propose(answer, between(prompt, "question")).document.parts:
         if isinstance(part, Block):
             out.append("<parallel>\n")
-            for branch in part.branches:
-                text = "".join(map(str, branch.content.parts))
+            for branch, text in zip(part.branches, part.texts, strict=True):
                 out.append(f'<branch title="{escape(branch.title)}">\n{text}</branch>\n')
             out.append("</parallel>\n")
         else:

@@ -148,4 +148,4 @@ def test_the_prompt_holds_numbered_segments_and_no_place_is_filled_twice() -> No
 def test_contents_hold_the_text_between_the_branches() -> None:
     document = read_document(GROUP, SEGMENTS, 16)
     [block] = [each for each in document.parts if isinstance(each, Block)]
-    assert plain(block.branches[0].content) == "1. Rome.\n   old\n"
+    assert block.texts[0] == "1. Rome.\n   old\n"

@@ -103,7 +103,9 @@ def test_titles_are_in_the_language_of_the_answer(tmp_path: Path) -> None:
     with serve(model.script) as server:
         _, rows = run(server, write(tmp_path / "in", CHINESE), tmp_path / "o.jsonl")
         assert "in the language of the answer" in server.requests[0]["messages"][0]["content"]
-    assert markup(rows[0]).startswith("下面是三座城市：\n\n<|title|>北京<|/title|><|title|>上海")
+    assert markup(rows[0]).startswith(
+        "下面是三座城市：\n\n<|title|>1. **北京**：<|/title|><|title|>上海<|/title|>"
+    )
 
 
 def group(*numbers: int) -> list[dict[str, Any]]:

@@ -115,5 +115,5 @@ def test_a_heading_keeps_its_words_and_loses_only_what_closes_it() -> None:
         for head in ("## C#", "## Rust ##", "## Java #1", "## Go #")
     )
     [block] = propose(answer).document.blocks()
-    assert [branch.title for branch in block.branches][1:] == ["Rust", "Java 1", "Go"]
+    assert [branch.title for branch in block.branches][1:] == ["Rust", "Java #1", "Go"]
     assert plain(propose(answer).document) == answer

@@ -49,8 +49,20 @@ def test_no_block_is_too_wide_and_titles_are_short_and_of_one_line(answer: str, 
 @pytest.mark.parametrize("name", answers.PARALLEL)
 def test_independent_parts_become_branches_with_their_labels(name: str) -> None:
     answer, titles = answers.PARALLEL[name]
-    [block] = propose(answer).document.blocks()
+    [block] = [part for part in propose(answer).document.parts if isinstance(part, Block)]
     assert [branch.title for branch in block.branches] == titles
+    assert plain(propose(answer).document) == answer
+
+
+def test_lists_inside_sections_are_blocks_of_their_own() -> None:
+    item = "- **{}**: said at some length, and with much that is worth to be known about it.\n"
+    answer = "".join(
+        f"## {head}\n\n" + "".join(item.format(f"{head} {n}") for n in "ABC") + "\n"
+        for head in ("Trees", "Birds")
+    )
+    outer, *inner = propose(answer).document.blocks()
+    assert outer.titles == ("## Trees", "Birds")
+    assert [block.titles[0] for block in inner] == ["- **Trees A**:", "- **Birds A**:"]
     assert plain(propose(answer).document) == answer
 
 
