@@ -13,7 +13,7 @@ import aspd_cli as aspd
 from aspd_cli.core.markup import render
 from aspd_cli.errors import ModelError
 from aspd_cli.pretrained import from_pretrained, gguf_file
-from aspd_cli.synth import FAMILIES, examples
+from aspd_cli.synth import examples
 from tests import make
 from tests.cli.conftest import Cli, cli
 from tests.engine.families import tiny_model
@@ -48,7 +48,7 @@ def file(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "train.jsonl"
     with path.open("w", encoding="utf-8") as lines:
-        for example in examples(8, families=FAMILIES):
+        for example in examples(8, families=QUESTION_FAMILIES):
             prompt = [{"role": "user", "content": example.question}]
             answer = [{"role": "assistant", "content": render(example.answer)}]
             lines.write(json.dumps({"prompt": prompt, "completion": answer}) + "\n")
