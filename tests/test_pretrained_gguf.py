@@ -13,7 +13,7 @@ import aspd_cli as aspd
 from aspd_cli.core.markup import render
 from aspd_cli.errors import ModelError
 from aspd_cli.pretrained import from_pretrained, gguf_file
-from aspd_cli.synth import examples
+from aspd_cli.synth import QUESTION_FAMILIES, examples
 from tests import make
 from tests.cli.conftest import Cli, cli
 from tests.engine.families import tiny_model
