@@ -107,7 +107,8 @@ def test_a_lock_that_holds_something_is_not_ours_to_remove(tmp_path: Path) -> No
 
 def test_a_name_may_be_as_long_as_any(tmp_path: Path) -> None:
     with claim(tmp_path / ("ü" * 127), "OUT"):
-        pass
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_nothing_can_be_written_is_said_at_once(tmp_path: Path) -> None:

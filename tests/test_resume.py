@@ -44,6 +44,8 @@ def test_one_sentence_names_what_differs_and_what_to_do() -> None:
 
 def test_a_tuple_is_the_list_that_a_file_makes_of_it() -> None:
     refuse_changes("out", {"a": [1, 2]}, {"a": (1, 2)}, "do this")
+    with pytest.raises(UsageError, match="do this"):
+        refuse_changes("out", {"a": [1, 2]}, {"a": (1, 3)}, "do this")
 
 
 @pytest.mark.parametrize(

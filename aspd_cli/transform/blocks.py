@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document
 
 MOST_BRANCHES = 4096
 """Branches of a whole document. Who sees whom is kept for each pair of them."""
+MAX_TITLE_SHARE = 0.5
+"""Titles may have at most this share of the tokens of the branches that they announce."""
 
 
 def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | str]:
@@ -30,6 +33,14 @@ def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | st
         yield Block.of([Branch(title, Document((text,))) for title, text in branches[low:high]])
     if text[end:]:
         yield text[end:]
+
+
+def title_cost(block: Block, codec: Codec) -> tuple[int, int]:
+    """Tokens of the titles of a block, and of what the reader sees of its branches."""
+    titles, texts = (
+        sum(len(codec.encode(text)) for text in each) for each in (block.titles, block.texts)
+    )
+    return titles, texts
 
 
 def too_many_branches(document: Document) -> str | None:

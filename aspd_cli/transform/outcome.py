@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Document
+from aspd_cli.core.markup import Block, Document
 from aspd_cli.core.metrics import Structure, block_speedup, measure
-from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import flatten
+from aspd_cli.recipe.sections import GenerationSection, TransformSection
+from aspd_cli.transform.blocks import MAX_TITLE_SHARE, flatten, title_cost
 from aspd_cli.transform.io.records import Record
+
+_MAX_TITLE_TOKENS = GenerationSection().max_title_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,20 @@ def question_of(record: Record) -> str:
 
 
 def paying(document: Document, codec: Codec, transform: TransformSection) -> Document:
-    """The document without the blocks whose titles cost more steps than their branches save."""
-    return flatten(document, lambda block: block_speedup(block, codec) >= transform.min_speedup)
+    """The document without the blocks whose titles cost what their branches save.
+
+    A title that is longer than decoding allows would never be written, so its block goes, too.
+    """
+
+    def pays(block: Block) -> bool:
+        titles, texts = title_cost(block, codec)
+        return (
+            titles <= MAX_TITLE_SHARE * texts
+            and max(len(codec.encode(title)) for title in block.titles) <= _MAX_TITLE_TOKENS
+            and block_speedup(block, codec) >= transform.min_speedup
+        )
+
+    return flatten(document, pays)
 
 
 def select(

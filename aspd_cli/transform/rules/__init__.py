@@ -17,6 +17,7 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aspd_cli.core.forms import shared_label
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
 from aspd_cli.transform.rules.cross_references import REACH, cross_reference, within_reach
@@ -103,11 +104,17 @@ def _nested(block: Block, prompt: str, max_branches: int) -> Block:
 
 
 def _branches(answer: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
-    """Title and content of every item; the title is empty where an item has no words."""
+    """Title and content of every item; the title is empty where an item has no words.
+
+    Where the items share a form, titles are as their block will have them: what is checked is what
+    is announced.
+    """
     heads = [lines[item.first] for item in group.items]
     titles = told_apart([line.body or line.text for line in heads], [_title(h) for h in heads])
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [answer[line.start : end] for line, end in zip(heads, ends, strict=True)]
+    if all(titles) and (found := shared_label(titles, contents)):
+        titles = found[1]
     return list(zip(titles, contents, strict=True))
 
 

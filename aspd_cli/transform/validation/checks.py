@@ -20,15 +20,12 @@ from aspd_cli.core.markup import Block, Document, parse, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import check_id, content_digest, json_line
-from aspd_cli.transform.blocks import too_many_branches
+from aspd_cli.transform.blocks import MAX_TITLE_SHARE, title_cost, too_many_branches
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.io.records import Record, read_records
 from aspd_cli.transform.rules.cross_references import cross_reference, within_reach
 from aspd_cli.transform.token_counts import EstimatingCodec
-
-MAX_TITLE_SHARE = 0.5
-"""Titles may have at most this share of the tokens of the branches that they announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +178,8 @@ class Checker:
             if length > most.title_tokens:
                 reason = f"the title {title!r} has {length} tokens, more than {most.title_tokens}"
                 yield Finding(line, "budget", reason)
-        titles = sum(lengths)
-        contents = sum(len(self.codec.encode(content)) for _, content in branches)
-        if contents and titles > MAX_TITLE_SHARE * contents:
+        titles, contents = title_cost(block, self.codec)
+        if titles > MAX_TITLE_SHARE * contents:
             reason = f"{titles} tokens of titles announce {contents} tokens of branches"
             yield Finding(line, "title", reason)
         if reference := cross_reference(branches, given):
