@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aspd_cli.core.layout import Layout, layout
-    from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
+    from aspd_cli.core.markup import Block, Branch, Document, plain, render
     from aspd_cli.core.metrics import AnswerStats
+    from aspd_cli.core.parser import parse
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.events import Output
     from aspd_cli.engine.loading import load
@@ -33,7 +34,7 @@ _HOME = {
     "Output": "engine.events",
     "layout": "core.layout",
     "load": "engine.loading",
-    "parse": "core.markup",
+    "parse": "core.parser",
     "plain": "core.markup",
     "render": "core.markup",
 }

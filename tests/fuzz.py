@@ -20,10 +20,10 @@ from aspd_cli.core.markup import (
     PARA_END,
     TITLE,
     TITLE_END,
-    parse,
     plain,
     render,
 )
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError
 from aspd_cli.transform.rules import propose
 

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain, render
+from aspd_cli.core.markup import plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.synth import QUESTION_FAMILIES, Example, examples, split
 from aspd_cli.synth.world import THINGS
 

@@ -15,10 +15,9 @@ canonical by construction: neighbouring texts are one text and empty texts do no
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NoReturn
 
 from aspd_cli.core.forms import Form, Label, core_of, read_label, shared_label
 from aspd_cli.errors import MarkupError
@@ -38,7 +37,8 @@ SEPARATOR = ": "
 MAX_DEPTH = 32
 """Blocks within blocks that `parse` accepts: whatever it returns, recursion can walk."""
 
-_CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
+CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
+"""Any control token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Document:
             else:
                 merged.extend(run)
         for part in merged:
-            if isinstance(part, str) and (found := _CONTROL.search(part)):
+            if isinstance(part, str) and (found := CONTROL.search(part)):
                 raise MarkupError(f"text contains the control token {found[0]}", found.start())
         object.__setattr__(self, "parts", tuple(part for part in merged if part != ""))
 
@@ -84,7 +84,7 @@ class Branch:
     def __post_init__(self) -> None:
         if not self.title:
             raise MarkupError("a title is empty")
-        if found := _CONTROL.search(self.title):
+        if found := CONTROL.search(self.title):
             raise MarkupError(f"a title contains the control token {found[0]}", found.start())
 
 
@@ -104,7 +104,7 @@ class Block:
             twice = Counter(titles).most_common(1)[0][0]
             raise MarkupError(f"two branches of a block have the same title {twice!r}")
         if self.form is None:
-            if (label := _first_label(titles)) and self._reads_as(label.form):
+            if (label := first_label(titles)) and self._reads_as(label.form):
                 raise MarkupError(f"the title {titles[0]!r} reads as if the block had a form")
         else:
             self._check_form(self.form, titles)
@@ -114,11 +114,11 @@ class Block:
         first, second = (
             branch.title + SEPARATOR + branch.content.opening for branch in self.branches[:2]
         )
-        return _begin((first, second), form, [branch.title for branch in self.branches])
+        return begin_with((first, second), form, [branch.title for branch in self.branches])
 
     def _check_form(self, form: Form, titles: list[str]) -> None:
         first = form.lead(0, titles[0])
-        if found := _CONTROL.search(first):
+        if found := CONTROL.search(first):
             raise MarkupError(f"a form contains the control token {found[0]}", found.start())
         if read_label(first) != (form, titles[0]):
             raise MarkupError(f"{first!r} is not the title {titles[0]!r} in its form")
@@ -170,13 +170,13 @@ class Block:
         return tuple(lead + plain(branch.content) for lead, branch in pairs)
 
 
-def _first_label(titles: Sequence[str]) -> Label | None:
+def first_label(titles: Sequence[str]) -> Label | None:
     """The label that the first title is, unless a later one has a form as well."""
     label = read_label(titles[0])
     return label if label and all(core_of(title) == title for title in titles[1:]) else None
 
 
-def _begin(texts: Sequence[str], form: Form, titles: Sequence[str]) -> bool:
+def begin_with(texts: Sequence[str], form: Form, titles: Sequence[str]) -> bool:
     """Whether the first two branches begin with their titles in `form`."""
     leads = (titles[0], form.lead(1, titles[1]))
     return all(text.startswith(lead) for text, lead in zip(texts, leads, strict=True))
@@ -209,139 +209,6 @@ def plain(document: Document) -> str:
     )
 
 
-def parse(markup: str) -> Document:
-    """The document that `markup` writes.
-
-    Raises:
-        MarkupError: the string is not in the grammar; gives character offset and reason.
-    """
-    return _Parser(markup).whole()
-
-
 def holds_markup(text: str) -> bool:
     """Whether any control token occurs literally in `text`."""
-    return _CONTROL.search(text) is not None
-
-
-class _Parser:
-    """Recursive descent over pieces that are control tokens or the text between them."""
-
-    def __init__(self, markup: str) -> None:
-        self.pieces: list[tuple[str, int]] = []
-        end = 0
-        for found in _CONTROL.finditer(markup):
-            if found.start() > end:
-                self.pieces.append((markup[end : found.start()], end))
-            self.pieces.append((found[0], found.start()))
-            end = found.end()
-        if end < len(markup):
-            self.pieces.append((markup[end:], end))
-        self.pieces.append(("", len(markup)))  # the end of the string
-        self.ends: dict[int, int] = {}  # of branches, by where they begin
-        opened: list[int] = []
-        for at, (piece, _) in enumerate(self.pieces):
-            if piece == BRANCH:
-                opened.append(at)
-            elif piece == BRANCH_END and opened:
-                self.ends[opened.pop()] = at
-        self.at = 0
-        self.depth = 0
-
-    @property
-    def piece(self) -> str:
-        return self.pieces[self.at][0]
-
-    def fail(self, reason: str) -> NoReturn:
-        raise MarkupError(reason, self.pieces[self.at][1])
-
-    def take(self, token: str, where: str) -> None:
-        if self.piece != token:
-            found = repr(self.piece[:24]) if self.piece else "the end"
-            self.fail(f"expected {token} {where}, found {found}")
-        self.at += 1
-
-    def whole(self) -> Document:
-        document = self.document()
-        if self.piece:
-            self.fail(f"{self.piece} closes nothing that is open")
-        return document
-
-    def document(self) -> Document:
-        parts: list[str | Block] = []
-        while self.piece:
-            if self.piece == TITLE:
-                parts.append(self.block())
-            elif self.piece in (PARA, BRANCH):
-                self.fail(f"{self.piece} without a title list before it")
-            elif self.piece in CONTROL_TOKENS:
-                break
-            else:
-                parts.append(self.piece)
-                self.at += 1
-        return Document(tuple(parts))
-
-    def block(self) -> Block:
-        if self.depth == MAX_DEPTH:
-            self.fail(f"blocks are nested more than {MAX_DEPTH} deep")
-        self.depth += 1
-        titles: dict[str, None] = {}  # in order, and quick to look up
-        while self.piece == TITLE:
-            titles[self.title(titles)] = None
-        if len(titles) < 2:
-            self.fail("a block needs at least two titles")
-        self.take(PARA, "after the titles")
-        names = list(titles)
-        form = self.form(names)
-        if form is None:
-            leads = [title + SEPARATOR for title in names]
-        else:
-            leads = [names[0], *(form.lead(i, names[i]) for i in range(1, len(names)))]
-            names[0] = leads[0][len(form.opening(0)) : len(leads[0]) - len(form.after)]
-        branches = tuple(map(self.branch, names, leads))
-        if self.piece == BRANCH:
-            self.fail("more branches than titles")
-        self.take(PARA_END, "after the branches")
-        self.depth -= 1
-        return Block(branches, form)
-
-    def form(self, titles: list[str]) -> Form | None:
-        """The form of the block whose first branch is next.
-
-        Markup from before there were forms may hold a first title that looks like a label: what
-        the first two branches begin with tells.
-        """
-        label = _first_label(titles)
-        if label is None:
-            return None
-        texts = [self.pieces[self.at + 1][0]] if self.at + 1 < len(self.pieces) else []
-        if (end := self.ends.get(self.at)) is not None and end + 2 < len(self.pieces):
-            texts.append(self.pieces[end + 2][0])
-        if len(texts) == 2 and _begin(texts, label.form, titles):
-            return label.form
-        hidden = [title + SEPARATOR for title in titles[:2]]
-        old = len(texts) == 2 and all(map(str.startswith, texts, hidden))
-        return None if old else label.form
-
-    def title(self, earlier: Container[str]) -> str:
-        self.take(TITLE, "before a title")
-        title = self.piece
-        if not title or title in CONTROL_TOKENS:
-            self.fail("a title is empty")
-        if title in earlier:
-            self.fail(f"two titles of a block are the same: {title!r}")
-        self.at += 1
-        self.take(TITLE_END, "after a title")
-        return title
-
-    def branch(self, title: str, lead: str) -> Branch:
-        self.take(BRANCH, f"for the title {title!r}")
-        text, offset = self.pieces[self.at]
-        if not text.startswith(lead):
-            self.fail(f"a branch must begin with its lead {lead!r}")
-        if text == lead:
-            self.at += 1
-        else:
-            self.pieces[self.at] = (text[len(lead) :], offset + len(lead))
-        content = self.document()
-        self.take(BRANCH_END, f"at the end of the branch {title!r}")
-        return Branch(title, content)
+    return CONTROL.search(text) is not None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from aspd_cli.core.chat import Prompt, encode_prompt, to_messages
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import Document, parse
+from aspd_cli.core.markup import Document
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError, ModelError, UsageError, reason
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.files import EMBEDDED_MODEL, parse_jsonl

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aspd_cli.core.markup import Document, parse
+from aspd_cli.core.markup import Document
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.evaluate.latency import explained
 from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System

@@ -11,8 +11,9 @@ from random import Random
 from typing import Any
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Document, parse
+from aspd_cli.core.markup import Document
 from aspd_cli.core.metrics import ideal_speedup
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError
 from aspd_cli.files import read_jsonl, write_text
 from aspd_cli.report import html

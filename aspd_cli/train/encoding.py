@@ -28,7 +28,8 @@ from aspd_cli.core import codec as tokens
 from aspd_cli.core.chat import encode_prompt, end_of_turn
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, lay_out, tokenize
-from aspd_cli.core.markup import Block, Document, parse, plain
+from aspd_cli.core.markup import Block, Document, plain
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection

@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
+from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.recipe.sections import EndpointSection, TransformSection
 from aspd_cli.transform.io.records import Record, read_records

@@ -14,7 +14,8 @@ from aspd_cli.core.forms import (
     shared_label,
     title_key,
 )
-from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
+from aspd_cli.core.markup import Block, Branch, Document, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError
 from tests.core.strategies import TEXTS
 

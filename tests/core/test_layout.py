@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, TokenBlock, lay_out, layout, tokenize
-from aspd_cli.core.markup import Block, Document, parse, plain
+from aspd_cli.core.markup import Block, Document, plain
+from aspd_cli.core.parser import parse
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import ModelError
 from tests import make

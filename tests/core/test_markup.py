@@ -15,10 +15,10 @@ from aspd_cli.core.markup import (
     Branch,
     Document,
     holds_markup,
-    parse,
     plain,
     render,
 )
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError
 from tests.core.strategies import TEXTS, documents
 

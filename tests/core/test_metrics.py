@@ -8,8 +8,8 @@ import pytest
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import AnswerStats, Structure, bootstrap, parallelism, structure
+from aspd_cli.core.parser import parse
 from tests import make
 
 CODEC = Codec(make.tokenizer())

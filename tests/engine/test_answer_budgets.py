@@ -2,7 +2,8 @@
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain, render
+from aspd_cli.core.markup import plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.engine.answer import Answer
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.events import Text

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
+from aspd_cli.core.parser import parse
 from aspd_cli.engine.events import Text
 from aspd_cli.engine.until_stop import first_stop
 from tests.engine.families import make_models_fork

@@ -3,7 +3,8 @@
 import pytest
 
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import Document, parse, plain, render
+from aspd_cli.core.markup import Document, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.events import Done, Output
 from aspd_cli.engine.forced_tokens import Script

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from aspd_cli.core.markup import CONTROL_TOKENS, Document, parse, plain, render
+from aspd_cli.core.markup import CONTROL_TOKENS, Document, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.engine.decoder import Decoder
 from tests import make
 from tests.engine.families import tiny_model

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
+from aspd_cli.core.parser import parse
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import ModelError, UsageError

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from aspd_cli.cli.main import app
-from aspd_cli.core.markup import parse
+from aspd_cli.core.parser import parse
 from aspd_cli.evaluate.results import read_evaluation
 from aspd_cli.report.chart import Chart, figure
 from aspd_cli.report.evaluation_page import ANSWERS_SHOWN, write_report

@@ -11,7 +11,8 @@ import pytest
 from datasets import Dataset
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Block, Branch, Document, parse, plain, render
+from aspd_cli.core.markup import Block, Branch, Document, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.train.data import digest, held_out, records

@@ -11,7 +11,8 @@ import pytest
 
 from aspd_cli.core.chat import encode_prompt, end_of_turn
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Block, Branch, Document, holds_markup, parse, plain, render
+from aspd_cli.core.markup import Block, Branch, Document, holds_markup, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.encoding import IGNORE, features
 from tests import make

@@ -14,8 +14,9 @@ import pytest
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
 from aspd_cli.core.metrics import measure, structure
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, ModelError
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform import token_counts

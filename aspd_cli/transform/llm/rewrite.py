@@ -7,7 +7,8 @@ become parallel; what it may lose or change on the way has to be judged.
 import re
 from html import unescape
 
-from aspd_cli.core.markup import Block, Branch, Document, holds_markup, parse, plain
+from aspd_cli.core.markup import Block, Branch, Document, holds_markup, plain
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError, ReplyError
 from aspd_cli.transform.blocks import forks
 from aspd_cli.transform.llm.prompts import fill

@@ -16,8 +16,9 @@ import numpy as np
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.forms import title_key
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import Block, Document, parse, plain
+from aspd_cli.core.markup import Block, Document, plain
 from aspd_cli.core.metrics import measure
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import check_id, content_digest, json_line
 from aspd_cli.transform.blocks import MAX_TITLE_SHARE, title_cost, too_many_branches

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from aspd_cli.cli.views.transform_tables import progress_details
-from aspd_cli.core.markup import parse
 from aspd_cli.core.metrics import Structure
+from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.usage import StageTally, Tally
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.transform.report import Report

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import pytest
 
 from aspd_cli.cli.views.prompts_file import read_prompts
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError
 from aspd_cli.evaluate.judge.questions import load_questions
 from aspd_cli.files import json_line

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aspd_cli.core.markup import Block, parse, plain, render
+from aspd_cli.core.markup import Block, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.errors import ReplyError
 from aspd_cli.transform.llm.annotate import ask_for, read_document
 from tests.core.strategies import TEXTS

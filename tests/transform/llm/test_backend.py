@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from aspd_cli.core.markup import parse, plain
+from aspd_cli.core.markup import plain
+from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.errors import BudgetError, EndpointError

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aspd_cli.core.markup import Block, holds_markup, parse, plain, render
+from aspd_cli.core.markup import Block, holds_markup, plain, render
+from aspd_cli.core.parser import parse
 from aspd_cli.transform.rules import propose
 from aspd_cli.transform.rules.cross_references import cross_reference
 from aspd_cli.transform.rules.titles import MAX_WORDS

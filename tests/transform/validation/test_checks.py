@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Block, Branch, Document, parse, render
+from aspd_cli.core.markup import Block, Branch, Document, render
+from aspd_cli.core.parser import parse
 from aspd_cli.report.terminal_document import SIDE, markup_text, mask_text
 from aspd_cli.transform.blocks import MOST_BRANCHES
 from aspd_cli.transform.io.readers import Raw
