@@ -8,6 +8,7 @@ In reading order:
 - `codec`: text to token ids and back, and the six control tokens
 - `layout`: a document as tokens: ids, positions, lanes, and which tokens are sampled
 - `visibility`: which lane sees which, behind the masks of training and of decoding
-- `chat`: prompts by the chat template, the same in training and in decoding
+- `chat_template`: what a chat template does with roles and contents
+- `chat`: prompts by it, the same in training and in decoding
 - `metrics`: each measure that is reported, defined once
 """

@@ -7,11 +7,9 @@ the tokenizer with its special tokens and chat template, the settings, the libra
 """
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +21,7 @@ import tokenizers
 import transformers
 from datasets import Dataset
 
-from aspd_cli.core import chat, layout, markup, visibility
-from aspd_cli.core import codec as tokens
+from aspd_cli import core
 from aspd_cli.core.chat import encode_prompt, end_of_turn
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, Positions, lay_out, tokenize
@@ -324,6 +321,6 @@ def _files(tokenizer: Any) -> str:
 
 
 def _code() -> str:
-    """The code that lays records out: another version of it makes other tokens."""
-    modules = (chat, layout, markup, tokens, visibility, sys.modules[__name__])
-    return "".join(map(inspect.getsource, modules))
+    """The code that lays records out, all of `core`: another version of it makes other tokens."""
+    sources = sorted(Path(core.__path__[0]).glob("*.py"))
+    return "".join(path.read_text(encoding="utf-8") for path in (*sources, Path(__file__)))
