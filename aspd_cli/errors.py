@@ -62,8 +62,20 @@ class TrainingError(AspdError):
     """A training run cannot go on. What it has saved so far is left as it is."""
 
 
+_CRASHES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+"""What a library raises where it did not expect what it met, as in a damaged file."""
+
+
 def reason(error: Exception) -> str:
-    """What a library says went wrong, as part of a sentence: its first line that says something."""
+    """What a library says went wrong, as part of a sentence: its first line that says something.
+
+    Where it has not judged but crashed, its words alone say nothing, as those of `KeyError` do.
+    """
     lines = iter(line.strip() for line in str(error).splitlines() if line.strip())
-    said = next(lines, type(error).__name__)
-    return f"{said} {next(lines, '')}" if said.endswith(":") else said
+    said = next(lines, "")
+    if said.endswith(":"):
+        said = f"{said} {next(lines, '')}"
+    if isinstance(error, _CRASHES):
+        name = type(error).__name__
+        return f"the library that reads it fails with {name}{f': {said}' if said else ''}"
+    return said or type(error).__name__

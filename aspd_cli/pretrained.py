@@ -59,6 +59,10 @@ def from_pretrained(
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise needs_code(place) from error
         raise ModelError(f"cannot load {place}: {reason(error)}") from error
+    if kind == "AutoTokenizer" and len(found) <= len(found.all_special_tokens):
+        raise ModelError(
+            f"cannot load {place}: its tokenizer has no vocabulary (is tokenizer.json missing?)"
+        )
     if file is not None:
         made = found[0] if isinstance(found, tuple) else found
         made.name_or_path = str(file.absolute())
@@ -115,7 +119,7 @@ def from_config(config: Any, *, trust_remote_code: bool, **options: Any) -> Any:
     """A causal language model of an architecture, with random weights.
 
     Raises:
-        ModelError: it needs code of its own and may not run it.
+        ModelError: it needs code of its own and may not run it, or is none that can be built.
     """
     from transformers import AutoModelForCausalLM
 
@@ -123,10 +127,10 @@ def from_config(config: Any, *, trust_remote_code: bool, **options: Any) -> Any:
         return AutoModelForCausalLM.from_config(
             config, trust_remote_code=trust_remote_code, **options
         )
-    except ValueError as error:
+    except Exception as error:  # as above
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise needs_code("the model") from error
-        raise
+        raise ModelError(f"the model's configuration cannot be used: {reason(error)}") from error
 
 
 def needs_code(place: str) -> ModelError:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import aspd_cli as aspd
 from aspd_cli.cli.main import app
 from aspd_cli.errors import ModelError
-from aspd_cli.pretrained import from_pretrained, names_code
+from aspd_cli.pretrained import from_config, from_pretrained, names_code
 from tests import make
 from tests.engine.families import tiny_model
 
@@ -202,3 +202,24 @@ def test_nothing_else_calls_transformers_loaders() -> None:
         if path.name != "pretrained.py"
     }
     assert {call for _, call in found} <= {"PeftModel.from_pretrained", "transform.pipeline"}
+
+
+def test_a_crash_of_the_library_is_called_one(tmp_path: Path) -> None:
+    """The words of a `KeyError` alone say nothing: `'zzz'`."""
+    folder = saved(tmp_path / "odd")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "zzz"}))
+    where = {"trust_remote_code": False, "place": "a model"}
+    with pytest.raises(ModelError, match=r"reads it fails with KeyError: 'zzz'"):
+        from_pretrained("AutoModelForCausalLM", folder, **where)
+    found = from_pretrained("AutoConfig", folder, **where)
+    with pytest.raises(ModelError, match=r"configuration cannot be used: .* KeyError: 'zzz'"):
+        from_config(found, trust_remote_code=False)
+
+
+def test_a_tokenizer_without_a_vocabulary_is_none(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "odd")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=r"no vocabulary \(is tokenizer.json missing\?\)"):
+        from_pretrained("AutoTokenizer", folder, trust_remote_code=False, place="a tokenizer")

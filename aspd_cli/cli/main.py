@@ -81,6 +81,8 @@ def _sentence(error: Exception) -> str:
     # What writes files names them; an unbuffered standard output fails without a name.
     if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITTEN:
         return f"cannot write to standard output: {error.strerror}"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"cannot use {error.filename}: {error.strerror}"
     if isinstance(error, AspdError | OSError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (run with --debug for a traceback)"

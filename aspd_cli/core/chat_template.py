@@ -123,7 +123,7 @@ class ChatTemplate:
                 f"the model's chat template rejects this conversation: {said}"
             ) from error
         except Exception as error:  # a template is a program: it may do anything
-            said = f"{type(error).__name__}: {reason(error)}"
+            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise DataError(
                 f"the model's chat template fails on this conversation: {said}"
             ) from error

@@ -112,6 +112,11 @@ def _merge(model: Any, tensors: dict[str, Any], config: dict[str, Any]) -> None:
     for name, tensor in tensors.items():
         if name.endswith(_A):
             module = name.removesuffix(_A)
+            if len(tensor) != config["r"]:
+                raise ValueError(
+                    f"{name} has the rank {len(tensor)}, and adapter_config.json says r = "
+                    f"{config['r']}"
+                )
             weight = model.get_submodule(module).weight
             weight += (scale * (tensors[module + _B].float() @ tensor.float())).to(weight)
         elif name.endswith(_ROWS):

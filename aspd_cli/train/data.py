@@ -94,7 +94,7 @@ def _read(source: str) -> Dataset:
     except Exception as error:  # datasets raises whatever its readers do
         if path.is_file() and (found := _readable(path)) is not None:
             return found
-        if path.is_file() and not path.stat().st_size:
+        if path.is_file() and not path.read_bytes().strip():
             raise DataError(f"{source} contains no records") from error
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"cannot read the training data {source}: {reason}") from error

@@ -107,15 +107,22 @@ def check_places(recipe: Recipe) -> None:
     model, data, run = recipe.model, recipe.data, Path(recipe.training.output_dir)
     if run == STDOUT:
         raise UsageError("training.output_dir cannot be standard output (-); name a directory")
+    reads = {
+        "model.path": model.path,
+        "model.tokenizer": model.tokenizer,
+        "data.train": data.train,
+        "data.eval": data.eval,
+    }
     check_apart(
-        {
-            "model.path": model.path,
-            "model.tokenizer": model.tokenizer,
-            "data.train": data.train,
-            "data.eval": data.eval,
-        },
-        {"training.output_dir": run, "the samples of training.output_dir": run / SAMPLES},
+        reads, {"training.output_dir": run, "the samples of training.output_dir": run / SAMPLES}
     )
+    made = [path.resolve() for pattern in (*_RESULT, _CHECKPOINTS) for path in run.glob(pattern)]
+    for name, path in reads.items():
+        if path is not None and any(Path(path).resolve().is_relative_to(part) for part in made):
+            raise UsageError(
+                f"{name} {path} is part of the run in {run}, which this run would replace; choose "
+                "another training.output_dir"
+            )
 
 
 def check_recipe_file(path: Path, recipe: Recipe) -> None:
@@ -220,7 +227,15 @@ def cut_samples(run: Path, checkpoint: Path | None) -> None:
     last = int(checkpoint.name.rpartition("-")[2])
     lines, _ = complete_lines(path)
     with write_atomically(path) as file:
-        file.writelines(line + b"\n" for line in lines if json.loads(line)["step"] <= last)
+        file.writelines(line + b"\n" for line in lines if not _is_after(line, last))
+
+
+def _is_after(line: bytes, step: int) -> bool:
+    """Whether a line is a sample of a later step; what is no sample is not."""
+    try:
+        return bool(json.loads(line)["step"] > step)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def settings(recipe: Recipe, depth: int) -> dict[str, Any]:

@@ -88,6 +88,27 @@ def test_usage_errors(cli: Cli, tmp_path: Path, args: list[str], code: int, word
     assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("transform", "LONG", "out"),
+        ("transform", "IN", "LONG"),
+        ("validate", "LONG"),
+        ("generate", "--input", "IN", "--output", "LONG"),
+        ("generate", "--model", "LONG", "hi"),
+    ],
+)
+def test_a_name_that_the_disk_does_not_take_is_one_sentence(
+    cli: Cli, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    names = {"LONG": str(tmp_path / ("a" * 300)), "IN": str(tmp_path / "in.jsonl")}
+    (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
+    result = cli(*(names.get(arg, arg) for arg in args))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("aspd: error: cannot use ")
+    assert result.stderr.endswith(": File name too long\n")
+
+
 def test_an_unexpected_error_is_a_sentence_unless_debugging(
     cli: Cli, forking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

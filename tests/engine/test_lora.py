@@ -208,3 +208,13 @@ def test_a_plain_merge_does_not_import_peft(saved, monkeypatch):
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     merge_adapter(model, saved)
     assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def test_tensors_of_another_rank_than_the_configuration_says_are_refused(tmp_path):
+    """Their scale would be wrong, and nothing else would tell."""
+    model = tiny_model("qwen2", VOCABULARY)
+    folder = train(model, tmp_path / "adapter")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "r": 3}))
+    with pytest.raises(ModelError, match=r"has the rank 4, and adapter_config.json says r = 3"):
+        merge_adapter(model, folder)

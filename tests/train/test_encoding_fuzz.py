@@ -63,7 +63,9 @@ def document(rng: Random, depth: int = 2) -> Document:
     for _ in range(rng.randint(0, 3)):
         if depth and rng.random() < 0.4:
             titles = {f"{number}{text(rng)}": None for number in range(rng.randint(2, 4))}
-            parts.append(Block(tuple(Branch(t, document(rng, depth - 1)) for t in titles)))
+            block = Block(tuple(Branch(t, document(rng, depth - 1)) for t in titles))
+            if not block.misread:
+                parts.append(block)
         elif not parts or isinstance(parts[-1], Block):
             parts.append(text(rng, 1))
     return Document(tuple(parts))

@@ -79,3 +79,22 @@ def test_samples_are_cut_at_line_feeds_only(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
     run_dir.cut_samples(tmp_path, checkpoint(tmp_path, 2))
     assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == "".join(lines[:2])
+
+
+@pytest.mark.parametrize("part", ["merged", "checkpoint-2", "config.json"])
+def test_what_a_run_would_replace_is_not_what_it_reads(tmp_path: Path, part: str) -> None:
+    run = tmp_path / "run"
+    (run / part).mkdir(parents=True)
+    (run / "data").mkdir()
+    for reads in (run / part, run / part / "deeper"):
+        with pytest.raises(UsageError, match=r"model.path .* is part of the run in .*, which"):
+            run_dir.check_places(recipe(reads, run))
+    run_dir.check_places(recipe(run / "data", run))
+
+
+def test_a_line_that_is_no_sample_is_kept(tmp_path: Path) -> None:
+    lines = [b'{"step": 1}', b"torn \xe2\x80\xa8", b'{"step": 3}', b"[]", b'{"step": "x"}']
+    (tmp_path / "samples.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    run_dir.cut_samples(tmp_path, checkpoint(tmp_path, 2))
+    left = (tmp_path / "samples.jsonl").read_bytes().split(b"\n")
+    assert left == [lines[0], lines[1], lines[3], lines[4], b""]

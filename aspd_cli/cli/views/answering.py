@@ -54,6 +54,8 @@ def answer_file(
 
     processes = Processes()
     records, rejected = read_prompts(source)
+    if not records and not rejected:
+        raise DataError(f"{source} contains no prompts")
     with claim(out, "--output") if processes.is_first else nullcontext():
         return _answer(recipe, records, rejected, out, processes, quiet=quiet)
 

@@ -67,7 +67,8 @@ class Answers:
             try:
                 answer = json.loads(line)
                 index, digest = answer["index"], answer["digest"]
-            except (ValueError, TypeError, KeyError):
+                hash(index)
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise self._foreign(number) from None
             if digests.get(index) == digest:
                 self.done[index] = answer

@@ -23,12 +23,16 @@ def write(base: Path | None, path: Path, *, json: bool, quiet: bool) -> None:
     if path == Path("-"):
         print(text, end="")
         return
+    made = False
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
+            made = True
             file.write(text)
     except FileExistsError:
         raise UsageError(f"{path} exists and is left as it is; give --init a new name") from None
     except OSError as error:
+        if made:
+            path.unlink(missing_ok=True)
         raise DataError(f"cannot write the recipe {path}: {error.strerror}") from error
     print(json_library.dumps({"recipe": str(path)}) if json else path)
     if not quiet:

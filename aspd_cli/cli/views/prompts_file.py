@@ -7,8 +7,9 @@ from typing import Any
 
 from aspd_cli.core.chat import Prompt, to_messages
 from aspd_cli.errors import DataError
-from aspd_cli.files import check_id, content_digest, parse_jsonl
+from aspd_cli.files import check_id, content_digest
 from aspd_cli.safe_text import excerpt, printable
+from aspd_cli.transform.io.readers import values_in
 
 NAMES = ("prompt", "messages", "question")
 """Where a record holds its prompt; the first that is there counts."""
@@ -48,22 +49,24 @@ class RejectedPrompt:
 
 
 def read_prompts(path: Path) -> tuple[list[PromptRecord], list[RejectedPrompt]]:
-    """The records of a JSONL file, and the lines that hold none.
+    """The records of a file, and the lines that hold none.
 
     Raises:
         DataError: the file cannot be read at all.
     """
     try:
         with path.open("rb") as file:
-            lines = list(parse_jsonl(file))
+            lines = list(values_in(file))
     except OSError as error:
-        raise DataError(f"cannot read the prompts in {path}: {error.strerror}") from error
+        reason = error.strerror or error
+        raise DataError(f"cannot read the prompts in {path}: {reason}") from error
     records: list[PromptRecord] = []
     rejected: list[RejectedPrompt] = []
-    for number, value, problem in lines:
+    for raw in lines:
+        number, value = raw.line, raw.value
         try:
-            if problem:
-                raise ValueError(problem)
+            if raw.problem:
+                raise ValueError(raw.problem)
             prompt, identity = _prompt(value), check_id(value.get("id"))
             category = printable(str(value.get("category") or ""))
         except (ValueError, RecursionError, DataError) as error:

@@ -170,10 +170,10 @@ def _text(role: str, content: Any) -> str:
     if isinstance(content, list) and content and all(isinstance(p, Mapping) for p in content):
         texts = [part.get("text") for part in content if part.get("type") == "text"]
         if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
-            raise DataError(f"a part of the content of a {excerpt(role, 40)} turn is not text")
+            raise DataError(f"a part of the content of the {excerpt(role, 40)} turn is not text")
         content = "".join(texts)
     if not isinstance(content, str):
-        raise DataError(f"the content of a {excerpt(role, 40)} turn is not a string")
+        raise DataError(f"the content of the {excerpt(role, 40)} turn is not a string")
     return content
 
 

@@ -70,7 +70,7 @@ def read_values(path: Path) -> Iterator[Raw]:
     try:
         with ExitStack() as stack:
             file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
-            yield from _values(file)
+            yield from values_in(file)
     except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot read {_name(path)}: {reason}") from error
@@ -95,7 +95,12 @@ class _Readable(io.RawIOBase):
         return len(data)
 
 
-def _values(source: Any) -> Iterator[Raw]:
+def values_in(source: Any) -> Iterator[Raw]:
+    """All values of an open binary file, in order.
+
+    Raises:
+        DataError, OSError: it cannot be read at all.
+    """
     file = io.BufferedReader(_Readable(source))
     kind = kind_of(file.peek(HEAD)[:HEAD])
     if kind == "gzip":
@@ -117,7 +122,7 @@ def _values(source: Any) -> Iterator[Raw]:
 def _unzipped(source: Unzipped) -> Iterator[Raw]:
     """What stands before a break, and then the break."""
     last: Raw | None = None
-    for raw in _values(source):
+    for raw in values_in(source):
         if last is not None:
             yield last
         last = raw

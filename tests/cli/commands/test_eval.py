@@ -214,7 +214,7 @@ def test_of_two_runs_at_once_the_second_is_refused_and_kills_are_mended(
         found.add(frozenset(files))
         assert [answer.system for answer in read_evaluation(out).answers] == ["serial"] * 2
     assert len(found) == 1
-    assert {"results.json", "samples.jsonl", "recipe.yaml", "report.html"} < found.pop()
+    assert {"results.json", "samples.jsonl", "recipe.yaml", "report.html"} <= found.pop()
 
 
 def test_a_model_without_control_tokens_is_refused_in_parallel_only(

@@ -12,6 +12,7 @@ import pytest
 
 from aspd_cli.recipe import packaged_recipes
 from tests.cli.conftest import Cli
+from tests.small_disk import small_disk
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +116,19 @@ def test_init_writes_a_recipe_that_runs_and_overwrites_nothing(
     assert Path("my.yaml").read_text() == text
     assert cli("train", "--init", "-").stdout == text
     assert json.loads(cli("train", "--init", "b.yaml", "--json").stdout) == {"recipe": "b.yaml"}
+
+
+def test_a_recipe_that_does_not_fit_on_the_disk_leaves_no_piece_of_it(
+    cli: Cli, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        disk.fill()
+        full = cli("train", "--init", disk.path / "my.yaml")
+        assert full.exit_code == 1
+        assert "my.yaml: No space left on device" in full.stderr
+        assert not (disk.path / "my.yaml").exists()
+        disk.free()
+        assert cli("train", "--init", disk.path / "my.yaml").exit_code == 0
 
 
 def test_init_copies_a_packaged_recipe_with_its_comments(

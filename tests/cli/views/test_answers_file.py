@@ -282,6 +282,29 @@ def test_a_kill_between_two_files_costs_nothing(
         assert lines(beside(out, ".rejected.jsonl"))[0]["line"] == len(GOOD) + 1
 
 
+def test_a_file_without_a_prompt_is_refused_and_nothing_is_written(
+    cli: Cli, forking: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    source.write_text("\n\n")
+    refused = cli("generate", "--model", forking, "--input", source, "--output", out)
+    assert refused.exit_code == 1
+    assert f"{source} contains no prompts" in refused.stderr
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_foreign_file_whose_lines_look_like_ours_is_refused(
+    cli: Cli, forking: Path, prompts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.jsonl"
+    for line in ('{"index": [], "digest": "x"}\n', '{"index": {}, "digest": {}}\n'):
+        out.write_text(line)
+        refused = cli("generate", "--model", forking, "--input", prompts, "--output", out)
+        assert refused.exit_code == 1
+        assert f"{out}:1 is not an answer of `aspd generate`" in refused.stderr
+        assert out.read_text() == line
+
+
 def test_a_run_that_is_interrupted_goes_on(
     cli: Cli, spawn: Callable[..., subprocess.Popen[bytes]], forking: Path, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ def launch() -> Launch:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(number)]
         command += ["--standalone", "-m", "aspd_cli", *map(str, args)]
         done = subprocess.run(
-            command, capture_output=True, env=os.environ, timeout=280, check=False
+            command, capture_output=True, env=os.environ, timeout=580, check=False
         )
         assert done.returncode == 0, done.stderr.decode()[-3000:]
 
@@ -36,6 +36,7 @@ def launch() -> Launch:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_answers_to_a_file_of_prompts_are_those_of_one_process(
     launch: Launch, tmp_path: Path, forking: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_answers_to_a_file_of_prompts_are_those_of_one_process(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_an_evaluation_is_that_of_one_process(
     launch: Launch, tmp_path: Path, forking: Path
 ) -> None:
