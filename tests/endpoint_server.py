@@ -46,7 +46,7 @@ class Fault:
     seconds: float = 0.3
     """How long a slow reply takes beyond the latency."""
     retry_after: float | None = None
-    """The Retry-After header of a rate limit, in seconds."""
+    """The Retry-After header of a rate limit or an error, in seconds."""
     status: int = 500
     """The status of an error."""
     parameter: str = "response_format"
@@ -168,14 +168,14 @@ def _content(body: dict[str, Any], reply: Reply) -> tuple[int, dict[str, str], b
     if not isinstance(reply, Fault):
         return 200, {}, _dump(_completion(body, [reply] if isinstance(reply, str) else reply))
     texts = list(reply.texts)
+    after = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
     match reply.kind:
         case "rate-limit":
-            after = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
             return 429, after, _error("Rate limit reached", "rate_limit_exceeded")
         case "quota":
             return 429, {}, _error("You exceeded your current quota", "insufficient_quota")
         case "error":
-            return reply.status, {}, _error(reply.message or "The server had an error", None)
+            return reply.status, after, _error(reply.message or "The server had an error", None)
         case "unauthorized":
             return 401, {}, _error("Incorrect API key provided", "invalid_api_key")
         case "no-model":

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the first repetition, and at most before a later one."""
-LONGEST_WAIT = 600.0
-"""Seconds; an endpoint that asks for a longer pause is given up: its day's quota is spent."""
+LONGEST_WAIT, _DAY = 600.0, 86400.0
+"""Seconds. An endpoint that asks for a longer pause is given up: its day's quota is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ def _status(
             f"{url} redirects to {excerpt(place)} ({status}), where the key was not sent; "
             "if that is the right address, set endpoint.base_url to it"
         )
-    if status == 429 and error.code != "insufficient_quota":
+    limited = status == 429 and error.code != "insufficient_quota"
+    if limited or status in (408, 409, 425) or status >= 500:
         after = retry_after(error.response.headers)
         if after is not None and after > LONGEST_WAIT:
+            wait = f"{after / 60:.0f} minutes" if after < _DAY else "more than a day"
             return EndpointError(
-                f"{url} asks to wait {after / 60:.0f} minutes ({message}); "
-                "run the same command again after that"
+                f"{url} asks to wait {wait} ({status}: {message}); run the same command again "
+                "after that"
             )
-        return Again(f"429: {message}", after, limited=True)
-    if status in (408, 409, 425) or status >= 500:
-        after = retry_after(error.response.headers)
-        return Again(f"{status}: {message}", after, internal=status in (500, 501))
+        internal = status in (500, 501)
+        return Again(f"{status}: {message}", after, limited=limited, internal=internal)
     if status in (400, 413, 422) or (status == 403 and answered):
         return Refusal(f"{status}: {message}", error.param)
     if status in (401, 403):

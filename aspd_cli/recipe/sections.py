@@ -199,7 +199,7 @@ class TrainingSection(Section):
 
     output_dir: str = "runs/aspd"
     """Directory for the checkpoints and the finished model."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 32)
     """Seed of the initial weights and of the order of the records."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate."""
@@ -285,7 +285,7 @@ class GenerationSection(Section):
     """Above 1, tokens that already occur become less likely."""
     stop: list[Annotated[str, Field(min_length=1)]] = []
     """Strings at which to stop; they are not part of the answer."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 64)
     """Seed for sampling."""
     batch_size: int = Field(8, ge=1)
     """Number of prompts to decode at once."""

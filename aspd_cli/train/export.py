@@ -29,9 +29,14 @@ def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
     All processes call it: sharded weights are gathered.
 
     Raises:
-        TrainingError: it cannot be written.
+        TrainingError: it cannot be written, or what was trained is no numbers.
     """
     model, tokenizer = trainer.model, trainer.processing_class
+    if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
+        raise TrainingError(
+            "the trained weights are not finite: lower training.learning_rate, and start over with "
+            "--fresh"
+        )
     if not is_peft(model):
         model.generation_config = GenerationConfig(
             eos_token_id=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
