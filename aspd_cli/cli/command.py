@@ -8,6 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from aspd_cli.cli.options import GENERAL
+from aspd_cli.errors import UsageError
 
 EXAMPLES = {
     "transform": (
@@ -67,6 +68,17 @@ class Command(TyperCommand):
         settings["help"] = "\n\n".join(" ".join(text.split()) for text in paragraphs)
         settings["epilog"] = "\n".join(("Examples:", *EXAMPLES.get(name or "", ())))
         super().__init__(name, **settings)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer does; but an empty name, of a variable that is not set, is no directory."""
+        empty = any(arg == "" or arg.endswith("=") for arg in args) and "." not in args
+        rest: list[str] = super().parse_args(ctx, args)
+        for param in self.params if empty else ():
+            if ctx.params.get(param.name) == Path():
+                flag = param.opts[0]
+                name = flag if flag.startswith("-") else (param.metavar or flag).strip("{}")
+                raise UsageError(f"{name} is empty; give a name")
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command with the home directory for `~`: no shell expands `--output=~/x`."""

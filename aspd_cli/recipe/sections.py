@@ -27,12 +27,14 @@ class Section(BaseModel):
     def _from_home(cls, value: Any) -> Any:
         """Expands `~` here, so that every reader of a field gets the same path."""
         if isinstance(value, dict):  # task -> file
-            return {name: os.path.expanduser(path) for name, path in value.items()}
+            return {name: cls._from_home(path) for name, path in value.items()}
         if isinstance(value, list):  # NAME=PATH
             return [
                 name + equals + os.path.expanduser(path)
                 for name, equals, path in (text.rpartition("=") for text in value)
             ]
+        if value == "":  # as a path it would be the current directory
+            raise ValueError("is empty: give a name, or leave it out")
         return os.path.expanduser(value) if isinstance(value, str) else value
 
 
@@ -201,7 +203,7 @@ class TrainingSection(Section):
     """Directory for the checkpoints and the finished model."""
     seed: int = Field(0, ge=0, lt=1 << 32)
     """Seed of the initial weights and of the order of the records."""
-    learning_rate: float = Field(2e-4, gt=0)
+    learning_rate: float = Field(2e-4, gt=0, le=1e30)
     """Peak learning rate."""
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     """Learning rate schedule."""

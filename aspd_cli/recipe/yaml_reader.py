@@ -209,7 +209,7 @@ def _check_scalar(node: yaml.ScalarNode, path: Path, source: Source, loader: _Lo
     if re.search("[\ud800-\udfff]", node.value):
         problem = "holds half of a character (a lone surrogate); write the whole character"
         source.problems.append((node.start_mark.line + 1, path, problem))
-        node.value = ""
+        node.value = "?"
     found = _ambiguity(node, loader)
     if found:
         source.ambiguous[path] = found

@@ -21,7 +21,7 @@ from datasets import Dataset, load_dataset
 from datasets.utils import logging as reporting
 
 from aspd_cli.core.markup import render
-from aspd_cli.errors import DataError
+from aspd_cli.errors import DataError, reason
 from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.safe_text import shown
@@ -96,8 +96,8 @@ def _read(source: str) -> Dataset:
             return found
         if path.is_file() and not path.read_bytes().strip():
             raise DataError(f"{source} contains no records") from error
-        reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"cannot read the training data {source}: {reason}") from error
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise DataError(f"cannot read the training data {source}: {reason(cause)}") from error
 
 
 def _loaded(source: str, path: Path) -> Dataset:

@@ -32,11 +32,6 @@ def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
         TrainingError: it cannot be written, or what was trained is no numbers.
     """
     model, tokenizer = trainer.model, trainer.processing_class
-    if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
-        raise TrainingError(
-            "the trained weights are not finite: lower training.learning_rate, and start over with "
-            "--fresh"
-        )
     if not is_peft(model):
         model.generation_config = GenerationConfig(
             eos_token_id=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
@@ -47,6 +42,11 @@ def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
         trainer.save_dtype = getattr(torch, dtype)  # cast where it is gathered
     elif dtype:
         model.to(getattr(torch, dtype))
+    if not all(p.isfinite().all() for p in model.parameters() if p.requires_grad):
+        raise TrainingError(
+            f"the trained weights are not finite as {model.dtype}: lower training.learning_rate, "
+            "or choose another training.save_dtype"
+        )
     if trainer.is_fsdp_enabled:  # checkpoints may be in shards; the result is one whole
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     try:

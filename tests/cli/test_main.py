@@ -78,6 +78,10 @@ def test_every_public_name_is_there() -> None:
         (["train"], 2, "no recipe given"),
         (["train", "/no/such.yaml"], 2, "no recipe at /no/such.yaml"),
         (["train", "BAD"], 2, "3 problems in the recipe"),
+        (["transform", "", "out"], 2, "IN is empty; give a name"),
+        (["transform", "in", "out", "--html="], 2, "--html is empty; give a name"),
+        (["train", "tiny", "--set", "training.output_dir=''"], 2, "output_dir: is empty: give a"),
+        (["generate", "--model", "", "hi"], 2, "model.path: is empty: give a name, or leave"),
     ],
 )
 def test_usage_errors(cli: Cli, tmp_path: Path, args: list[str], code: int, words: str) -> None:
@@ -105,7 +109,7 @@ def test_a_name_that_the_disk_does_not_take_is_one_sentence(
     (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
     result = cli(*(names.get(arg, arg) for arg in args))
     assert result.exit_code == 1
-    assert result.stderr.startswith("aspd: error: cannot use ")
+    assert result.stderr.startswith("aspd: error: cannot ")
     assert result.stderr.endswith(": File name too long\n")
 
 
