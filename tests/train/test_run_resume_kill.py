@@ -18,6 +18,7 @@ from aspd_cli.train.run_dir import newest_complete
 from tests import make
 from tests.cli.conftest import Cli, cli, spawn
 from tests.engine.families import tiny_model
+from tests.killing import killed_between_files
 
 __all__ = ["cli", "spawn"]
 
@@ -117,3 +118,17 @@ def test_a_result_that_cannot_be_written_is_one_sentence(
     assert done.stdout == ""
     assert "cannot write the result" in done.stderr
     assert "unexpected" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_kill_before_any_file_is_in_its_place_is_mended(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "o"
+    place = ("--resume", "--quiet", "--set", f"training.output_dir={folder}")
+    for files in killed_between_files(folder, "train", recipe, *place):
+        assert files == {path.name for path in whole.iterdir()}
+        assert losses(folder) == pytest.approx(losses(whole), abs=1e-6)
+        want, got = (load_file(run / "adapter_model.safetensors") for run in (whole, folder))
+        assert all(got[name].equal(tensor) for name, tensor in want.items())
