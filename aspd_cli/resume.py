@@ -79,16 +79,18 @@ def source_facts(source: Path) -> dict[str, Any]:
     return {"name": str(source), "bytes": source.stat().st_size, "sha256": digest}
 
 
-def refuse_another_source(
-    made: object, before: Mapping[str, Any] | None, now: Mapping[str, Any], cure: str
-) -> None:
+def refuse_another_source(made: object, before: object, now: Mapping[str, Any], cure: str) -> None:
     """Refuses to replace what was made from another source; a file may have moved.
+
+    Args:
+        before: the facts as they were saved; somebody may have edited them.
 
     Raises:
         UsageError: names both.
     """
     if before is None:  # version 0.1 did not write it down
         return
+    before = before if isinstance(before, dict) else {}
     key = "sha256" if "sha256" in before or "sha256" in now else "name"
     if before.get(key) != now.get(key):
         raise UsageError(
@@ -98,8 +100,11 @@ def refuse_another_source(
 
 
 def _source(facts: Mapping[str, Any]) -> str:
-    size = f" of {facts['bytes']:,} bytes" if "bytes" in facts else ""
-    return f"{'standard input' if facts['name'] == '-' else facts['name']}{size}"
+    name, size = facts.get("name"), facts.get("bytes")
+    if not isinstance(name, str):
+        return "not known"
+    told = "standard input" if name == "-" else name
+    return f"{told} of {size:,} bytes" if isinstance(size, int) else told
 
 
 def settings_of(

@@ -104,3 +104,10 @@ def test_a_source_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> N
     for now in (source_facts(other), source_facts(Path("-"))):
         with pytest.raises(UsageError, match=r"made from another source \(was .*one of 4 b"):
             refuse_another_source("out", facts, now, "do this")
+
+
+@pytest.mark.parametrize("before", [5, [], {}, {"name": 5}, {"name": [], "bytes": "many"}])
+def test_a_source_that_was_edited_away_is_another_one(tmp_path: Path, before: object) -> None:
+    (tmp_path / "in").write_text("x")
+    with pytest.raises(UsageError, match=r"another source \(was not known, is .*in of 1 bytes\)"):
+        refuse_another_source("out", before, source_facts(tmp_path / "in"), "do this")

@@ -11,6 +11,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from safetensors import SafetensorError
 
@@ -58,6 +59,8 @@ _SHARDED = ("pytorch_model_fsdp*", "pytorch_model*.bin")
 """Weights as FSDP leaves them on every process."""
 _OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "latest")
 """Written by one process, by FSDP whole and in shards, by DeepSpeed (the name of its folder)."""
+_TORCH = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state*.pth")
+"""Zip archives, whose directory is at their end: a torn one is none."""
 
 
 def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
@@ -272,7 +275,8 @@ def _complete(checkpoint: Path) -> bool:
     """The state of the trainer is written last, so its end says that the rest had its turn."""
     deepspeed = (checkpoint / "latest").is_file()
     return (
-        _readable_json(checkpoint / "trainer_state.json") is not None
+        "global_step" in (_readable_json(checkpoint / "trainer_state.json") or {})
+        and all(is_zipfile(path) for each in _TORCH for path in checkpoint.glob(each))
         and any(checkpoint.glob("rng_state*.pth"))
         and any(True for pattern in _OPTIMIZER for _ in checkpoint.glob(pattern))
         and (deepspeed or (checkpoint / "scheduler.pt").is_file())

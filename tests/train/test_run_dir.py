@@ -15,8 +15,9 @@ from tests.train.conftest import recipe
 def checkpoint(run: Path, step: int) -> Path:
     made = run / f"checkpoint-{step}"
     made.mkdir()
-    for part in ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        (made / part).write_text("{}")
+    (made / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
+    for part in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({}, made / part)
     save_file({"weight": torch.zeros(2)}, made / "model.safetensors")
     return made
 
@@ -36,6 +37,19 @@ def test_a_checkpoint_without_optimizer_or_with_torn_weights_is_passed_over(tmp_
     (checkpoint(tmp_path, 200) / "optimizer.pt").unlink()
     torn = checkpoint(tmp_path, 300) / "model.safetensors"
     torn.write_bytes(torn.read_bytes()[:10])
+    assert newest_complete(tmp_path) == whole
+
+
+@pytest.mark.parametrize("part", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_with_a_torn_state_is_passed_over(tmp_path: Path, part: str) -> None:
+    whole, torn = checkpoint(tmp_path, 100), checkpoint(tmp_path, 200) / part
+    torn.write_bytes(torn.read_bytes()[:-10])
+    assert newest_complete(tmp_path) == whole
+
+
+def test_a_checkpoint_that_does_not_say_its_step_is_passed_over(tmp_path: Path) -> None:
+    whole = checkpoint(tmp_path, 100)
+    (checkpoint(tmp_path, 200) / "trainer_state.json").write_text('{"log_history": 5}')
     assert newest_complete(tmp_path) == whole
 
 

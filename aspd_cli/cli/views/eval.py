@@ -169,7 +169,7 @@ def _is_of_0_1(results: Path) -> bool:
 def _make(folder: Path) -> None:
     """The directory of the results, made before anything takes time."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot create the directory {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):

@@ -176,6 +176,18 @@ def test_what_another_program_left_in_the_directory_is_refused(
     assert (tmp_path / name).read_text() == "precious"
 
 
+def test_an_output_that_is_a_link_leads_to_the_directory(
+    cli: Cli, tmp_path: Path, forking: Path
+) -> None:
+    """One that is not there yet, too."""
+    (tmp_path / "link").symlink_to("target")
+    flags = ("--model", forking, "--limit", "1", "--set", "generation.max_new_tokens=4")
+    done = cli("eval", "--latency", *flags, "--compare", "serial", "--output", tmp_path / "link")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target" / "results.json").is_file()
+
+
 def test_arguments_of_the_harness_that_cannot_be_read_are_one_sentence(cli: Cli) -> None:
     refused = cli("eval", "--tasks", "gsm8k", "--gen-kwargs", "until=[a")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
