@@ -114,7 +114,7 @@ def group(*numbers: int) -> list[dict[str, Any]]:
     return [{"title": f"T{n}", "first": n, "last": n} for n in numbers]
 
 
-SIX = "".join(f"{n}. Paragraph number {n} stands for itself alone.\n" for n in range(1, 7))
+SIX = "".join(f"{n}. **T{n}**: The paragraph stands for itself alone.\n" for n in range(1, 7))
 
 
 def scripted(proposals: list[Any], dependent: str = "nothing") -> Script:
