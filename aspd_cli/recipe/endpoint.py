@@ -50,6 +50,11 @@ class EndpointSection(Section):
             raise ValueError("a budget in dollars needs price_input and price_output")
         return self
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether all samples of a call are the same one: its temperature is 0."""
+        return self.extra_body.get("temperature", self.temperature) == 0
+
     def without_secrets(self) -> Self:
         """The section as it may be saved and shown."""
         url = self.base_url and without_secrets(self.base_url)

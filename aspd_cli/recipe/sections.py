@@ -93,8 +93,10 @@ class TransformSection(Section):
     """Blocks whose ideal speed-up over their plain text is lower become serial text."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
-    back_end: Literal["auto", "rules", "openai"] = "auto"
-    """Use the rules or the model of `endpoint`; auto: the rules if `endpoint` is null."""
+    judge: EndpointSection | None = None
+    """Endpoint that judges in place of `endpoint`; null: `endpoint` judges as well."""
+    back_end: Literal["auto", "rules", "openai", "rules+judge"] = "auto"
+    """Rules propose, a model (openai), or rules for a judge; auto: by which endpoints there are."""
     method: Literal["annotate", "rewrite"] = "annotate"
     """How a model proposes: `annotate` marks parts of the answer, `rewrite` rewrites it."""
     proposals: int = Field(3, ge=1, le=64)
@@ -110,7 +112,42 @@ class TransformSection(Section):
             raise ValueError(f"accept={self.accept} is more than samples={self.samples}")
         if self.back_end == "openai" and self.endpoint is None:
             raise ValueError("back_end=openai needs an endpoint, as in endpoint: {model: gpt-4.1}")
+        if self.back_end == "rules+judge" and self.judging is None:
+            raise ValueError("back_end=rules+judge needs a judge, as in judge: {model: gpt-4.1}")
+        if self.judge is not None and self.proposing is not None:
+            self._check_one_budget(self.judge, self.proposing)
         return self
+
+    def _check_one_budget(self, judge: EndpointSection, proposer: EndpointSection) -> None:
+        if judge.budget is not None or judge.budget_tokens is not None:
+            raise ValueError("one budget counts for both endpoints; set it in endpoint, not judge")
+        priced = judge.price_input is not None and judge.price_output is not None
+        if proposer.budget is not None and not priced:
+            raise ValueError("a budget in dollars needs price_input and price_output of judge, too")
+
+    @property
+    def proposing(self) -> EndpointSection | None:
+        """The endpoint that proposes; None where rules do."""
+        return self.endpoint if self.back_end in ("auto", "openai") else None
+
+    @property
+    def judging(self) -> EndpointSection | None:
+        """The endpoint that judges; None where rules alone decide."""
+        return None if self.back_end == "rules" else self.judge or self.endpoint
+
+    @property
+    def asked(self) -> EndpointSection | None:
+        """The endpoint that is asked first, whose budget counts for all; None: rules decide."""
+        return self.proposing or self.judging
+
+    @property
+    def distinct_proposals(self) -> int:
+        """How many proposals to ask for: one where all would be the same."""
+        return 1 if self.proposing is None or self.proposing.is_greedy else self.proposals
+
+    def votes_of(self, judge: EndpointSection) -> tuple[int, int]:
+        """How many votes to ask for, and how many must be yes: one where all would be the same."""
+        return (1, 1) if judge.is_greedy else (self.samples, self.accept)
 
 
 class TrainingSection(Section):
@@ -273,8 +310,12 @@ class Recipe(Section):
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""
-        asked, judge = self.transform.endpoint, self.evaluation.judge
-        transform = {"endpoint": asked and asked.without_secrets()}
+        asked, judging = self.transform.endpoint, self.transform.judge
+        judge = self.evaluation.judge
+        transform = {
+            "endpoint": asked and asked.without_secrets(),
+            "judge": judging and judging.without_secrets(),
+        }
         evaluation = {"judge": judge and judge.without_secrets()}
         return self.model_copy(
             update={

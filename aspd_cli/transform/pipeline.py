@@ -18,6 +18,7 @@ from typing import IO, Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, render
 from aspd_cli.core.metrics import measure
+from aspd_cli.endpoint.batch import Awaited
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_line, write_atomically, write_jsonl, write_text
@@ -75,6 +76,7 @@ async def transform_file_by(
     transform: TransformSection,
     codec: Codec,
     *,
+    judging: Endpoint | None = None,
     settings: str = "",
     limit: int | None = None,
     progress: Progress = lambda report: None,
@@ -82,24 +84,39 @@ async def transform_file_by(
     """As `transform_file`, by an endpoint, many records at once.
 
     Args:
+        endpoint: proposes and judges; where rules propose, judges alone.
+        judging: judges in place of `endpoint`.
         progress: called after every record, and some times a second while none is finished.
 
     Raises:
         DataError: a file cannot be read or written.
         BudgetError: the budget is spent; `out` is not written, the journal holds what was paid for.
         EndpointError: the endpoint cannot be used.
+        Awaited: some answers wait for the replies of a batch; `out` is not written.
     """
-    assert transform.endpoint is not None
-    report = Report("openai", method=transform.method)
+    proposes = transform.proposing is not None
+    report = Report("openai", method=transform.method) if proposes else Report("rules+judge")
     report.tally = endpoint.tally
-    asking = EndpointBackend(endpoint, transform, codec)
+    asking = EndpointBackend(endpoint, transform, codec, judging)
+
+    awaited = 0
 
     async def work(record: Record | Rejected) -> tuple[Record | Rejected, Outcome | None]:
-        return record, None if isinstance(record, Rejected) else await asking.outcome(record)
+        nonlocal awaited
+        if isinstance(record, Rejected):
+            return record, None
+        try:
+            if proposes:
+                return record, await asking.outcome(record)
+            return record, await asking.judged(record, transform_record(record, transform, codec))
+        except Awaited:
+            awaited += 1
+            return record, None
 
     records = islice(read_records(source, transform.dialect), limit)
     # An answer is between two calls now and then; others fill its place.
-    at_once = 2 * transform.endpoint.concurrency
+    sections = (transform.proposing, transform.judging)
+    at_once = 2 * max(section.concurrency for section in sections if section)
     with _output(out, report, settings) as write:
         async with (
             aclosing(in_order(records, work, at_once=at_once)) as results,
@@ -108,6 +125,8 @@ async def transform_file_by(
             async for record, outcome in results:
                 write(record, outcome)
                 progress(report)
+        if awaited:
+            raise Awaited(awaited)
     return report
 
 
