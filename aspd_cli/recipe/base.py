@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 _PATHS = (
     *("path", "adapter", "tokenizer", "train", "eval", "output_dir", "output_path", "prompts"),
-    *("data", "compare"),
+    *("data", "compare", "from_model"),
 )
 """Fields of any section that may name a file or directory: `~` is the home directory in them."""
 

@@ -83,6 +83,9 @@ class TransformSection(Section):
         "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
+    from_model: str | None = None
+    """Directory or Hub id of a tuned model whose own answers to prompts are the data; null: none.
+    """
     min_tokens: int = Field(128, ge=0)
     """Answers with fewer tokens stay serial: branching would not pay off."""
     max_tokens: int = Field(8000, ge=1)
@@ -128,7 +131,13 @@ class TransformSection(Section):
     @property
     def proposing(self) -> EndpointSection | None:
         """The endpoint that proposes; None where rules do."""
-        return self.endpoint if self.back_end in ("auto", "openai") else None
+        wanted = self.back_end in ("auto", "openai") and self.from_model is None
+        return self.endpoint if wanted else None
+
+    @property
+    def proposer(self) -> Literal["model", "rules"]:
+        """Who proposes where no endpoint does: a tuned model by its own answers, or rules."""
+        return "rules" if self.from_model is None else "model"
 
     @property
     def judging(self) -> EndpointSection | None:

@@ -14,6 +14,8 @@ STAGES = {
     "rules": ("read", "length", "structure", "independence"),
     "openai": ("read", "length", "propose", "independence", "integrity", "answer"),
     "rules+judge": ("read", "length", "structure", "independence"),
+    "model": ("read", "length", "structure", "independence"),
+    "model+judge": ("read", "length", "structure", "independence"),
 }
 """What a value must pass, in order, to become a parallel answer, by back end."""
 

@@ -56,6 +56,15 @@ def transform(
         bool,
         typer.Option("--dry-run", help="Estimate calls, tokens and cost; send no request."),
     ] = False,
+    from_model: Annotated[
+        str | None,
+        typer.Option(
+            "--from-model",
+            metavar="DIR",
+            help="IN holds prompts: a tuned model answers them, and its own sound blocks are kept.",
+            show_default=False,
+        ),
+    ] = None,
     write_requests: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +111,10 @@ def transform(
     from aspd_cli.cli.views.transform_files import Batch
     from aspd_cli.recipe import find_recipe, load_recipe
 
-    flags: dict[str, object] = {"model.trust_remote_code": trust_remote_code}
+    flags: dict[str, object] = {
+        "model.trust_remote_code": trust_remote_code,
+        "transform.from_model": from_model,
+    }
     settings = load_recipe(recipe, set or (), flags)
     if budget is not None or budget_tokens is not None:
         asked = settings.transform.asked

@@ -20,7 +20,8 @@ from aspd_cli.cli.views.transform_asking import (
     votes,
     who_transforms,
 )
-from aspd_cli.cli.views.transform_files import COMMAND, Batch, TransformFiles
+from aspd_cli.cli.views.transform_files import COMMAND, Batch, TransformFiles, tokenizer_of
+from aspd_cli.cli.views.transform_own import check_own, own_records
 from aspd_cli.cli.views.transform_tables import progress_details, tell_estimate, tell_report
 from aspd_cli.core.codec import Codec
 from aspd_cli.errors import UsageError
@@ -61,9 +62,10 @@ def run(
     if discard_paid and not fresh:
         raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
     batch.check(recipe.transform, dry_run=dry_run)
+    check_own(recipe, out, limit=limit, dry_run=dry_run)
     files = TransformFiles.checked(recipe, source, out, recipe_file, html, batch)
     codec, counter = open_codec(
-        recipe.model.tokenizer or recipe.model.path,
+        tokenizer_of(recipe),
         trust_remote_code=recipe.model.trust_remote_code,
     )
     endpoint = recipe.transform.asked
@@ -81,6 +83,9 @@ def run(
             print(f"{who_transforms(recipe.transform)}; tokens by {counter}", file=sys.stderr)
             if warning := one_of_many(recipe.transform):
                 print(warning, file=sys.stderr)
+        records = None
+        if recipe.transform.from_model is not None:
+            records = own_records(recipe, source, out, quiet=quiet)
         expected, faulty_lines = None if quiet else _count(source, limit), False
         with ProgressReporter(
             "records", quiet=quiet, total=expected, before="reading the input"
@@ -95,6 +100,7 @@ def run(
                     out,
                     recipe.transform,
                     codec,
+                    records=records,
                     settings=settings,
                     limit=limit,
                     progress=progress,
@@ -108,6 +114,7 @@ def run(
                     paid,
                     codec,
                     batch,
+                    records=records,
                     settings=settings,
                     limit=limit,
                     progress=progress,

@@ -17,6 +17,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.llm.backend import PROPOSE
 from aspd_cli.transform.llm.judge import ANSWER, INDEPENDENCE, INTEGRITY
 from aspd_cli.transform.pipeline import transform_file_by
@@ -53,6 +54,7 @@ def run_with_endpoints(
     codec: Codec,
     batch: Batch,
     *,
+    records: list[Record | Rejected] | None,
     settings: str,
     limit: int | None,
     progress: Callable[[Report], None],
@@ -96,6 +98,7 @@ def run_with_endpoints(
                     transform,
                     codec,
                     judging=endpoint if judge is first else await opens(judge),
+                    records=records,
                     settings=settings,
                     limit=limit,
                     progress=progress,
@@ -156,13 +159,17 @@ async def _open(section: EndpointSection) -> None:
 def who_transforms(section: TransformSection) -> str:
     """One sentence that says who transforms."""
     proposing, judging = section.proposing, section.judging
+    own = f"own answers of {section.from_model}, filtered by the rules"
     if judging is None:
+        if section.from_model:
+            return own
         chosen = section.back_end == "rules"
         return "using the rules" if chosen else "no endpoint configured: using the rules"
     samples, accept = votes(section)
     wanted = f"{accept} of {count_of(samples, 'vote')}"
     if proposing is None:
-        return f"rules propose, {_named(judging)} judges, {wanted}"
+        proposed = own if section.from_model else "rules propose"
+        return f"{proposed}, {_named(judging)} judges, {wanted}"
     judge = "" if judging is proposing else f" of {_named(judging)}"
     how = "; integrity and answer hold by construction" if section.method == "annotate" else ""
     proposals = count_of(section.distinct_proposals, "proposal")

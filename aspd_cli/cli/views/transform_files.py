@@ -35,6 +35,8 @@ from aspd_cli.resume import (
 )
 
 COMMAND = "transform"
+ANSWERS = ".answers.jsonl"
+"""Ending of what a model has answered itself, beside OUT."""
 DISCARD = "--fresh --discard-paid"
 """The flags that delete a journal."""
 
@@ -112,7 +114,7 @@ class TransformFiles:
         files = cls(source, out, recipe_file, html)
         reads: dict[str, str | Path | None] = {
             "IN": source,
-            "the tokenizer": recipe.model.tokenizer or recipe.model.path,
+            "the tokenizer": tokenizer_of(recipe),
             "--recipe": recipe_file,
             **{f"--read-replies {path}": path for path in batch.read},
         }
@@ -129,6 +131,7 @@ class TransformFiles:
                 "the journal of OUT": journal,
                 "the journal's log of OUT": beside(journal, "-wal"),
                 "the journal's index of OUT": beside(journal, "-shm"),
+                "the model's answers of OUT": beside(out, ANSWERS),
                 **writes,
                 **asked,
             }
@@ -197,6 +200,11 @@ class TransformFiles:
         return self.journal
 
 
+def tokenizer_of(recipe: Recipe) -> str | None:
+    """What counts the tokens of answers; None: the embedded tokenizer."""
+    return recipe.model.tokenizer or recipe.transform.from_model or recipe.model.path
+
+
 def decisive(recipe: Recipe) -> dict[str, object]:
     """What decides what comes out: fields of the recipe, and the wording of the prompts."""
     from aspd_cli.transform.llm.backend import prompts
@@ -205,6 +213,7 @@ def decisive(recipe: Recipe) -> dict[str, object]:
     proposing, judging = transform.proposing, transform.judging
     skipped = {"endpoint", "judge", "back_end"}
     skipped |= {*(() if proposing else _PROPOSED), *(() if judging else _JUDGED)}
+    skipped |= set() if transform.from_model else {"from_model"}
     fields: dict[str, object] = {
         f"transform.{name}": value for name, value in transform if name not in skipped
     }
@@ -216,5 +225,5 @@ def decisive(recipe: Recipe) -> dict[str, object]:
         fields["prompts"] = prompts(transform)
         if proposing is None:
             fields["transform.back_end"] = "rules+judge"
-    tokenizer = recipe.model.tokenizer or recipe.model.path
+    tokenizer = tokenizer_of(recipe)
     return {**fields, "model.tokenizer": tokenizer}
