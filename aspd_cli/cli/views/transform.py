@@ -94,6 +94,7 @@ def run(
             def progress(report: Report) -> None:
                 shown.reach(report.total, progress_details(report))
 
+            report: Report | Waiting
             if endpoint is None:
                 report = transform_file(
                     source,
