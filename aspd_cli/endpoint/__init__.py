@@ -14,6 +14,7 @@ In reading order:
 - `transport`: one request until it is answered
 - `failures`: what a failed attempt means
 - `rate_limits`: requests and tokens a minute, and what a run may cost
-- `journal`: every reply that was paid for, on disk
+- `batch`: requests to a file and replies from one, in place of calls
+- `journal`: every reply that was paid for, on disk; `journal_file`: whose that file is
 - `usage`: counts and dollars per stage
 """

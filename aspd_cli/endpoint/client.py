@@ -20,7 +20,7 @@ from aspd_cli.endpoint.rate_limits import Budget
 from aspd_cli.endpoint.transport import Sender
 from aspd_cli.endpoint.usage import StageTally, Tally, dollars, estimate_tokens
 from aspd_cli.errors import ReplyError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 __all__ = ["Call", "Endpoint"]
 
@@ -34,7 +34,7 @@ CUT = "the token limit cut it off; raise endpoint.max_tokens"
 
 
 @dataclass(slots=True)
-class _Asked:
+class Asked:
     """A call, and what it has brought so far."""
 
     call: Call
@@ -57,15 +57,24 @@ class Endpoint:
     Args:
         section: which endpoint, its limits and its prices.
         journal: holds the replies of earlier runs and gets those of this one; None keeps none.
+        budget: that of another endpoint of the same run, whose calls count in it as well; None: one
+            of its own.
     """
 
-    def __init__(self, section: EndpointSection, journal: Journal | None = None) -> None:
-        self.tally = Tally(journal.history if journal else None)
-        self._section = section
+    def __init__(
+        self,
+        section: EndpointSection,
+        journal: Journal | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self.budget = budget or Budget(section, Tally(journal.history if journal else None))
+        """What may be spent, by all endpoints that share it."""
+        self.tally = self.budget.tally
+        """What they have spent."""
+        self.section = section
         self._named = section.without_secrets()
         """What a request is known by in the journal: a new key asks for nothing new."""
         self._journal = journal
-        self._budget = Budget(section, self.tally)
         self._sender = Sender(section)
         self._slots = asyncio.Semaphore(section.concurrency)
         self._longest: dict[str, int] = {}
@@ -91,15 +100,15 @@ class Endpoint:
             BudgetError: the call would cost more than what is left.
             EndpointError: the endpoint cannot be used.
         """
-        request = parameters(self._section, call)
+        request = parameters(self.section, call)
         if self._journal is None:
-            return await self._collect(_Asked(call, request, b"", [], 0), check)
+            return await self._collect(Asked(call, request, b"", [], 0), check)
         key = digest(parameters(self._named, call))
         async with self._keys.setdefault(key, asyncio.Lock()):
             texts = await self._journal.replies(key)
-            return await self._collect(_Asked(call, request, key, texts, len(texts)), check)
+            return await self._collect(Asked(call, request, key, texts, len(texts)), check)
 
-    async def _collect(self, asked: _Asked, check: Callable[[str], T]) -> list[T]:
+    async def _collect(self, asked: Asked, check: Callable[[str], T]) -> list[T]:
         """Looks at the replies in their order, and asks for more while too few are valid."""
         wanted, most = asked.call.n, asked.call.n * TRIES
         valid: list[T] = []
@@ -122,9 +131,9 @@ class Endpoint:
                     f"{looked - len(valid)} of {looked} replies are invalid; the last: {reason}",
                     valid,
                 )
-            await self._more(asked, min(wanted - len(valid), most - looked))
+            await self.more(asked, min(wanted - len(valid), most - looked))
 
-    async def _more(self, asked: _Asked, wanted: int) -> None:
+    async def more(self, asked: Asked, wanted: int) -> None:
         """Asks for so many further replies, in one request where the endpoint counts to n."""
         had = len(asked.texts)
         if wanted == 1 or self._sender.takes("n"):
@@ -139,30 +148,31 @@ class Endpoint:
                 if isinstance(result, BaseException):
                     raise result
 
-    async def _request(self, asked: _Asked, n: int) -> None:
+    async def _request(self, asked: Asked, n: int) -> None:
         """One request: its replies are in the journal and in `asked` when it returns."""
         call = asked.call
-        expected = self._expected(asked, n)
+        prompt, reply = self.expected(asked, n)
+        expected = prompt + reply, dollars(self.section, prompt, reply) or 0.0
         request = asked.request if n == 1 else {**asked.request, "n": n}
         async with self._slots:
             if self._journal:
                 self._journal.check()
-            await self._budget.reserve(*expected)
+            await self.budget.reserve(*expected)
             try:
-                response = await self._sender.send(request, sum(expected))
+                response = await self._sender.send(request, prompt + reply)
                 paid = self._price(asked, response)
                 entry = Entry(asked.key, len(asked.texts), response.texts, call.stage, paid)
                 asked.texts.extend(response.texts)
                 asked.cut |= response.cut
                 self.tally.add(call.stage, paid)
             finally:
-                self._budget.release(*expected)
+                self.budget.release(*expected)
         longest = paid.completion_tokens // len(response.texts)
         self._longest[call.stage] = max(self._longest.get(call.stage, 0), longest)
         if self._journal:
             await self._journal.record(entry)
 
-    def _expected(self, asked: _Asked, n: int) -> tuple[int, int]:
+    def expected(self, asked: Asked, n: int) -> tuple[int, int]:
         """Tokens of the prompt and of the replies of a request, rather too many than too few."""
         request = asked.request
         bound = request.get("max_tokens") or request.get("max_completion_tokens")
@@ -171,7 +181,7 @@ class Endpoint:
         reply = min(bound or guess, guess)
         return _prompt_tokens(request), n * reply
 
-    def _price(self, asked: _Asked, response: Response) -> StageTally:
+    def _price(self, asked: Asked, response: Response) -> StageTally:
         """What a response cost; its tokens are estimated where the endpoint does not count them."""
         prompt, completion = response.prompt_tokens, response.completion_tokens
         if prompt is None or completion is None:
@@ -182,7 +192,7 @@ class Endpoint:
             replies=len(response.texts),
             prompt_tokens=prompt,
             completion_tokens=completion,
-            dollars=dollars(self._section, prompt, completion),
+            dollars=dollars(self.section, prompt, completion),
         )
 
 

@@ -11,18 +11,18 @@ import json
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from aspd_cli.endpoint.journal_file import MARK, check_mark, keep_private, told_errors
 from aspd_cli.endpoint.usage import StageTally, Tally
-from aspd_cli.errors import AspdError, DataError, UsageError
+from aspd_cli.errors import AspdError
 from aspd_cli.resume import refuse_changes
 
-_MARK = 0x41535044  # "ASPD": tells a journal from other SQLite files
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE replies (call BLOB NOT NULL, sample INTEGER NOT NULL, text TEXT NOT NULL,"
@@ -31,6 +31,8 @@ _TABLES = (
     " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, dollars REAL NOT NULL)"
     " WITHOUT ROWID",
 )
+_BATCH = "CREATE TABLE IF NOT EXISTS batch (request TEXT PRIMARY KEY) WITHOUT ROWID"
+"""Requests that were written for a batch and have no reply yet."""
 _ADD_PAID = """
 INSERT INTO paid VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stage) DO UPDATE SET
     calls = calls + excluded.calls,
@@ -52,6 +54,16 @@ class Entry:
     texts: tuple[str, ...]
     stage: str
     paid: StageTally
+
+    @property
+    def request(self) -> str:
+        """The `custom_id` of the request: which call, and which of its replies come first."""
+        return request_name(self.stage, self.call, self.first)
+
+
+def request_name(stage: str, call: bytes, first: int) -> str:
+    """As `Entry.request`."""
+    return f"aspd-{stage}-{call.hex()}-{first}"
 
 
 class Journal:
@@ -110,6 +122,18 @@ class Journal:
         # Every call asks for a write, but the first that runs takes all that has come by then.
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._write))
 
+    def awaited(self) -> set[str]:
+        """The requests that were written for a batch and have no reply yet."""
+        return self._thread.submit(self._awaited).result()
+
+    def await_replies(self, requests: Iterable[str]) -> None:
+        """Remembers that these requests were written for a batch.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self._thread.submit(self._await, list(requests)).result()
+
     def close(self) -> None:
         """Writes what is left and lets go of the file."""
         try:
@@ -145,8 +169,8 @@ class Journal:
 
     def _set_up(self, values: Mapping[str, str]) -> None:
         run = self._file.execute
-        _check_mark(self._file)
-        _keep_private(self.path)
+        check_mark(self._file)
+        keep_private(self.path)
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # survives a power cut, too
@@ -154,8 +178,9 @@ class Journal:
         if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for table in _TABLES:
                 run(table)
-            run(f"PRAGMA application_id = {_MARK}")
+            run(f"PRAGMA application_id = {MARK}")
             self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
+        run(_BATCH)
         run("COMMIT")
         for stage, *counts in run("SELECT * FROM paid"):
             tally = self.history[stage] = StageTally(*counts)
@@ -166,6 +191,8 @@ class Journal:
         run = self._file.execute
         if not run("SELECT EXISTS (SELECT * FROM replies)").fetchone()[0]:
             run("BEGIN EXCLUSIVE")
+            if dict(run("SELECT name, value FROM settings")) != dict(values):
+                run("DELETE FROM batch")  # which asked for something else
             run("DELETE FROM settings")
             self._file.executemany("INSERT INTO settings VALUES (?, ?)", values.items())
             run("COMMIT")
@@ -187,6 +214,18 @@ class Journal:
             )
             return [text for (text,) in rows]
 
+    def _awaited(self) -> set[str]:
+        with self._errors():
+            return {name for (name,) in self._file.execute("SELECT request FROM batch")}
+
+    def _await(self, requests: list[str]) -> None:
+        with self._errors():
+            self._file.execute("BEGIN")
+            self._file.executemany(
+                "INSERT OR IGNORE INTO batch VALUES (?)", [(name,) for name in requests]
+            )
+            self._file.execute("COMMIT")
+
     def _write(self) -> None:
         self.check()
         entries = [self._pending.popleft() for _ in range(len(self._pending))]
@@ -203,6 +242,7 @@ class Journal:
                             for sample, text in enumerate(entry.texts, entry.first)
                         ],
                     )
+                    self._file.execute("DELETE FROM batch WHERE request = ?", (entry.request,))
                     paid = entry.paid
                     self._file.execute(
                         _ADD_PAID,
@@ -217,34 +257,7 @@ class Journal:
             raise
 
     def _errors(self) -> AbstractContextManager[None]:
-        return _errors(self.path)
-
-
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """What SQLite and the disk complain of, as a sentence about the journal at `path`."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise UsageError(
-                f"another run is writing {path}; wait for it or choose another output"
-            ) from error
-        raise DataError(f"cannot use the journal {path}: {error}") from error
-    except OSError as error:
-        raise DataError(f"cannot use the journal {path}: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise DataError(
-            f"{path} is not a journal of aspd ({error}); choose another output"
-        ) from error
-
-
-def _check_mark(file: sqlite3.Connection) -> None:
-    if (
-        file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        and file.execute("PRAGMA application_id").fetchone()[0] != _MARK
-    ):
-        raise sqlite3.DatabaseError("it belongs to another program")
+        return told_errors(self.path)
 
 
 def bill(history: Mapping[str, StageTally]) -> str:
@@ -254,36 +267,3 @@ def bill(history: Mapping[str, StageTally]) -> str:
         return ""
     dollars = f", ${total.dollars:.2f}" if total.dollars else ""
     return f"{total.calls:,} calls, {total.tokens:,} tokens{dollars}"
-
-
-def _keep_private(path: Path) -> None:
-    """Lets only its owner read a journal of ours, whatever mode it had.
-
-    SQLite gives the files that it keeps beside a journal the mode of the journal.
-    """
-    for each in _files(path):
-        with suppress(FileNotFoundError, PermissionError):  # it is another user's
-            each.chmod(0o600)
-
-
-def _files(path: Path) -> list[Path]:
-    """A journal, and what SQLite keeps beside it."""
-    return [path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))]
-
-
-def remove_journal(path: Path) -> None:
-    """Removes the journal and what SQLite keeps beside it, for a run that starts anew.
-
-    Raises:
-        DataError: it cannot be removed, or is no journal.
-        UsageError: another run holds it.
-    """
-    if not path.exists():
-        return
-    with _errors(path), closing(sqlite3.connect(path, timeout=1)) as file:
-        _check_mark(file)
-    for each in _files(path):
-        try:
-            each.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot delete the journal {path}: {error.strerror}") from error

@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from aspd_cli.endpoint.usage import Tally, dollars
+from aspd_cli.endpoint.usage import Tally
 from aspd_cli.errors import BudgetError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 NAP = 0.2
 """Seconds."""
@@ -55,13 +55,13 @@ class Budget:
     """What may still be spent. Calls in flight count with what they are expected to cost.
 
     Args:
-        section: limits and prices.
+        section: the limits.
         tally: what was spent, earlier runs included.
     """
 
     def __init__(self, section: EndpointSection, tally: Tally) -> None:
         self._section = section
-        self._tally = tally
+        self.tally = tally
         self._in_flight = 0
         self._tokens = 0
         self._dollars = 0.0
@@ -70,42 +70,46 @@ class Budget:
         self._over = False
         """A call was turned away; none begins after it, for its run is about to end."""
 
-    async def reserve(self, prompt_tokens: int, completion_tokens: int) -> None:
+    async def reserve(self, tokens: int, dollars: float) -> None:
         """Sets this much aside; waits for calls in flight where they may cost less than expected.
 
         Raises:
             BudgetError: it is more than what is left, and no call is in flight any more.
         """
-        while self._over or not self._fits(prompt_tokens, completion_tokens):
-            if not self._in_flight:
-                self._over = True
-                raise BudgetError(self._spent())
+        while self._in_flight and (self._over or not self._fits(tokens, dollars)):
             self._settled.clear()
             await self._settled.wait()
+        self.take(tokens, dollars)
         self._in_flight += 1
-        self._tokens += prompt_tokens + completion_tokens
-        self._dollars += dollars(self._section, prompt_tokens, completion_tokens) or 0.0
 
-    def release(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def take(self, tokens: int, dollars: float) -> None:
+        """Sets this much aside at once.
+
+        Raises:
+            BudgetError: it is more than what is left.
+        """
+        if self._over or not self._fits(tokens, dollars):
+            self._over = True
+            raise BudgetError(self._spent())
+        self._tokens += tokens
+        self._dollars += dollars
+
+    def release(self, tokens: int, dollars: float) -> None:
         """Takes back what was set aside: its real cost, if any, is in the tally now."""
         self._in_flight -= 1
-        self._tokens -= prompt_tokens + completion_tokens
-        self._dollars -= dollars(self._section, prompt_tokens, completion_tokens) or 0.0
+        self._tokens -= tokens
+        self._dollars -= dollars
         self._settled.set()
 
-    def _fits(self, prompt_tokens: int, completion_tokens: int) -> bool:
-        section, spent = self._section, self._tally.total
-        if section.budget_tokens is not None:
-            tokens = prompt_tokens + completion_tokens
-            if spent.tokens + self._tokens + tokens > section.budget_tokens:
-                return False
-        if section.budget is not None:
-            cost = dollars(section, prompt_tokens, completion_tokens) or 0.0
-            return (spent.dollars or 0.0) + self._dollars + cost <= section.budget
-        return True
+    def _fits(self, tokens: int, dollars: float) -> bool:
+        section, spent = self._section, self.tally.total
+        most, limit = section.budget_tokens, section.budget
+        if most is not None and spent.tokens + self._tokens + tokens > most:
+            return False
+        return limit is None or (spent.dollars or 0.0) + self._dollars + dollars <= limit
 
     def _spent(self) -> str:
-        section, spent = self._section, self._tally.total
+        section, spent = self._section, self.tally.total
         limits = []
         if section.budget is not None:
             limits.append(f"{spent.price()} of ${section.budget:g}")

@@ -7,7 +7,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic_core import ErrorDetails
 
-from aspd_cli.recipe.sections import Recipe, Section
+from aspd_cli.recipe.base import Section
+from aspd_cli.recipe.sections import Recipe
 from aspd_cli.recipe.yaml_reader import Ambiguous
 
 _ELSEWHERE = {
@@ -137,9 +138,10 @@ def _unknown(loc: tuple[str | int, ...], given: Any) -> str:
     if parents and name in Recipe.model_fields:
         return f"{no_such} here; {name} is a section of its own, without indentation"
     # Of several sections with a field, one within its own, then the outermost: a judge's
-    # temperature is rarely meant. What comes last is kept.
+    # temperature is rarely meant; of equals the first. What comes last is kept.
     own = dotted((*parents, ""))
-    sections = sorted(fields, key=lambda s: (s.startswith(own) and own != "", -s.count(".")))
+    order = reversed(list(fields))
+    sections = sorted(order, key=lambda s: (s.startswith(own) and own != "", -s.count(".")))
     everywhere = {field: section for section in sections for field in fields[section]}
     here = fields[dotted(tuple(parents))] if parents else list(Recipe.model_fields)
     near = difflib.get_close_matches(name, here, n=1)

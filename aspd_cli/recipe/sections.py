@@ -1,41 +1,12 @@
 """The recipe and its sections: each field with its default and one line that says what it is."""
 
-import os
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from aspd_cli.safe_text import secrets_in, secrets_of_url, without_secrets
-
-_PATHS = (
-    *("path", "adapter", "tokenizer", "train", "eval", "output_dir", "output_path", "prompts"),
-    *("data", "compare"),
-)
-"""Fields of any section that may name a file or directory: `~` is the home directory in them."""
-
-
-class Section(BaseModel):
-    """What all sections share: unknown fields are errors, values are never coerced."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    @field_validator(*_PATHS, mode="after", check_fields=False)
-    @classmethod
-    def _from_home(cls, value: Any) -> Any:
-        """Expands `~` here, so that every reader of a field gets the same path."""
-        if isinstance(value, dict):  # task -> file
-            return {name: cls._from_home(path) for name, path in value.items()}
-        if isinstance(value, list):  # NAME=PATH
-            return [
-                name + equals + os.path.expanduser(path)
-                for name, equals, path in (text.rpartition("=") for text in value)
-            ]
-        if value == "":  # as a path it would be the current directory
-            raise ValueError("is empty: give a name, or leave it out")
-        return os.path.expanduser(value) if isinstance(value, str) else value
+from aspd_cli.recipe.base import Section
+from aspd_cli.recipe.endpoint import EndpointSection
 
 
 class ModelSection(Section):
@@ -105,60 +76,6 @@ _TAKEN = {
 """Arguments of `apply_chat_template` that are not the template's."""
 
 
-class EndpointSection(Section):
-    """An OpenAI-compatible chat endpoint: the API itself, vLLM, SGLang, llama.cpp and others."""
-
-    model: str = Field(min_length=1)
-    """Name of the model at the endpoint."""
-    base_url: str | None = Field(None, pattern="^https?://")
-    """URL of the endpoint, as in http://localhost:8000/v1; null: the OpenAI API."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the API key; optional if `base_url` is set."""
-    temperature: float | None = Field(None, ge=0)
-    """Sampling temperature; null: the endpoint's default."""
-    top_p: float | None = Field(None, gt=0, le=1)
-    """Sample from the fewest tokens that reach this probability; null: the endpoint's default."""
-    max_tokens: int | None = Field(None, ge=1)
-    """Longest reply in tokens, including reasoning; null: the endpoint's default."""
-    extra_body: dict[str, Any] = {}
-    """Extra fields for every request, as in {reasoning_effort: low}."""
-    concurrency: int = Field(64, ge=1, le=4096)
-    """Maximum number of requests in flight."""
-    requests_per_minute: float | None = Field(None, gt=0)
-    """Maximum number of requests started per minute; null: no limit."""
-    tokens_per_minute: float | None = Field(None, gt=0)
-    """Maximum number of tokens per minute, prompts and replies together; null: no limit."""
-    timeout: float = Field(300.0, gt=0)
-    """Seconds after which a request counts as failed."""
-    max_retries: int = Field(8, ge=0)
-    """How often to retry a failed request, with exponential backoff."""
-    price_input: float | None = Field(None, ge=0)
-    """Price in dollars per million prompt tokens."""
-    price_output: float | None = Field(None, ge=0)
-    """Price in dollars per million reply tokens."""
-    budget: float | None = Field(None, gt=0)
-    """Most dollars to spend on an output, over all resumed runs; null: no limit."""
-    budget_tokens: int | None = Field(None, ge=1)
-    """Most tokens to spend on an output, over all resumed runs; null: no limit."""
-
-    @model_validator(mode="after")
-    def _dollars_need_prices(self) -> Self:
-        if self.budget is not None and (self.price_input is None or self.price_output is None):
-            raise ValueError("a budget in dollars needs price_input and price_output")
-        return self
-
-    def without_secrets(self) -> Self:
-        """The section as it may be saved and shown."""
-        url = self.base_url and without_secrets(self.base_url)
-        return self.model_copy(
-            update={"base_url": url, "extra_body": without_secrets(self.extra_body)}
-        )
-
-    def secrets(self) -> list[str]:
-        """What `without_secrets` hides."""
-        return [*secrets_of_url(self.base_url or ""), *secrets_in(self.extra_body)]
-
-
 class TransformSection(Section):
     """How ordinary answers become parallel-structured ones."""
 
@@ -166,6 +83,9 @@ class TransformSection(Section):
         "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
+    from_model: str | None = None
+    """Directory or Hub id of a tuned model whose own answers to prompts are the data; null: none.
+    """
     min_tokens: int = Field(128, ge=0)
     """Answers with fewer tokens stay serial: branching would not pay off."""
     max_tokens: int = Field(8000, ge=1)
@@ -176,8 +96,10 @@ class TransformSection(Section):
     """Blocks whose ideal speed-up over their plain text is lower become serial text."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
-    back_end: Literal["auto", "rules", "openai"] = "auto"
-    """Use the rules or the model of `endpoint`; auto: the rules if `endpoint` is null."""
+    judge: EndpointSection | None = None
+    """Endpoint that judges in place of `endpoint`; null: `endpoint` judges as well."""
+    back_end: Literal["auto", "rules", "openai", "rules+judge"] = "auto"
+    """Rules propose, a model (openai), or rules for a judge; auto: by which endpoints there are."""
     method: Literal["annotate", "rewrite"] = "annotate"
     """How a model proposes: `annotate` marks parts of the answer, `rewrite` rewrites it."""
     proposals: int = Field(3, ge=1, le=64)
@@ -193,7 +115,48 @@ class TransformSection(Section):
             raise ValueError(f"accept={self.accept} is more than samples={self.samples}")
         if self.back_end == "openai" and self.endpoint is None:
             raise ValueError("back_end=openai needs an endpoint, as in endpoint: {model: gpt-4.1}")
+        if self.back_end == "rules+judge" and self.judging is None:
+            raise ValueError("back_end=rules+judge needs a judge, as in judge: {model: gpt-4.1}")
+        if self.judge is not None and self.proposing is not None:
+            self._check_one_budget(self.judge, self.proposing)
         return self
+
+    def _check_one_budget(self, judge: EndpointSection, proposer: EndpointSection) -> None:
+        if judge.budget is not None or judge.budget_tokens is not None:
+            raise ValueError("one budget counts for both endpoints; set it in endpoint, not judge")
+        priced = judge.price_input is not None and judge.price_output is not None
+        if proposer.budget is not None and not priced:
+            raise ValueError("a budget in dollars needs price_input and price_output of judge, too")
+
+    @property
+    def proposing(self) -> EndpointSection | None:
+        """The endpoint that proposes; None where rules do."""
+        wanted = self.back_end in ("auto", "openai") and self.from_model is None
+        return self.endpoint if wanted else None
+
+    @property
+    def proposer(self) -> Literal["model", "rules"]:
+        """Who proposes where no endpoint does: a tuned model by its own answers, or rules."""
+        return "rules" if self.from_model is None else "model"
+
+    @property
+    def judging(self) -> EndpointSection | None:
+        """The endpoint that judges; None where rules alone decide."""
+        return None if self.back_end == "rules" else self.judge or self.endpoint
+
+    @property
+    def asked(self) -> EndpointSection | None:
+        """The endpoint that is asked first, whose budget counts for all; None: rules decide."""
+        return self.proposing or self.judging
+
+    @property
+    def distinct_proposals(self) -> int:
+        """How many proposals to ask for: one where all would be the same."""
+        return 1 if self.proposing is None or self.proposing.is_greedy else self.proposals
+
+    def votes_of(self, judge: EndpointSection) -> tuple[int, int]:
+        """How many votes to ask for, and how many must be yes: one where all would be the same."""
+        return (1, 1) if judge.is_greedy else (self.samples, self.accept)
 
 
 class TrainingSection(Section):
@@ -356,8 +319,12 @@ class Recipe(Section):
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""
-        asked, judge = self.transform.endpoint, self.evaluation.judge
-        transform = {"endpoint": asked and asked.without_secrets()}
+        asked, judging = self.transform.endpoint, self.transform.judge
+        judge = self.evaluation.judge
+        transform = {
+            "endpoint": asked and asked.without_secrets(),
+            "judge": judging and judging.without_secrets(),
+        }
         evaluation = {"judge": judge and judge.without_secrets()}
         return self.model_copy(
             update={

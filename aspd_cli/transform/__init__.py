@@ -4,7 +4,8 @@
 
 - `pipeline`: one file to one file, every record once and in order
 - `io`: formats, readers and records of the input
-- `rules`, `llm`: the two back ends: an answer's own Markdown, or what a model proposes
+- `rules`, `llm`: the back ends: an answer's own Markdown, and what models propose and judge
+- `own_answers`: what a tuned model has written in parallel itself, held against the rules
 - `blocks`: branches as blocks, in both back ends
 - `outcome`, `report`, `cost_estimate`: what became of an answer, of a run, and what a run will ask
   for

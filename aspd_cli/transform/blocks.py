@@ -1,7 +1,7 @@
 """Blocks of a document: made of branches, looked at with what they can see, and flattened."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document
@@ -70,15 +70,33 @@ def flatten(document: Document, keep: Callable[[Block], bool]) -> Document:
 
     What is nested in a block that goes may stay, and becomes a block of the text around it.
     """
+    return keep_branches(document, lambda block: [keep(block)] * len(block.branches))
+
+
+def keep_branches(document: Document, keep: Callable[[Block], Sequence[bool]]) -> Document:
+    """The document with the branches that are not kept as serial text; its plain text is the same.
+
+    Neighbours that are kept stay a block, one alone does not. What is nested in a branch that goes
+    may stay, as with `flatten`.
+    """
     parts: list[str | Block] = []
     for part in document.parts:
         if isinstance(part, str):
             parts.append(part)
             continue
-        branches = [Branch(each.title, flatten(each.content, keep)) for each in part.branches]
-        if keep(part):
+        branches = [Branch(b.title, keep_branches(b.content, keep)) for b in part.branches]
+        kept = keep(part)
+        if all(kept):
             parts.append(Block(tuple(branches), part.form))
-        else:
-            for lead, branch in zip(part.leads, branches, strict=True):
-                parts += [lead, *branch.content.parts]
+            continue
+        written = [
+            Branch(branch.title, Document((lead, *branch.content.parts)))
+            for lead, branch in zip(part.leads, branches, strict=True)
+        ]
+        for good, run in groupby(zip(kept, written, strict=True), lambda pair: pair[0]):
+            neighbours = [branch for _, branch in run]
+            if good and len(neighbours) > 1:
+                parts.append(Block.of(neighbours))
+            else:
+                parts += [piece for branch in neighbours for piece in branch.content.parts]
     return Document(tuple(parts))

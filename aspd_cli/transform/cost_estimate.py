@@ -1,8 +1,8 @@
-"""What a run with an endpoint will ask for, about, without asking (`--dry-run`).
+"""What a run with endpoints will ask for, about, without asking (`--dry-run`).
 
-Prompts are made as the run will make them, and counted. What a model will reply is not known: each
-answer is taken to hold one block, which all proposals of `annotate` agree on and those of `rewrite`
-do not.
+Prompts are made as the run will make them, and counted. What rules propose is known. What a model
+will reply is not: each answer is taken to hold one block, which all proposals of `annotate` agree
+on and those of `rewrite` do not.
 """
 
 from collections.abc import Iterable
@@ -13,13 +13,16 @@ from typing import Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.endpoint.usage import StageTally, dollars
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import in_context
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.backend import PROPOSE
 from aspd_cli.transform.llm.prompts import fill
 from aspd_cli.transform.llm.segments import cut_segments
-from aspd_cli.transform.outcome import outside_limits, question_of, serial
+from aspd_cli.transform.outcome import outside_limits, paying, question_of, serial
+from aspd_cli.transform.rules import propose
 
 VERDICT_TOKENS = 30
 """Of a reply with a verdict and its reason."""
@@ -34,7 +37,8 @@ REWRITE_OVERHEAD = 1.15
 class Estimate:
     """Counts of what a run will ask for."""
 
-    endpoint: EndpointSection
+    priced: bool
+    """Whether the prices of all endpoints are known."""
     records: int = 0
     rejected: int = 0
     asked: int = 0
@@ -43,13 +47,22 @@ class Estimate:
 
     @property
     def total(self) -> StageTally:
-        total = StageTally(dollars=dollars(self.endpoint, 0, 0))
+        total = StageTally(dollars=0.0)
         for stage in self.stages.values():
             total.add(stage)
+        if not self.priced:
+            total.dollars = None
         return total
 
-    def call(self, stage: str, prompt_tokens: int, reply_tokens: int, samples: int) -> None:
-        """Counts one call with `samples` replies of `reply_tokens` each."""
+    def call(
+        self,
+        endpoint: EndpointSection,
+        stage: str,
+        prompt_tokens: int,
+        reply_tokens: int,
+        samples: int,
+    ) -> None:
+        """Counts one call of `endpoint` with `samples` replies of `reply_tokens` each."""
         written = samples * reply_tokens
         self.stages.setdefault(stage, StageTally()).add(
             StageTally(
@@ -57,7 +70,7 @@ class Estimate:
                 replies=samples,
                 prompt_tokens=prompt_tokens,
                 completion_tokens=written,
-                dollars=dollars(self.endpoint, prompt_tokens, written),
+                dollars=dollars(endpoint, prompt_tokens, written),
             )
         )
 
@@ -87,17 +100,23 @@ def estimate(
     codec: Codec,
     endpoint_codec: Codec,
 ) -> Estimate:
-    """About what transforming `records` with the endpoint of `transform` will take.
+    """About what transforming `records` with the endpoints of `transform` will take.
 
     Args:
         codec: counts the tokens of answers for the limits of the recipe.
         endpoint_codec: counts tokens as the endpoint's model does, as near as can be.
     """
-    assert transform.endpoint is not None
-    found = Estimate(transform.endpoint)
+    proposing, judging = transform.proposing, transform.judging
+    assert judging is not None
+    samples, _ = transform.votes_of(judging)
+    endpoints = (proposing or judging, judging)
+    found = Estimate(all(dollars(endpoint, 0, 0) is not None for endpoint in endpoints))
 
     def tokens(messages: Iterable[dict[str, Any]]) -> int:
         return sum(len(endpoint_codec.encode(turn["content"])) for turn in messages)
+
+    def judged(stage: str, messages: Iterable[dict[str, Any]]) -> None:
+        found.call(judging, stage, tokens(messages), VERDICT_TOKENS, samples)
 
     for record in records:
         found.records += 1
@@ -105,28 +124,34 @@ def estimate(
             found.rejected += 1
             continue
         question, answer = question_of(record), record.example.answer
-        segments = cut_segments(answer)
         if outside_limits(serial(record, codec), transform):
             continue
+        if proposing is None:
+            proposed = propose(answer, question, transform.max_branches).document
+            blocks = list(in_context(paying(proposed, codec, transform)))
+            found.asked += bool(blocks)
+            for each, before in blocks:
+                judged(judge.INDEPENDENCE, judge.independence_messages(question, before, each))
+            continue
+        segments = cut_segments(answer)
         block = _likely_block(segments)
         if block is None or (transform.method == "rewrite" and not rewrite.can_write(answer)):
             continue
         found.asked += 1
-        judged = tokens(judge.independence_messages(question, "", block))
+        verdict = judge.independence_messages(question, "", block)
         if transform.method == "annotate":
             reply = PART_TOKENS * len(block.branches)
             asked = tokens(annotate.ask_for(question, segments))
-            found.call(PROPOSE, asked, reply, transform.proposals)
-            found.call(judge.INDEPENDENCE, judged, VERDICT_TOKENS, transform.samples)
+            found.call(proposing, PROPOSE, asked, reply, transform.distinct_proposals)
+            judged(judge.INDEPENDENCE, verdict)
             continue
         reply = int(REWRITE_OVERHEAD * len(endpoint_codec.encode(answer)))
         asked = tokens(rewrite.ask_for(question, answer))
-        found.call(PROPOSE, asked, reply, transform.proposals)
-        for _ in range(transform.proposals):
-            found.call(judge.INDEPENDENCE, judged, VERDICT_TOKENS, transform.samples)
+        found.call(proposing, PROPOSE, asked, reply, transform.distinct_proposals)
+        for _ in range(transform.distinct_proposals):
+            judged(judge.INDEPENDENCE, verdict)
             for stage in (judge.INTEGRITY, judge.ANSWER):
-                compared = fill(stage, question=question, original=answer, rewritten=answer)
-                found.call(stage, tokens(compared), VERDICT_TOKENS, transform.samples)
+                judged(stage, fill(stage, question=question, original=answer, rewritten=answer))
     return found
 
 

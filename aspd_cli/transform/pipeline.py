@@ -8,7 +8,7 @@ was paid for is in the journal.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from itertools import islice
@@ -18,6 +18,7 @@ from typing import IO, Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, render
 from aspd_cli.core.metrics import measure
+from aspd_cli.endpoint.batch import Awaited
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_line, write_atomically, write_jsonl, write_text
@@ -27,6 +28,7 @@ from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
 from aspd_cli.transform.llm.backend import EndpointBackend
 from aspd_cli.transform.outcome import Outcome, outside_limits, paying, question_of, serial
+from aspd_cli.transform.own_answers import sound
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.rules import NO_STRUCTURE, propose
 
@@ -42,6 +44,7 @@ def transform_file(
     transform: TransformSection,
     codec: Codec,
     *,
+    records: Iterable[Record | Rejected] | None = None,
     settings: str = "",
     limit: int | None = None,
     progress: Progress = lambda report: None,
@@ -50,6 +53,7 @@ def transform_file(
 
     Args:
         out: a file, or `-` for standard output, which has nothing beside it.
+        records: what is transformed, in place of those of `source`.
         settings: the text of `OUT.recipe.yaml`; none is written when empty.
         limit: how many values of the source are read; all when None.
         progress: called after every record.
@@ -57,9 +61,10 @@ def transform_file(
     Raises:
         DataError: a file cannot be read or written.
     """
-    report = Report()
+    report = Report(transform.proposer)
+    given = read_records(source, transform.dialect) if records is None else records
     with _output(out, report, settings) as write:
-        for record in islice(read_records(source, transform.dialect), limit):
+        for record in islice(given, limit):
             if isinstance(record, Rejected):
                 write(record, None)
             else:
@@ -75,6 +80,8 @@ async def transform_file_by(
     transform: TransformSection,
     codec: Codec,
     *,
+    judging: Endpoint | None = None,
+    records: Iterable[Record | Rejected] | None = None,
     settings: str = "",
     limit: int | None = None,
     progress: Progress = lambda report: None,
@@ -82,37 +89,59 @@ async def transform_file_by(
     """As `transform_file`, by an endpoint, many records at once.
 
     Args:
+        endpoint: proposes and judges; where rules propose, judges alone.
+        judging: judges in place of `endpoint`.
         progress: called after every record, and some times a second while none is finished.
 
     Raises:
         DataError: a file cannot be read or written.
         BudgetError: the budget is spent; `out` is not written, the journal holds what was paid for.
         EndpointError: the endpoint cannot be used.
+        Awaited: some answers wait for the replies of a batch; `out` is not written.
     """
-    assert transform.endpoint is not None
-    report = Report("openai", method=transform.method)
+    proposes = transform.proposing is not None
+    if proposes:
+        report = Report("openai", method=transform.method)
+    else:
+        report = Report(f"{transform.proposer}+judge")
     report.tally = endpoint.tally
-    asking = EndpointBackend(endpoint, transform, codec)
+    asking = EndpointBackend(endpoint, transform, codec, judging)
+
+    awaited = 0
 
     async def work(record: Record | Rejected) -> tuple[Record | Rejected, Outcome | None]:
-        return record, None if isinstance(record, Rejected) else await asking.outcome(record)
+        nonlocal awaited
+        if isinstance(record, Rejected):
+            return record, None
+        try:
+            if proposes:
+                return record, await asking.outcome(record)
+            return record, await asking.judged(record, transform_record(record, transform, codec))
+        except Awaited:
+            awaited += 1
+            return record, None
 
-    records = islice(read_records(source, transform.dialect), limit)
+    given = read_records(source, transform.dialect) if records is None else records
     # An answer is between two calls now and then; others fill its place.
-    at_once = 2 * transform.endpoint.concurrency
+    sections = (transform.proposing, transform.judging)
+    at_once = 2 * max(section.concurrency for section in sections if section)
     with _output(out, report, settings) as write:
         async with (
-            aclosing(in_order(records, work, at_once=at_once)) as results,
+            aclosing(in_order(islice(given, limit), work, at_once=at_once)) as results,
             _looking(progress, report),
         ):
             async for record, outcome in results:
                 write(record, outcome)
                 progress(report)
+        if awaited:
+            raise Awaited(awaited)
     return report
 
 
 def transform_record(record: Record, transform: TransformSection, codec: Codec) -> Outcome:
     """The document of one answer by rules, or why it stays serial."""
+    if record.document is not None:
+        return sound(record, record.document, transform, codec)
     answer = record.example.answer
     document = Document((answer,))
     structure = serial(record, codec)

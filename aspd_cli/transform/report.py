@@ -13,6 +13,9 @@ from aspd_cli.transform.io.records import Rejected
 STAGES = {
     "rules": ("read", "length", "structure", "independence"),
     "openai": ("read", "length", "propose", "independence", "integrity", "answer"),
+    "rules+judge": ("read", "length", "structure", "independence"),
+    "model": ("read", "length", "structure", "independence"),
+    "model+judge": ("read", "length", "structure", "independence"),
 }
 """What a value must pass, in order, to become a parallel answer, by back end."""
 
@@ -33,7 +36,7 @@ class Report:
         self.method = method
         """How the openai back end proposes."""
         self.tally: Tally | None = None
-        """Calls, tokens and dollars of each stage of the openai back end."""
+        """Calls, tokens and dollars of each stage where an endpoint is asked."""
         self.failed = 0
         """Answers that stay serial because the endpoint failed."""
         self.ended: Counter[str] = Counter()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aspd_cli.endpoint.journal import Entry, Journal, remove_journal
+from aspd_cli.endpoint.journal import Entry, Journal
+from aspd_cli.endpoint.journal_file import remove_journal
 from aspd_cli.endpoint.usage import StageTally
 from aspd_cli.errors import DataError, UsageError
 from tests.endpoint.asking import ask, call

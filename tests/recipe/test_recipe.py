@@ -179,8 +179,20 @@ def test_the_generation_section_is_what_the_engine_takes() -> None:
     assert GenerationSection().model_dump(exclude={"batch_size"}) == defaults
 
 
+def _told(section: ast.ClassDef) -> set[tuple[str, str]]:
+    """(section, field) that the properties and methods of a section read, validators apart."""
+    return {
+        (section.name.removesuffix("Section").lower(), node.attr)
+        for function in section.body
+        if isinstance(function, ast.FunctionDef) and "validator" not in ast.dump(function)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "self"
+    }
+
+
 def test_no_field_is_read_nowhere() -> None:
-    """A field counts as read where `section.field` stands in the package.
+    """A field counts as read where `section.field` stands in the package, or `self.field` in what
+    the section itself tells of its fields, checks apart.
 
     Two sections are handed on as a whole, and what takes them refuses names that it does not know.
     """
@@ -194,6 +206,8 @@ def test_no_field_is_read_nowhere() -> None:
             if isinstance(node, ast.Attribute):
                 owner = getattr(node.value, "attr", None) or getattr(node.value, "id", None)
                 read.add((owner, node.attr))
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Section"):
+                read |= _told(node)
     assert {(section, "model_dump") for section in taken} <= read
     fields_of = {(section, name) for section, names in SECTIONS.items() for name in names}
     handed_on = {(section, name) for section, names in taken.items() for name in names}

@@ -88,7 +88,13 @@ def _independence(parts: str, beginning: str) -> str:
     assert len(branches) > 1, parts
     found = cross_reference(branches, beginning)
     why = "each stands for itself" if found is None else f"one {found.reason}"
-    return json.dumps({"reason": why, "independent": found is None})
+    return json.dumps({"reason": why, "dependent": [] if found is None else [found.branch + 1]})
+
+
+def numbers(prompt: str, titles: tuple[str, ...]) -> list[int]:
+    """The numbers of the parts with these titles that a judge is shown."""
+    parts = re.findall(r'<part number="(\d+)" title="(.*?)">', between(prompt, "parts"))
+    return [int(number) for number, title in parts if title in titles]
 
 
 def verdict(prompt: str, stage: str) -> str:

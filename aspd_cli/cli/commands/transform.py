@@ -56,6 +56,34 @@ def transform(
         bool,
         typer.Option("--dry-run", help="Estimate calls, tokens and cost; send no request."),
     ] = False,
+    from_model: Annotated[
+        str | None,
+        typer.Option(
+            "--from-model",
+            metavar="DIR",
+            help="IN holds prompts: a tuned model answers them, and its own sound blocks are kept.",
+            show_default=False,
+        ),
+    ] = None,
+    write_requests: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-requests",
+            metavar="FILE",
+            help="Write the next requests to FILE for a batch (OpenAI's, or vLLM's run-batch); "
+            "send none.",
+            show_default=False,
+        ),
+    ] = None,
+    read_replies: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--read-replies",
+            metavar="FILE",
+            help="Read what a batch has replied, and go on; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -80,14 +108,20 @@ def transform(
     interrupted run without paying twice.
     """
     from aspd_cli.cli.views.transform import run
+    from aspd_cli.cli.views.transform_files import Batch
     from aspd_cli.recipe import find_recipe, load_recipe
 
-    flags = {
+    flags: dict[str, object] = {
         "model.trust_remote_code": trust_remote_code,
-        "transform.endpoint.budget": budget,
-        "transform.endpoint.budget_tokens": budget_tokens,
+        "transform.from_model": from_model,
     }
     settings = load_recipe(recipe, set or (), flags)
+    if budget is not None or budget_tokens is not None:
+        asked = settings.transform.asked
+        payer = "judge" if asked and asked is settings.transform.judge else "endpoint"
+        flags[f"transform.{payer}.budget"] = budget
+        flags[f"transform.{payer}.budget_tokens"] = budget_tokens
+        settings = load_recipe(recipe, set or (), flags)
     code = run(
         settings,
         source,
@@ -97,6 +131,7 @@ def transform(
         fresh=fresh,
         discard_paid=discard_paid,
         dry_run=dry_run,
+        batch=Batch(write_requests, tuple(read_replies or ())),
         html=html,
         json=json,
         quiet=quiet,

@@ -4,32 +4,36 @@
 tables go to standard error.
 """
 
-import asyncio
 import json as jsonlib
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aspd_cli.cli.progress import ProgressReporter
-from aspd_cli.cli.views.transform_files import COMMAND, DISCARD, TransformFiles, decisive
+from aspd_cli.cli.views.transform_asking import (
+    Waiting,
+    count_of,
+    journal_of_run,
+    one_of_many,
+    run_with_endpoints,
+    votes,
+    who_transforms,
+)
+from aspd_cli.cli.views.transform_files import COMMAND, Batch, TransformFiles, tokenizer_of
+from aspd_cli.cli.views.transform_own import check_own, own_records
 from aspd_cli.cli.views.transform_tables import progress_details, tell_estimate, tell_report
 from aspd_cli.core.codec import Codec
 from aspd_cli.errors import UsageError
 from aspd_cli.outputs import STDOUT, claim
 from aspd_cli.recipe import Recipe
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.resume import settings_text
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
-from aspd_cli.transform.pipeline import transform_file, transform_file_by
+from aspd_cli.transform.pipeline import transform_file
 from aspd_cli.transform.report import Report
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
-
-if TYPE_CHECKING:
-    from aspd_cli.endpoint.client import Endpoint
 
 
 def run(
@@ -42,6 +46,7 @@ def run(
     fresh: bool,
     discard_paid: bool,
     dry_run: bool,
+    batch: Batch,
     html: Path | None,
     json: bool,
     quiet: bool,
@@ -56,12 +61,14 @@ def run(
     """
     if discard_paid and not fresh:
         raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
-    files = TransformFiles.checked(recipe, source, out, recipe_file, html)
+    batch.check(recipe.transform, dry_run=dry_run)
+    check_own(recipe, out, limit=limit, dry_run=dry_run)
+    files = TransformFiles.checked(recipe, source, out, recipe_file, html, batch)
     codec, counter = open_codec(
-        recipe.model.tokenizer or recipe.model.path,
+        tokenizer_of(recipe),
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    endpoint = endpoint_of(recipe)
+    endpoint = recipe.transform.asked
     if dry_run:
         return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
     if out == STDOUT:
@@ -73,8 +80,13 @@ def run(
             files.guard(recipe, origin, fresh=fresh)
             settings = settings_text(COMMAND, recipe.to_yaml(), source=origin)
         if not quiet:
-            print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
-        expected = None if quiet else _count(source, limit)
+            print(f"{who_transforms(recipe.transform)}; tokens by {counter}", file=sys.stderr)
+            if warning := one_of_many(recipe.transform):
+                print(warning, file=sys.stderr)
+        records = None
+        if recipe.transform.from_model is not None:
+            records = own_records(recipe, source, out, quiet=quiet)
+        expected, faulty_lines = None if quiet else _count(source, limit), False
         with ProgressReporter(
             "records", quiet=quiet, total=expected, before="reading the input"
         ) as shown:
@@ -82,29 +94,49 @@ def run(
             def progress(report: Report) -> None:
                 shown.reach(report.total, progress_details(report))
 
+            report: Report | Waiting
             if endpoint is None:
                 report = transform_file(
                     source,
                     out,
                     recipe.transform,
                     codec,
+                    records=records,
                     settings=settings,
                     limit=limit,
                     progress=progress,
                 )
             else:
-                journal = _journal(recipe, files, fresh=fresh, discard=discard_paid, quiet=quiet)
-                report = _ask(recipe, source, out, journal, codec, settings, limit, progress)
+                paid = journal_of_run(recipe, files, fresh=fresh, discard=discard_paid, quiet=quiet)
+                report, faulty_lines = run_with_endpoints(
+                    recipe,
+                    source,
+                    out,
+                    paid,
+                    codec,
+                    batch,
+                    records=records,
+                    settings=settings,
+                    limit=limit,
+                    progress=progress,
+                    quiet=quiet,
+                )
+        if isinstance(report, Waiting):
+            if json:
+                print(jsonlib.dumps(report.as_dict()))
+            if not quiet:
+                print(report.sentence(), file=sys.stderr)
+            return 3 if faulty_lines else 0
         if html is not None:
             from aspd_cli.report.transform_page import write_page
 
-            about = f"{source}: {_back_end(recipe)}; tokens by {counter}"
+            about = f"{source}: {who_transforms(recipe.transform)}; tokens by {counter}"
             write_page(html, out, report, codec, about)
     if json:
         print(jsonlib.dumps(report.as_dict()))
     if not quiet:
         tell_report(report, out)
-    return 3 if report.faulty else 0
+    return 3 if report.faulty or faulty_lines else 0
 
 
 def _check_stdout(
@@ -121,85 +153,6 @@ def _check_stdout(
         raise UsageError(f"OUT is standard output (-), but {reason}; give the name of a file")
 
 
-def _journal(
-    recipe: Recipe, files: TransformFiles, *, fresh: bool, discard: bool, quiet: bool
-) -> Path:
-    """The journal of a run with an endpoint; deleted where the user said so twice."""
-    from aspd_cli.endpoint.client import Endpoint
-    from aspd_cli.endpoint.journal import Journal, remove_journal
-
-    section = endpoint_of(recipe)
-    assert section is not None
-    if discard:
-        asyncio.run(_open(Endpoint(section)))  # a missing key is told before anything is deleted
-        remove_journal(files.journal)
-        return files.journal
-    path = files.journal_of(recipe)
-    if fresh and path.exists():
-        with Journal(path, decisive(recipe), discard=DISCARD) as opened:
-            kept = opened.bill
-        if kept and not quiet:
-            print(
-                f"{path} keeps replies that were paid for ({kept}), and they are used again; "
-                f"{DISCARD} deletes them",
-                file=sys.stderr,
-            )
-    return path
-
-
-async def _open(endpoint: "Endpoint") -> None:
-    async with endpoint:
-        pass
-
-
-def endpoint_of(recipe: Recipe) -> EndpointSection | None:
-    """The endpoint that transforms; None where rules do."""
-    transform = recipe.transform
-    return None if transform.back_end == "rules" else transform.endpoint
-
-
-def _ask(
-    recipe: Recipe,
-    source: Path,
-    out: Path,
-    journal: Path,
-    codec: Codec,
-    settings: str,
-    limit: int | None,
-    progress: Callable[[Report], None],
-) -> Report:
-    """The run with an endpoint and its journal."""
-    from aspd_cli.endpoint.client import Endpoint
-    from aspd_cli.endpoint.journal import Journal
-
-    section = endpoint_of(recipe)
-    assert section is not None
-
-    async def ask(opened: Journal) -> Report:
-        async with Endpoint(section, opened) as endpoint:
-            return await transform_file_by(
-                endpoint,
-                source,
-                out,
-                recipe.transform,
-                codec,
-                settings=settings,
-                limit=limit,
-                progress=progress,
-            )
-
-    try:
-        with Journal(journal, decisive(recipe), discard=DISCARD) as opened:
-            return asyncio.run(ask(opened))
-    except KeyboardInterrupt:
-        print(
-            f"interrupted; the replies received are in {journal}, calls in flight are lost. "
-            "Run the same command to resume.",
-            file=sys.stderr,
-        )
-        raise
-
-
 def _estimate(
     recipe: Recipe, source: Path, codec: Codec, *, limit: int | None, json: bool, quiet: bool
 ) -> int:
@@ -207,7 +160,7 @@ def _estimate(
     from aspd_cli.transform.cost_estimate import estimate
 
     section = recipe.transform
-    if endpoint_of(recipe) is None:
+    if section.asked is None:
         raise UsageError(
             "--dry-run estimates the cost of an endpoint, and none is configured: the rules cost "
             "nothing; run without --dry-run"
@@ -219,23 +172,13 @@ def _estimate(
     if json:
         print(jsonlib.dumps(found.as_dict()))
     if not quiet:
-        tell_estimate(found, f"{section.proposals} proposals and {section.samples} votes each")
+        samples, assumed = f"{count_of(votes(section)[0], 'vote')} for each block", ""
+        if section.proposing is not None:
+            proposals = count_of(section.distinct_proposals, "proposal")
+            samples = f"{proposals} and {count_of(votes(section)[0], 'vote')} each"
+            assumed = "one block per answer, and "
+        tell_estimate(found, samples, assumed)
     return 0
-
-
-def _back_end(recipe: Recipe) -> str:
-    """One sentence that says who transforms."""
-    section, endpoint = recipe.transform, endpoint_of(recipe)
-    if endpoint is None:
-        chosen = section.back_end == "rules"
-        return "using the rules" if chosen else "no endpoint configured: using the rules"
-    how = "integrity and answer hold by construction" if section.method == "annotate" else ""
-    return (
-        f"{section.method} by {endpoint.model} at "
-        f"{endpoint.without_secrets().base_url or 'the OpenAI API'}, "
-        f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
-        + (f"; {how}" if how else "")
-    )
 
 
 def _count(source: Path, limit: int | None) -> int | None:

@@ -25,6 +25,7 @@ from aspd_cli.outputs import (
     same,
 )
 from aspd_cli.recipe import Recipe, load_recipe
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.resume import (
     is_as_saved,
     refuse_another_source,
@@ -34,13 +35,47 @@ from aspd_cli.resume import (
 )
 
 COMMAND = "transform"
+ANSWERS = ".answers.jsonl"
+"""Ending of what a model has answered itself, beside OUT."""
 DISCARD = "--fresh --discard-paid"
 """The flags that delete a journal."""
 
 _REPLIES = ("model", "temperature", "top_p", "max_tokens", "extra_body")
 """The fields of an endpoint that decide what it replies; the others say how it is asked."""
-_ASKED = ("method", "proposals", "samples", "accept")
-"""The fields that only count where a model is asked."""
+_PROPOSED, _JUDGED = ("method", "proposals"), ("samples", "accept")
+"""The fields that only count where a model proposes, and where one judges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The files by which endpoints are asked without a call."""
+
+    write: Path | None = None
+    """Gets the requests; those of a judge at another endpoint go beside it."""
+    read: tuple[Path, ...] = ()
+    """Files of replies."""
+
+    @property
+    def judge(self) -> Path | None:
+        """Gets the requests to a judge at another endpoint."""
+        return self.write and beside(self.write, ".judge.jsonl")
+
+    def check(self, transform: TransformSection, *, dry_run: bool) -> None:
+        """Refuses files of a batch where nobody is asked.
+
+        Raises:
+            UsageError: says which flag, and what to do.
+        """
+        if not (self.write or self.read):
+            return
+        flag = "--write-requests" if self.write else "--read-replies"
+        if dry_run:
+            raise UsageError(f"--dry-run neither reads nor writes a batch; leave out {flag}")
+        if transform.asked is None:
+            raise UsageError(
+                f"{flag} is for an endpoint, and none is configured; set one in the recipe, or "
+                "with --set transform.endpoint.model=NAME"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +98,13 @@ class TransformFiles:
 
     @classmethod
     def checked(
-        cls, recipe: Recipe, source: Path, out: Path, recipe_file: Path | None, html: Path | None
+        cls,
+        recipe: Recipe,
+        source: Path,
+        out: Path,
+        recipe_file: Path | None,
+        html: Path | None,
+        batch: Batch,
     ) -> Self:
         """The files, none of which would be lost to another.
 
@@ -73,10 +114,12 @@ class TransformFiles:
         files = cls(source, out, recipe_file, html)
         reads: dict[str, str | Path | None] = {
             "IN": source,
-            "the tokenizer": recipe.model.tokenizer or recipe.model.path,
+            "the tokenizer": tokenizer_of(recipe),
             "--recipe": recipe_file,
+            **{f"--read-replies {path}": path for path in batch.read},
         }
-        writes: dict[str, Path | None] = {"--html": html}
+        asked = {"--write-requests": batch.write, "the judge's --write-requests": batch.judge}
+        writes: dict[str, Path | None] = {"--html": html, **asked}
         if out != STDOUT:
             check_file("OUT", out)
             journal = files.journal
@@ -88,7 +131,9 @@ class TransformFiles:
                 "the journal of OUT": journal,
                 "the journal's log of OUT": beside(journal, "-wal"),
                 "the journal's index of OUT": beside(journal, "-shm"),
+                "the model's answers of OUT": beside(out, ANSWERS),
                 **writes,
+                **asked,
             }
             if recipe_file and same(recipe_file, files.settings) and is_as_saved(recipe_file):
                 del reads["--recipe"]  # what it is rewritten with is what it says
@@ -97,6 +142,11 @@ class TransformFiles:
             from aspd_cli.report.transform_page import MARK
 
             check_file("--html", html, mark=MARK)
+        if batch.write is not None:
+            from aspd_cli.endpoint.batch import HEAD
+
+            for path in filter(None, asked.values()):
+                check_file("--write-requests", path, mark=HEAD)
         return files
 
     def guard(self, recipe: Recipe, origin: dict[str, Any], *, fresh: bool) -> None:
@@ -150,19 +200,30 @@ class TransformFiles:
         return self.journal
 
 
+def tokenizer_of(recipe: Recipe) -> str | None:
+    """What counts the tokens of answers; None: the embedded tokenizer."""
+    return recipe.model.tokenizer or recipe.transform.from_model or recipe.model.path
+
+
 def decisive(recipe: Recipe) -> dict[str, object]:
     """What decides what comes out: fields of the recipe, and the wording of the prompts."""
     from aspd_cli.transform.llm.backend import prompts
 
     transform = recipe.transform
-    endpoint = None if transform.back_end == "rules" else transform.endpoint
-    skipped = {"endpoint", "back_end", *(() if endpoint else _ASKED)}
+    proposing, judging = transform.proposing, transform.judging
+    skipped = {"endpoint", "judge", "back_end"}
+    skipped |= {*(() if proposing else _PROPOSED), *(() if judging else _JUDGED)}
+    skipped |= set() if transform.from_model else {"from_model"}
     fields: dict[str, object] = {
         f"transform.{name}": value for name, value in transform if name not in skipped
     }
-    if endpoint is not None:
-        said = endpoint.without_secrets()
-        fields |= {f"transform.endpoint.{name}": getattr(said, name) for name in _REPLIES}
+    for name, section in {"endpoint": transform.endpoint, "judge": transform.judge}.items():
+        if section is not None and (section is proposing or section is judging):
+            said = section.without_secrets()
+            fields |= {f"transform.{name}.{each}": getattr(said, each) for each in _REPLIES}
+    if judging is not None:
         fields["prompts"] = prompts(transform)
-    tokenizer = recipe.model.tokenizer or recipe.model.path
+        if proposing is None:
+            fields["transform.back_end"] = "rules+judge"
+    tokenizer = tokenizer_of(recipe)
     return {**fields, "model.tokenizer": tokenizer}

@@ -67,11 +67,12 @@ def _counts(spent: StageTally) -> list[str]:
     return [f"{spent.calls:,}", f"{spent.tokens:,}", spent.price()]
 
 
-def tell_estimate(estimate: Estimate, samples: str) -> None:
+def tell_estimate(estimate: Estimate, samples: str, assumed: str) -> None:
     """The table of a dry run.
 
     Args:
         samples: how many proposals and votes an answer takes, in words.
+        assumed: what is assumed of the answers, in words; empty where they are known.
     """
     table = Table("stage", "calls", "prompt tokens", "reply tokens", "cost")
     for stage, counts in [*estimate.stages.items(), ("all", estimate.total)]:
@@ -86,7 +87,7 @@ def tell_estimate(estimate: Estimate, samples: str) -> None:
     Console(stderr=True).print(table)
     print(
         f"estimate only, no request was sent: {estimate.asked} of {estimate.records} answers would "
-        f"be sent, {samples}. Assumes one block per answer, and an endpoint that returns all "
-        "samples of a call at once.",
+        f"be sent, {samples}. Assumes {assumed}an endpoint that returns all samples of a call at "
+        "once.",
         file=sys.stderr,
     )

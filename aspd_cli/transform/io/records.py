@@ -6,6 +6,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from aspd_cli.core.markup import Document
 from aspd_cli.errors import DataError
 from aspd_cli.files import check_id
 from aspd_cli.safe_text import excerpt
@@ -27,6 +28,8 @@ class Record:
     id: Any
     """The record's own `id`; its index in a file whose records have none."""
     example: SourceRecord
+    document: Document | None = None
+    """Its answer as it was written with markup, where it was."""
 
 
 @dataclass(frozen=True, slots=True)

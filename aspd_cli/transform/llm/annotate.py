@@ -1,7 +1,8 @@
 """`annotate`: a model returns the structure of an answer, never its text.
 
 It sees the answer as numbered segments and names runs of them. The document is put together here
-out of the answer itself, so that its plain text is the answer byte for byte whatever comes back.
+out of the answer itself, so that its plain text is the answer byte for byte whatever comes back,
+and so are its titles (`naming`).
 """
 
 import re
@@ -14,6 +15,7 @@ from aspd_cli.core.markup import Block, Document, holds_markup
 from aspd_cli.endpoint.messages import read_json
 from aspd_cli.errors import ReplyError
 from aspd_cli.transform.blocks import forks
+from aspd_cli.transform.llm.naming import named
 from aspd_cli.transform.llm.prompts import fill
 from aspd_cli.transform.llm.segments import number
 
@@ -69,9 +71,10 @@ def read_document(reply: str, segments: tuple[str, ...], max_branches: int) -> D
     parts: list[str | Block] = []
     at = 0
     for run in _runs(read_groups(reply), len(segments)):
-        branches = [(part.title, "".join(segments[part.first - 1 : part.last])) for part in run]
-        parts += ["".join(segments[at : run[0].first - 1]), *forks(branches, max_branches)]
-        at = run[-1].last
+        texts = [(part.title, "".join(segments[part.first - 1 : part.last])) for part in run]
+        if branches := named(texts):
+            parts += ["".join(segments[at : run[0].first - 1]), *forks(branches, max_branches)]
+            at = run[-1].last
     return Document((*parts, "".join(segments[at:])))
 
 
@@ -149,9 +152,6 @@ def _runs(groups: list[list[AnswerPart]], count: int) -> list[list[AnswerPart]]:
     runs: list[list[AnswerPart]] = []
     for group in groups:
         ordered = sorted(group, key=lambda part: part.first)
-        titles = {part.title.casefold() for part in ordered}
-        if len(titles) < len(ordered):
-            raise ReplyError("two parts of a group have the same title")
         for at, part in enumerate(ordered):
             if not 1 <= part.first <= part.last <= count:
                 raise ReplyError(f"there are no segments {part.first} to {part.last}")

@@ -1,17 +1,17 @@
-"""The openai back end: an answer becomes a document by what a model proposes and a judge accepts.
+"""The back ends with an endpoint: an answer becomes a document by what a judge accepts.
 
     propose -> independence -> integrity -> answer -> select
 
-Blocks that the judge finds dependent are flattened, the rest of their proposal survives. With
-`annotate` the text of an answer is never written again, so that integrity and answer hold by
-construction and are not asked for; with `rewrite` the same goes for a proposal whose plain text is
-the answer's.
+A model proposes, or what rules propose is judged. Branches that the judge finds dependent become
+serial text; the rest of their block survives while it pays. With `annotate` the text of an answer
+is never written again, so that integrity and answer hold by construction and are not asked for;
+with `rewrite` the same goes for a proposal whose plain text is the answer's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Document, plain
@@ -20,7 +20,7 @@ from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.messages import Call
 from aspd_cli.errors import ReplyError
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import flatten, in_context
+from aspd_cli.transform.blocks import in_context, keep_branches
 from aspd_cli.transform.io.records import Record
 from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.judge import Judge
@@ -37,22 +37,50 @@ from aspd_cli.transform.outcome import (
 
 PROPOSE = "propose"
 
+T = TypeVar("T")
+
 
 def prompts(transform: TransformSection) -> str:
     """The versions of the prompts that a run uses."""
+    if transform.proposing is None:
+        return version(judge.INDEPENDENCE)
     if transform.method == "annotate":
         return version(annotate.PROMPT, judge.INDEPENDENCE)
     return version(rewrite.PROMPT, judge.INDEPENDENCE, judge.INTEGRITY, judge.ANSWER)
 
 
 class EndpointBackend:
-    """Transforms answers one by one, many at the same time."""
+    """Transforms answers one by one, many at the same time.
 
-    def __init__(self, endpoint: Endpoint, transform: TransformSection, codec: Codec) -> None:
+    Args:
+        endpoint: proposes, and judges where there is no other judge.
+        judging: the endpoint that judges; None: `endpoint`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transform: TransformSection,
+        codec: Codec,
+        judging: Endpoint | None = None,
+    ) -> None:
+        assert transform.judging is not None
         self.endpoint = endpoint
         self.transform = transform
         self.codec = codec
-        self.judge = Judge(endpoint, transform.samples, transform.accept)
+        samples, self.accept = transform.votes_of(transform.judging)
+        self.judge = Judge(judging or endpoint, samples, self.accept)
+
+    async def judged(self, record: Record, proposed: Outcome) -> Outcome:
+        """What the judge leaves of an outcome that something else has decided on.
+
+        Raises:
+            BudgetError: the budget is spent.
+            EndpointError: the endpoint cannot be used.
+        """
+        if not any(proposed.document.blocks()):
+            return proposed
+        return await self._outcome(record, [proposed.document])
 
     async def outcome(self, record: Record) -> Outcome:
         """The document of one answer, or why it stays serial.
@@ -62,12 +90,16 @@ class EndpointBackend:
             EndpointError: the endpoint cannot be used.
         """
         structure = serial(record, self.codec)
-        document = Document((record.example.answer,))
         if reason := outside_limits(structure, self.transform):
-            return Outcome(document, structure, "length", reason)
+            return Outcome(Document((record.example.answer,)), structure, "length", reason)
+        return await self._outcome(record, None)
+
+    async def _outcome(self, record: Record, given: list[Document] | None) -> Outcome:
+        structure = serial(record, self.codec)
+        document = Document((record.example.answer,))
         work = _Work(self, record)
         try:
-            chosen = await work.run()
+            chosen = await work.run(given)
         except ReplyError as error:
             reason = f"{work.stage} failed: {error}"
             return Outcome(document, structure, work.stage, reason, work.votes, failed=True)
@@ -91,9 +123,13 @@ class _Work:
         """Why the answer stays serial if it comes no further than `stage`."""
         self.votes: dict[str, Any] | None = None
 
-    async def run(self) -> tuple[Document, Structure] | None:
-        """The document and its structure; None, with `stage` and `reason`, if it stays serial."""
-        documents = await self.propose()
+    async def run(self, given: list[Document] | None) -> tuple[Document, Structure] | None:
+        """The document and its structure; None, with `stage` and `reason`, if it stays serial.
+
+        Args:
+            given: what was proposed; None: a model is asked to.
+        """
+        documents = await self.propose() if given is None else given
         if not documents:
             return None
         self.votes = {"independence": [], "integrity": [], "answer": [], "selected": None}
@@ -123,7 +159,7 @@ class _Work:
                 return []
             messages, schema = rewrite.ask_for(self.question, self.answer), None
             read = partial(rewrite.read_document, answer=self.answer, max_branches=most)
-        call = Call(PROPOSE, messages, n=self.transform.proposals, schema=schema)
+        call = Call(PROPOSE, messages, n=self.transform.distinct_proposals, schema=schema)
         try:
             documents: Sequence[Document] = await self.asking.endpoint.ask(call, read)
         except ReplyError as error:
@@ -135,20 +171,22 @@ class _Work:
         return list(dict.fromkeys(each for each in paid if any(each.blocks())))
 
     async def independent(self, documents: list[Document]) -> list[Document | None]:
-        """The proposals less the blocks that the judge finds dependent; None where none is left."""
+        """The proposals less the branches that the judge finds dependent.
+
+        None for one of which no block is left that pays.
+        """
         assert self.votes is not None
         self.stage, self.reason = judge.INDEPENDENCE, "the judge finds no block independent"
         found = {block: before for each in documents for block, before in in_context(each)}
-        votes = await asyncio.gather(
-            *(self.judge.independence(self.question, found[block], block) for block in found)
+        votes = await _all(
+            self.judge.independence(self.question, found[block], block) for block in found
         )
         yes = dict(zip(found, votes, strict=True))
         self.votes[self.stage] = [[yes[block] for block in each.blocks()] for each in documents]
-        kept = [
-            flatten(document, lambda block: yes[block] >= self.transform.accept)
-            for document in documents
-        ]
-        return [document if any(document.blocks()) else None for document in kept]
+        accept = self.asking.accept
+        kept = (keep_branches(each, lambda b: [n >= accept for n in yes[b]]) for each in documents)
+        paid = [paying(each, self.asking.codec, self.transform) for each in kept]
+        return [document if any(document.blocks()) else None for document in paid]
 
     async def faithful(
         self,
@@ -163,10 +201,18 @@ class _Work:
         if not changed:
             return documents
         self.stage, self.reason = stage, f"the judge accepts no rewriting for {stage}"
-        votes = await asyncio.gather(*(ask(self.question, self.answer, text) for text in changed))
+        votes = await _all(ask(self.question, self.answer, text) for text in changed)
         yes = dict(zip(changed, votes, strict=True))
         self.votes[stage] = [None if text is None else yes.get(text) for text in texts]
         return [
-            document if text not in yes or yes[text] >= self.transform.accept else None
+            document if text not in yes or yes[text] >= self.asking.accept else None
             for document, text in zip(documents, texts, strict=True)
         ]
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of calls. All are awaited also when one fails: what they bring is paid for."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    if failed := next((each for each in results if isinstance(each, BaseException)), None):
+        raise failed
+    return [each for each in results if not isinstance(each, BaseException)]

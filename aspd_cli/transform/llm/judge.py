@@ -1,6 +1,7 @@
 """The judge: a model that is asked for a verdict several times, and how many said yes."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aspd_cli.core.markup import Block
@@ -12,10 +13,11 @@ from aspd_cli.transform.llm.prompts import fill
 INDEPENDENCE, INTEGRITY, ANSWER = "independence", "integrity", "answer"
 """The stages, which are the names of their prompts."""
 
-_KEYS = {INDEPENDENCE: "independent", INTEGRITY: "intact", ANSWER: "same"}
+_KEYS = {INTEGRITY: "intact", ANSWER: "same"}
 _WORD = re.compile(r"\W*(\w+)\W*")
 _YES = frozenset("true yes 是 对".split())
 _NO = frozenset("false no 否 不是 不".split())
+_NOTHING = frozenset(("", "none", "nothing", "无", "没有"))
 
 
 class Judge:
@@ -33,33 +35,47 @@ class Judge:
         self.samples = samples
         self.accept = accept
 
-    async def independence(self, question: str, before: str, block: Block) -> int:
-        """Votes for no branch of a block needing another.
+    async def independence(self, question: str, before: str, block: Block) -> list[int]:
+        """For each branch of a block, the votes for it needing none of the others.
 
         Args:
             question: what the user asked.
             before: all of the answer that the branches see.
         """
-        return await self._votes(INDEPENDENCE, independence_messages(question, before, block))
+        count = len(block.branches)
+        messages = independence_messages(question, before, block)
+        call = Call(INDEPENDENCE, messages, n=self.samples, schema=_DEPENDENT)
+        return await self._votes(call, lambda reply: read_independent(reply, count))
 
     async def integrity(self, question: str, original: str, rewritten: str) -> int:
         """Votes for a rewritten answer saying what the original said, and nothing else."""
-        return await self._votes(INTEGRITY, _compared(INTEGRITY, question, original, rewritten))
+        return await self._compare(INTEGRITY, question, original, rewritten)
 
     async def answer(self, question: str, original: str, rewritten: str) -> int:
         """Votes for a rewritten answer still giving the original's reply to the question."""
-        return await self._votes(ANSWER, _compared(ANSWER, question, original, rewritten))
+        return await self._compare(ANSWER, question, original, rewritten)
 
-    async def _votes(self, stage: str, messages: tuple[dict[str, str], ...]) -> int:
+    async def _compare(self, stage: str, question: str, original: str, rewritten: str) -> int:
         key = _KEYS[stage]
-        call = Call(stage, messages, n=self.samples, schema=_schema(key))
+        messages = fill(stage, question=question, original=original, rewritten=rewritten)
+        call = Call(stage, messages, n=self.samples, schema=_schema(key, {"type": "boolean"}))
+        [yes] = await self._votes(call, lambda reply: [read_verdict(reply, key)])
+        return yes
+
+    async def _votes(self, call: Call, read: Callable[[str], list[bool]]) -> list[int]:
+        """How many said yes to each of the things that one reply is about."""
         try:
-            return sum(await self.endpoint.ask(call, lambda reply: read_verdict(reply, key)))
+            return _counted(await self.endpoint.ask(call, read))
         except ReplyError as error:
-            yes: int = sum(error.valid)
-            if yes < self.accept:
+            missing = self.samples - len(error.valid)
+            yes = _counted(error.valid)
+            if not yes or any(n < self.accept <= n + missing for n in yes):
                 raise
             return yes
+
+
+def _counted(verdicts: Sequence[list[bool]]) -> list[int]:
+    return [sum(each) for each in zip(*verdicts, strict=True)]
 
 
 def independence_messages(question: str, before: str, block: Block) -> tuple[dict[str, str], ...]:
@@ -69,6 +85,28 @@ def independence_messages(question: str, before: str, block: Block) -> tuple[dic
         for n, (branch, text) in enumerate(zip(block.branches, block.texts, strict=True), start=1)
     )
     return fill(INDEPENDENCE, question=question, before=before.rstrip(), branches=branches)
+
+
+def read_independent(reply: str, count: int) -> list[bool]:
+    """For each of `count` parts, whether a reply finds it independent.
+
+    A reply lists the parts that are not, under `dependent`; a verdict on all of them is one, too.
+
+    Raises:
+        ReplyError: it does neither, or names a part that there is not.
+    """
+    word = _WORD.fullmatch(reply)
+    value = None if word and _truth(word[1]) is not None else read_json(reply)
+    listed = value.get("dependent") if isinstance(value, dict) else value
+    if listed is None:
+        return [read_verdict(reply, "independent")] * count
+    if (all_of_them := _truth(listed)) is not None:
+        return [not all_of_them] * count
+    found = {int(n) for n in re.findall(r"\d{1,6}", str(listed))}
+    nothing = listed == [] or str(listed).strip(" .").lower() in _NOTHING
+    if not (found or nothing) or not found <= set(range(1, count + 1)):
+        raise ReplyError(f"`dependent` is {str(listed)[:60]}, not numbers of the {count} parts")
+    return [n not in found for n in range(1, count + 1)]
 
 
 def read_verdict(reply: str, key: str) -> bool:
@@ -90,12 +128,6 @@ def read_verdict(reply: str, key: str) -> bool:
     raise ReplyError(f"no verdict `{key}` in {reply[:60]!r}")
 
 
-def _compared(
-    prompt: str, question: str, original: str, rewritten: str
-) -> tuple[dict[str, str], ...]:
-    return fill(prompt, question=question, original=original, rewritten=rewritten)
-
-
 def _truth(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
@@ -103,10 +135,13 @@ def _truth(value: Any) -> bool | None:
     return True if word in _YES else False if word in _NO else None
 
 
-def _schema(key: str) -> dict[str, Any]:
+def _schema(key: str, verdict: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"reason": {"type": "string"}, key: {"type": "boolean"}},
+        "properties": {"reason": {"type": "string"}, key: verdict},
         "required": ["reason", key],
         "additionalProperties": False,
     }
+
+
+_DEPENDENT = _schema("dependent", {"type": "array", "items": {"type": "integer"}})

@@ -11,6 +11,7 @@ from aspd_cli.core.markup import Block, Branch, Document, holds_markup, plain
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError, ReplyError
 from aspd_cli.transform.blocks import forks
+from aspd_cli.transform.llm.naming import named
 from aspd_cli.transform.llm.prompts import fill
 
 PROMPT = "rewrite"
@@ -91,11 +92,11 @@ class _Reader:
             if _name(tag) != "branch":
                 raise ReplyError(f"{tag[0]} stands between branches")
             branches.append((_title(tag), self._content()))
-        if len({title.casefold() for title, _ in branches}) < len(branches):
-            raise ReplyError("two branches of a block have the same title")
         if len(branches) < 2:
             return [content for _, content in branches]
-        return list(forks(branches, self.max_branches))
+        if (titled := named(branches)) is None:
+            raise ReplyError("two branches of a block have the same title")
+        return list(forks(titled, self.max_branches))
 
     def _content(self) -> str:
         if self.text.startswith("\n", self.at):

@@ -38,6 +38,16 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     Args:
         heading: the line is a heading, so all of it is the label.
     """
+    if label := label_of(head, heading=heading):
+        return label
+    head = head[:_LOOKED_AT]
+    if found := ORDINAL.match(head):
+        head = head[found.end() :]
+    return _first_words(_clean(head).split(), FIRST_WORDS) or None
+
+
+def label_of(head: str, *, heading: bool = False) -> str | None:
+    """What an item calls itself; None when it does not. Arguments as of `title_of`."""
     head = head[:_LOOKED_AT]
     if heading:
         whole = _clean(head)
@@ -53,7 +63,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
         text = _clean(label)
         if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if _wide(text) else 99):
             return text
-    return _first_words(_clean(head).split(), FIRST_WORDS) or None
+    return None
 
 
 def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:

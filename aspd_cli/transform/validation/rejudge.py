@@ -15,22 +15,23 @@ from aspd_cli.transform.validation.checks import Checked, Finding
 
 
 class Revote:
-    """Asks the endpoint of a recipe about every block, `samples` times.
+    """Asks the judge of a recipe about every block, `samples` times.
 
     Raises:
         UsageError: the recipe has no endpoint.
     """
 
     def __init__(self, transform: TransformSection) -> None:
-        if transform.endpoint is None:
+        section = transform.judge or transform.endpoint
+        if section is None:
             raise UsageError(
                 "--judge needs an endpoint, and none is configured; set one in the recipe, or with "
-                "--set transform.endpoint.model=NAME"
+                "--set transform.judge.model=NAME"
             )
-        self._transform = transform
-        self._at_once = 2 * transform.endpoint.concurrency
-        self._endpoint = Endpoint(transform.endpoint)
-        self._judge = Judge(self._endpoint, transform.samples, transform.accept)
+        self._samples, self._accept = transform.votes_of(section)
+        self._at_once = 2 * section.concurrency
+        self._endpoint = Endpoint(section)
+        self._judge = Judge(self._endpoint, self._samples, self._accept)
 
     @property
     def spent(self) -> StageTally:
@@ -67,13 +68,16 @@ class Revote:
         findings = list(checked.findings)
         for block, before in in_context(checked.document):
             try:
-                yes = await self._judge.independence(checked.prompt, before, block)
+                votes = await self._judge.independence(checked.prompt, before, block)
             except ReplyError as error:
                 findings.append(Finding(checked.line, "judge", f"no verdict: {error}"))
                 continue
-            if yes < self._transform.accept:
-                titles = ", ".join(repr(branch.title) for branch in block.branches)
-                reason = f"{yes} of {self._transform.samples} votes find {titles} independent"
+            refused: dict[int, list[str]] = {}
+            for branch, yes in zip(block.branches, votes, strict=True):
+                if yes < self._accept:
+                    refused.setdefault(yes, []).append(repr(branch.title))
+            for yes, titles in refused.items():
+                reason = f"{yes} of {self._samples} votes find {', '.join(titles)} independent"
                 findings.append(Finding(checked.line, "judge", reason))
         return replace(checked, findings=tuple(findings))
 

@@ -70,16 +70,22 @@ def test_nothing_independent_is_a_valid_reply() -> None:
 
 
 def test_parts_that_do_not_follow_each_other_are_no_group() -> None:
-    far = [part("A", first=2), part("B", first=4), part("C", first=5)]
-    assert titles({"groups": [far]}) == [["B", "C"]]
+    far = [part("Rome", first=2), part("Oslo", first=4), part("Bonn", first=5)]
+    assert titles({"groups": [far]}) == [["Oslo", "Bonn"]]
     assert titles({"groups": [far[:2]]}) == []
 
 
 def test_groups_come_in_the_order_of_the_answer_and_long_ones_become_several() -> None:
     late, early = [part("C", first=4), part("D", first=5)], [part("A", first=1), part("B", first=2)]
-    assert titles({"groups": [late, early]}) == [["A", "B"], ["C", "D"]]
+    assert titles({"groups": [late, early]}) == [["Intro", "Rome"], ["Oslo", "Bonn"]]
     five = [part(f"T{n}", first=n) for n in range(1, 6)]
-    assert titles({"groups": [five]}, most=3) == [["T1", "T2"], ["T3", "T4", "T5"]]
+    found = [["Intro", "Rome"], ["old", "Oslo", "Bonn"]]
+    assert titles({"groups": [five]}, most=3) == found
+
+
+def test_titles_that_are_not_from_the_text_are_replaced_and_equal_ones_do_no_harm() -> None:
+    assert titles({"groups": [["2-3: Lisbon", "4: Lisbon"]]}) == [["Rome", "Oslo"]]
+    assert titles({"groups": [["2-3: Old Rome", "4: Vienna"]]}) == [["Old Rome", "Oslo"]]
 
 
 BAD: dict[str, Any] = {
@@ -95,7 +101,6 @@ BAD: dict[str, Any] = {
     "a title that is none": {"groups": [[part(7, first=2), TWO[1]]]},
     "a title as long as a text": {"groups": [[part("x" * 81, first=2), TWO[1]]]},
     "a control token in a title": {"groups": [[part("<|para|>", first=2), TWO[1]]]},
-    "one title twice": {"groups": [[part("oslo", first=2, last=3), TWO[1]]]},
     "no range": {"groups": [[part(), TWO[1]]]},
     "a range of words": {"groups": [[part(segments="all"), TWO[1]]]},
     "a list with holes": {"groups": [[part(segments=[1, 2, 4]), TWO[1]]]},

@@ -15,7 +15,8 @@ from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.errors import BudgetError, EndpointError
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.pipeline import transform_file_by
 from aspd_cli.transform.report import Report
@@ -89,7 +90,7 @@ def test_annotate_never_asks_for_integrity_and_says_so(tmp_path: Path) -> None:
         report, rows = run(server, write(tmp_path / "in", answers.TIPS), tmp_path / "o.jsonl")
         assert stages(server) == {"annotate": 1, "independence": 1}
     assert rows[0]["aspd"]["votes"] == {
-        "independence": [[3]],
+        "independence": [[[3, 3, 3]]],
         "integrity": [],
         "answer": [],
         "selected": 0,
@@ -113,11 +114,11 @@ def group(*numbers: int) -> list[dict[str, Any]]:
     return [{"title": f"T{n}", "first": n, "last": n} for n in numbers]
 
 
-SIX = "".join(f"{n}. Paragraph number {n} stands for itself alone.\n" for n in range(1, 7))
+SIX = "".join(f"{n}. **T{n}**: The paragraph stands for itself alone.\n" for n in range(1, 7))
 
 
 def scripted(proposals: list[Any], dependent: str = "nothing") -> Script:
-    """These proposals; parts with the title `dependent` are judged dependent."""
+    """These proposals; a block with a part of the title `dependent` is judged dependent."""
 
     def script(body: dict[str, Any]) -> Reply:
         prompt = body["messages"][0]["content"]
@@ -135,7 +136,79 @@ def test_a_block_that_fails_is_flattened_and_the_rest_survives(tmp_path: Path) -
     titles = [branch.title for block in parse(markup(row)).blocks() for branch in block.branches]
     assert titles == ["T4", "T5"]
     assert plain(parse(markup(row))) == SIX
-    assert row["aspd"]["votes"]["independence"] == [[0, 3]]
+    assert row["aspd"]["votes"]["independence"] == [[[0, 0], [3, 3]]]
+
+
+def judged(*titles: str) -> Script:
+    """All six as one group; parts of these titles are judged dependent."""
+
+    def script(body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if model.stage_of(prompt) == "annotate":
+            return json.dumps({"groups": [group(*range(1, 7))]})
+        found = model.numbers(prompt, titles)
+        return json.dumps({"reason": "so it is", "dependent": found})
+
+    return script
+
+
+def shape(row: dict[str, Any]) -> list[str | list[str]]:
+    """The titles of the blocks, and in between how many lines of serial text there are."""
+    return [
+        "|" * part.count("\n") if isinstance(part, str) else [b.title for b in part.branches]
+        for part in parse(markup(row)).parts
+    ]
+
+
+def test_a_branch_that_fails_goes_back_to_the_text_and_its_block_lives_on(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", SIX)
+    for back_end in ("openai", "rules+judge"):
+        with serve(judged("T3")) as server:
+            fields = {"back_end": back_end, "proposals": 1}
+            report, [row] = run(server, source, tmp_path / f"{back_end}.jsonl", **fields)
+        assert shape(row) == [["T1", "T2"], "|", ["T4", "T5", "T6"]]
+        assert plain(parse(markup(row))) == SIX
+        assert "4. **T4**:" in markup(row)
+        assert row["aspd"]["votes"]["independence"] == [[[3, 3, 0, 3, 3, 3]]]
+        assert stages(server) == {"independence": 1} | (
+            {"annotate": 1} if back_end == "openai" else {}
+        )
+        assert report.back_end == report.as_dict()["back_end"] == back_end
+        assert report.parallel == report.as_dict()["stages"][-1]["out"] == 1
+
+
+def test_what_is_left_of_a_block_must_pay(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", SIX)
+    with serve(judged("T2", "T4", "T5")) as server:
+        _, [row] = run(server, source, tmp_path / "o.jsonl", proposals=1)
+        assert row["aspd"]["status"] == "serial", "T1, T3 and T6 stand alone"
+        _, [row] = run(server, source, tmp_path / "p.jsonl", min_speedup=1.9, proposals=1)
+    with serve(judged("T3", "T6")) as server:
+        _, [row] = run(server, source, tmp_path / "q.jsonl", proposals=1)
+        assert shape(row) == [["T1", "T2"], "|", ["T4", "T5"], "|"]
+        _, [row] = run(server, source, tmp_path / "r.jsonl", min_speedup=1.9, proposals=1)
+        assert row["aspd"]["status"] == "serial"
+
+
+def test_rules_that_find_nothing_ask_nothing_and_say_why(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", answers.SERIAL["prose"], answers.SERIAL["recipe"])
+    with serve(model.script) as server:
+        report, rows = run(server, source, tmp_path / "o.jsonl", back_end="rules+judge")
+        assert not server.requests
+    assert rows[0]["aspd"]["reason"].startswith("no list")
+    assert sum(report.ended.values()) == 2
+    assert not report.parallel
+
+
+def test_temperature_0_is_one_proposal_and_one_vote(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", SIX)
+    for fields in ({"endpoint_temperature": 0.0}, {"endpoint_extra_body": {"temperature": 0}}):
+        with serve(judged("T3")) as server:
+            _, [row] = run(server, source, tmp_path / "o.jsonl", **fields)
+            assert all(body.get("n", 1) == 1 for body in server.requests)
+            assert stages(server) == {"annotate": 1, "independence": 1}
+        assert row["aspd"]["votes"]["independence"] == [[[1, 1, 0, 1, 1, 1]]]
+        assert shape(row) == [["T1", "T2"], "|", ["T4", "T5", "T6"]]
 
 
 def test_an_answer_without_a_block_that_survives_is_serial(tmp_path: Path) -> None:
@@ -170,7 +243,7 @@ def test_equal_blocks_are_judged_once_and_accept_decides(tmp_path: Path) -> None
             _, [row] = run(server, source, out, accept=accept)
             assert stages(server) == {"annotate": 1, "independence": 1}
         assert row["aspd"]["status"] == status
-        assert row["aspd"]["votes"]["independence"] == [[2]]
+        assert row["aspd"]["votes"]["independence"] == [[[2, 2, 2]]]
 
 
 def test_a_rewriting_that_loses_something_is_refused_by_the_judge(tmp_path: Path) -> None:

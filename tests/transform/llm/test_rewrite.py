@@ -69,9 +69,12 @@ def test_no_tags_and_a_single_branch_are_serial() -> None:
 
 
 def test_long_blocks_are_cut_and_titles_are_unescaped() -> None:
-    branches = "".join(f'<branch title="T &amp; {n}">{n}</branch>' for n in range(5))
+    branches = "".join(f'<branch title="T &amp; {n}">Of {n} and T.</branch>' for n in range(5))
     document = read_document(f"<parallel>{branches}</parallel>", "x", 3)
     assert titles(document) == [["T & 0", "T & 1"], ["T & 2", "T & 3", "T & 4"]]
+    foreign = branches.replace("T &amp; 3", "Vienna")
+    document = read_document(f"<parallel>{foreign}</parallel>", "x", 3)
+    assert titles(document) == [["T & 0", "T & 1"], ["T & 2", "Of 3 and T", "T & 4"]]
 
 
 @pytest.mark.parametrize(
