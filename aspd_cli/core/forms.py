@@ -155,6 +155,8 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
         name = title if line.startswith(title) and not line[len(title) :].strip(" #") else line
     else:
         name = title if line.startswith(title) else ""
+    if name.count("**") % 2:
+        return None
     return name if name.strip() and form.lead(place, name) == opening + name + form.after else None
 
 

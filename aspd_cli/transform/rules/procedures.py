@@ -1,17 +1,25 @@
-"""Procedures: items that are steps of one thing, each going on where the one before ended."""
+"""Procedures: items that are steps of one thing, each going on where the one before ended.
+
+Some names and announcements say so by themselves. Without them it is a matter of evidence: what
+share of the items is work of the hands, follows in time, or takes up a thing that an earlier item
+has brought in; and less of it is needed where the prompt asks how something is done.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from aspd_cli.transform.rules import languages
 from aspd_cli.transform.rules.items import ListForm
 
 _ORDERED_LABEL = re.compile(
-    r"\W*(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
-    r"|session|lesson|episode|chorus|bridge|line|move|slide|panel|page|paragraph|hour|minute"
-    r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night))s?\s*"
-    r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six)?\b",
+    r"\W*(?:(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
+    r"|session|lesson|episode|chorus|bridge|line|move|slide|panel|page|paragraph|hour|minute)s?\s*"
+    r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
+    r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
+    r"|(?:initial|first|second|third|final|last) (?:step|phase|stage|part|act|half|week|day)\b)",
     re.IGNORECASE,
 )
 _ARGUMENT = re.compile(
@@ -42,6 +50,18 @@ _PHASES = tuple(
     )
 )
 """What is done to a thing from its idea to its use, in the order in which it is done."""
+_WORKFLOW = tuple(
+    re.compile(rf"\b(?:{words})", re.IGNORECASE)
+    for words in (
+        "requirement|research|problem|collecti|gathering|acquisition|surveying|planning",
+        "clean|pre-?process|preparation|design|architect|explorat|permit",
+        "feature|model(?! (?:valid|eval|test|optim|tun|deploy|monit))|develop|build|training|coding|construct",
+        "validat|evaluat|test|optimi|tuning|quality",
+        "deploy|launch|release|rollout|implementation|installation",
+        "monitor|maint|report|support|feedback|iterat|inspection|review",
+    )
+)
+"""What the phases of a project are called."""
 _LEAST_PHASES = 4
 _DERIVED = re.compile(
     r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
@@ -56,40 +76,65 @@ _NEEDED = re.compile(
 _STAGE_LABEL = re.compile(
     r"\W*(?:(?:directions?|methods?|materials?|setup|implementation|execution)"
     r"(?:\W*$| (?:to|for|needed|required)\b)"
-    r"|(?:instructions?|steps?|procedure|preparation|ingredients|installation|how to)\b)",
+    r"|(?:instructions?|steps?|procedure|preparation|ingredients|installation|how to)\b"
+    r"|(?:the )?(?:\w+ )?(?:process|assembly|application)\W*$|finishing touches"
+    r"|(?:gather|prepare|prep|assemble|collect)(?:ing)? (?:your |the |all )?"
+    r"(?:\w+ )?(?:suppl|material|ingredient|tool|equipment|gift|surface|area|car|meat|dough)\w*)",
     re.IGNORECASE,
 )
 _ANNOUNCED = re.compile(
-    r"\b(?:(?:steps?|step-by-step|instructions?|procedure|process|recipe|how to make|sequence"
-    r"|stages?|phases?|algorithm|proof|itinerary|schedule|plot|story|chapters?|lyrics|poem|timeline|agenda"
-    r"|script|tutorial|workflow)\b|(?:directions|method|in order)\W*$)",
+    r"\b(?:step[- ]by[- ]step|(?:following|these|involves?|several|\w+ (?:easy|simple|basic)) steps"
+    r"|steps (?:below|to|for|involved|are)|instructions|recipe|how to make|itinerary|in order\W*$"
+    r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm|proof|schedule|plot"
+    r"|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow)"
+    r"(?: (?:below|is|are|as follows|follows|includes?|looks? like this|for \w+|to \w+))?\W*$)",
     re.IGNORECASE,
 )
 _WORKING = re.compile(r"\bwork(?:s|ed)?\W*$", re.IGNORECASE)
 _LABELLED = re.compile(r"\W*(?:\d{1,3}[.)]\s*)?(?:\*\*|[^.:\n]{2,60}:\s)")
 _ADVICE = re.compile(
     r"\b(?:steps?|strategies) (?:that )?(?:you|we|they|one|i|people) (?:can|could|may|might)\b"
-    r"(?! follow)|\b(?:some|several|few|additional|practical) (?:\w+ )?"
+    r"(?! follow)|\b(?:some|several|few|additional|practical|general) (?:\w+ )?"
     r"(?:steps|tips|ways|strategies)\b",
     re.IGNORECASE,
 )
 """Steps that are advice, each of which can be taken alone."""
-_ASIDES = re.compile(r"\b(?:tips?|variations?|notes?|reminders?|warnings?)\W*$", re.IGNORECASE)
-_IDEAS = re.compile(
-    r"\b(?:ideas?|options?|examples?|dishes|foods?|methods|alternatives|choices)\b", re.IGNORECASE
+_ASIDES = re.compile(
+    r"\b(?:tips?|variations?|notes?|reminders?|warnings?|ways|reasons|benefits|factors)\W*$",
+    re.IGNORECASE,
+)
+IDEAS = re.compile(
+    r"\b(?:ideas?|options?|examples?|dishes|foods?|methods|alternatives|choices|ways|approaches"
+    r"|techniques|recipes|activities|remedies|suggestions|questions)\b",
+    re.IGNORECASE,
 )
 """Things to choose from, each of which is whole."""
 _ASKED = re.compile(
-    r"\b(?:step[- ]by[- ]step|recipe|instructions|how (?:do|can|would|should) (?:i|you|we|one) "
-    r"(?:make|cook|bake|build|install|set up|create|change|fix|remove|draw|write|train|prepare"
-    r"|replace|clean|sew|knit|grow|plant|start)|how to (?:make|cook|bake|build|install|set up"
-    r"|create|change|fix|remove|draw|prepare|replace|clean)|story|script|plot|itinerary"
-    r"|screenplay|dialogue|prove|calculate)\b",
+    r"\b(?:step[- ]by[- ]step|recipe (?:for|of)|(?:the|what|list) steps|steps (?:to|for|in|needed|required)"
+    r"|instructions (?:to|for|on)|how (?:do|can|would|should) (?:i|you|we|one) "
+    r"(?:make|cook|bake|build|install|set up|wrap|tie|assemble|draw|sew|knit)|how to (?:make|cook|bake|build"
+    r"|install|set up|wrap|tie|assemble|draw|sew|knit)|prove that|calculate the"
+    r"|(?:write|create|compose|tell|generate|draft|make|continue)\b[^.\n]{0,60}\b(?:story|script|screenplay"
+    r"|dialogue|poem|song|lyrics|play|itinerary|plot|schedule))\b",
     re.IGNORECASE,
 )
+"""What is asked for is one thing, made from beginning to end."""
+_ORDER = re.compile(
+    r"\bin (?:the |chronological |the right |the correct |sequential )?order\b(?! to)|\bstages of\b"
+    r"|\bstep[- ]by[- ]step\b|\b(?:what are |list |me |outline )the (?:\w+ )?steps\b|步骤|流程",
+    re.IGNORECASE,
+)
+"""An order is asked for."""
+_DOING = re.compile(
+    r"\b(?:how (?:do|can|could|would|should|to)|(?:easy|easiest|best|right|proper|quick|simple|good) "
+    r"(?:to )?way|guide|procedure|fix|repair|replace|clean|remove|set ?up|install)\b"
+    r"|怎么|如何|怎样|方法|\bwie (?:kann|soll|mache)|\bcomment\b|\bcómo\b",
+    re.IGNORECASE,
+)
+"""Something is to be done."""
 _SEQUENCE = re.compile(
     r"\b(?:once (?:you|the|your|it|they|all|everything|done)|after (?:you|that|\w+ing)\b"
-    r"|until|repeat|then,? |afterwards?|let it|now that|finally,)",
+    r"|until (?:it|the|they|you|all|\w+ed)|repeat|then,? |afterwards?|let it|now that|finally,)",
     re.IGNORECASE,
 )
 _SEQUENCE_WORDS = frozenset(
@@ -99,6 +144,16 @@ _SEQUENCE_WORDS = frozenset(
 _BEGINNING = re.compile(
     r"\W*(?:\d+\W+)?(?:first(?:ly)?,|start by|begin by|to begin|to start)", re.I
 )
+_HANDS = frozenset(
+    "fill pour place put secure attach detach reattach screw unscrew tighten loosen insert rinse wipe "
+    "dry soak scrub fold slice chop dice peel mix stir whisk beat knead roll bake boil simmer fry "
+    "saute sauté cook heat preheat grill drain season serve wrap tape glue paint sand drill nail hang "
+    "mount plug unplug press click tap select launch download install restart reboot enter type navigate "
+    "log drag copy paste upload assemble disassemble sketch trace sew knit stitch thread tie pull push "
+    "lift lower flip rotate repeat wait leave lay remove add combine spread sprinkle cover bring "
+    "turn open close shut let transfer arrange blend strain refrigerate chill unscrew reinstall".split()
+)
+"""What is done with the hands."""
 _MAKING = frozenset(
     "preheat oven whisk simmer sauté saute bake boil stir tablespoon tablespoons teaspoon "
     "teaspoons tbsp "
@@ -107,12 +162,25 @@ _MAKING = frozenset(
     "download unplug".split()
 )
 """Words of recipes and of instructions for machines."""
+_BRINGS_IN = re.compile(
+    r"\b(?:an?|some|one|two|three|enough) ((?:[a-z-]{3,}(?: (?=[a-z-]{3}))?){1,3})"
+)
+_TAKES = re.compile(r"\b(?:the|this|these|those) ([a-z-]{3,})(?: ([a-z-]{3,}))?")
+_COMMON = frozenset(
+    "and the for with that this from your you are not can same best most more other first last next "
+    "time way day days right world whole end use one new good lot number more long small large great "
+    "different specific people person things thing following main".split()
+)
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"[.!?]\s|[。！？]|\n")
+_FIRST_WORD = re.compile(r"\W*(?:\d{1,3}\W+)?(?:carefully |gently |slowly |now |then |finally, )?(\w+)", re.I)
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
+_SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.6, 0.4, 0.25
+"""Least share of items with evidence: of any list, where something is to be done, and where one thing
+is asked for."""
 
 
 def procedure(
@@ -146,52 +214,104 @@ def procedure(
         return "items that lead from an idea to its use"
     if form == "sections" and labels(_STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
-    # The last sentence before the items says what they are.
-    announcement = _SENTENCE_END.split(before.rstrip().rpartition("\n")[2])[-1]
-    if form == "sections" and announcement[-1:] not in (":", "：") and announcement[:1] != "#":
-        announcement = ""
-    asked = _asks_for_one(prompt, other) and not _ASIDES.search(announcement)
-    advice = not asked and either(announcement, _ADVICE, languages.ADVICE)
+    announcement = announcement_of(before, form)
+    asked, doing, order = _asks(prompt, other)
+    aside = _ASIDES.search(announcement) is not None
+    advice = aside or either(announcement, _ADVICE, languages.ADVICE)
     if not advice and either(announcement, _ANNOUNCED, languages.ANNOUNCED):
         return ANNOUNCED
     if _WORKING.search(announcement) and _count(_LABELLED.match, contents) < len(contents):
         return ANNOUNCED
-    if form in ("numbered", "bullets"):
-        if asked:
-            return "items of something made step by step"
-        if _BEGINNING.match(contents[0]):
-            return "items that begin with a first step"
-    few = max(1, len(contents) / 3)
-    words = [set(_WORD.findall(text.lower())) for text in contents]
-    timed = sum(
-        (not own.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(text) is not None)
-        or (other and languages.SEQUENCE.search(text) is not None)
-        for own, text in zip(words, contents, strict=True)
-    )
-    if timed > few:
-        return "items that follow in time"
-    made = sum(
-        not own.isdisjoint(_MAKING) or (other and languages.MAKING.search(text) is not None)
-        for own, text in zip(words, contents, strict=True)
-    )
-    if made > few and not _IDEAS.search(announcement):
-        return "items that make one thing"
+    ideas = IDEAS.search(announcement) is not None
+    if form in ("numbered", "bullets") and _BEGINNING.match(contents[0]) and not ideas:
+        return "items that begin with a first step"
+    if aside:
+        asked = doing = order = False
+    if order and form == "numbered" and not ideas and not advice:
+        return "items of what is asked for in order"
+    share = _SHARE_OF_ONE if asked else _SHARE_ASKED if doing else _SHARE
+    if ideas or advice:
+        share = _SHARE
+    known = frozenset(_WORD.findall(f"{prompt} {before}".lower()))
+    steps = sum(_evidence(titles, contents, known, other, making=asked or doing))
+    if steps >= share * len(contents):
+        return "items that go on from one to the next"
     return None
 
 
+def announcement_of(before: str, form: ListForm) -> str:
+    """The last sentence before the items, which says what they are."""
+    said = _SENTENCE_END.split(before.rstrip().rpartition("\n")[2])[-1]
+    leads = said[-1:] in (":", "：") or said[:1] == "#"
+    return said if leads or form != "sections" else ""
+
+
+def _evidence(
+    titles: Sequence[str],
+    contents: Sequence[str],
+    known: frozenset[str],
+    other: bool,
+    *,
+    making: bool,
+) -> Iterator[bool]:
+    """Whether each item is work of the hands, follows in time, or takes up an earlier thing.
+
+    Args:
+        known: words that all items see.
+        making: whether words of recipes and of instructions count.
+    """
+    brought: set[str] = set()
+    for title, content in zip(titles, contents, strict=True):
+        small = content.lower()
+        words = set(_WORD.findall(small))
+        found = _FIRST_WORD.match(title)
+        hands = (found is not None and found[1].lower() in _HANDS) or (
+            other and languages.HANDS.match(title) is not None
+        )
+        later = (not words.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(content) is not None) or (
+            other and languages.SEQUENCE.search(content) is not None
+        )
+        made = making and (
+            not words.isdisjoint(_MAKING)
+            or (other and languages.MAKING.search(content) is not None)
+        )
+        yield hands or later or made or (bool(brought) and _takes(small, brought))
+        for phrase in _BRINGS_IN.findall(small):
+            brought.update(
+                word for word in phrase.split() if word not in _COMMON and word not in known
+            )
+
+
+def _takes(small: str, brought: set[str]) -> bool:
+    """Whether a text speaks of a thing as known that was brought in before it."""
+    own: dict[str, int] = {}
+    for found in _WORD.finditer(small):
+        own.setdefault(found[0], found.start())
+    return any(
+        word in brought and own.get(word, -1) >= found.start()
+        for found in _TAKES.finditer(small)
+        for word in found.groups()
+        if word
+    )
+
+
 @lru_cache(maxsize=8)
-def _asks_for_one(prompt: str, other: bool) -> bool:
-    """Whether a prompt asks for something that is made step by step; it is the same for a whole
-    answer."""
-    return bool(_ASKED.search(prompt) or (other and languages.ASKED.search(prompt)))
+def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool]:
+    """Whether a prompt asks for one thing that is made from beginning to end, for something to be
+    done, and for an order; they are the same for a whole answer."""
+    asked = bool(_ASKED.search(prompt) or (other and languages.ASKED.search(prompt)))
+    return asked, bool(_DOING.search(prompt)), bool(_ORDER.search(prompt))
 
 
 def _in_phases(titles: Sequence[str]) -> bool:
     """Whether the titles name the phases of one undertaking, in order."""
-    found = [next((at for at, verbs in enumerate(_PHASES) if verbs.match(t)), -1) for t in titles]
-    named = [phase for phase in found if phase >= 0]
-    return (
-        len(set(named)) >= _LEAST_PHASES and len(named) > len(titles) / 2 and named == sorted(named)
+    verbs = [next((at for at, each in enumerate(_PHASES) if each.match(t)), -1) for t in titles]
+    nouns = [next((at for at, each in enumerate(_WORKFLOW) if each.search(t)), -1) for t in titles]
+    return any(
+        len(set(named)) >= _LEAST_PHASES
+        and len(named) > len(titles) / 2
+        and sum(b < a for a, b in pairwise(named)) <= len(named) // 5
+        for named in ([phase for phase in found if phase >= 0] for found in (verbs, nouns))
     )
 
 

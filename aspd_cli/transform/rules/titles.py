@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from aspd_cli.transform.rules.lists import LABEL, ORDINAL
+from aspd_cli.transform.rules.words import ABBREVIATION, DOTTED, is_wide
 
 MAX_WORDS = 8
 _LOOKED_AT = 1000
@@ -13,14 +14,16 @@ FIRST_WORDS = 6
 _MAX_CHARACTERS = 64
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
-_COLON = re.compile(r"([^.:：。!?？！\n]{2,80}?)(?::\s|:$|：|\s[-–—]+\s|——)")
+_COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
 _CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
 """The first clause of a text without spaces between its words, or the beginning of it."""
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
     r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
 )
-_NUMBER = re.compile(r"^(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+")
+_NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+)?")
+"""What stands before a title that is no part of it: the box of a task, a number of its own."""
+_TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
 _PAIRED = '()"“”[]'
 _OUTER = " .,;:!?-–—>|，。；：、！？…"
 _WEAK_END = frozenset(
@@ -38,7 +41,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     Args:
         heading: the line is a heading, so all of it is the label.
     """
-    head = head[:_LOOKED_AT]
+    head = _NUMBER.sub("", head[:_LOOKED_AT])
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
@@ -51,7 +54,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
             continue
         label = next(group for group in reversed(found.groups()) if group)
         text = _clean(label)
-        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if _wide(text) else 99):
+        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if is_wide(text) else 99):
             return text
     return _first_words(_clean(head).split(), FIRST_WORDS) or None
 
@@ -84,19 +87,15 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     return out
 
 
-def _wide(text: str) -> bool:
-    """Whether a text is Chinese or Japanese, which write no spaces."""
-    return not text.isascii() and re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text) is not None
-
-
 def _first_words(words: list[str], count: int) -> str:
-    if words and _wide(words[0]):
+    if words and is_wide(words[0]):
         clause = _CLAUSE.search(" ".join(words))
         return _trim(clause[0] if clause else words[0][:12])
     chosen: list[str] = []
     for word in words[:count]:
         chosen.append(word)
-        if word[-1] in ".,;:!?" and len(chosen) > 1 and len(" ".join(chosen)) > 5:
+        ends = word[-1] in ".,;:!?" and not ABBREVIATION.search(word)
+        if ends and len(chosen) > 1 and len(" ".join(chosen)) > 5:
             break
     while len(chosen) > 2 and chosen[-1].lower().strip(".,;:!?\"'") in _WEAK_END:
         chosen.pop()
@@ -105,6 +104,8 @@ def _first_words(words: list[str], count: int) -> str:
 
 def _clean(text: str) -> str:
     """The words without Markdown, their own number and outer punctuation."""
+    if "<" in text:
+        text = _TAGS.sub("", text)
     if any(map(text.__contains__, "*_`#[")):
         text = _MARKS.sub(lambda found: found[1] or "", text)
     text = " ".join(text.split())

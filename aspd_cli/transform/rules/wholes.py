@@ -1,0 +1,93 @@
+"""Wholes: items that speak of all the others, and items that share out one thing among them.
+
+A section that chooses among its siblings, compares them or concludes from them is no branch
+(`sums_up`). Shares of one whole, which must add up, are no block (`shared_budget`).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from aspd_cli.transform.rules.shared_things import Branches, Reference
+
+_CHOOSES = re.compile(
+    r"\W*(?:(?:how to )?(?:choos|select|pick|decid)(?:e|ing)\b|which\b.*\b(?:choose|pick|best|right|better)"
+    r"|making (?:the|your|a) (?:right |best |final )?(?:choice|decision)|(?:key |main |overall )?"
+    r"(?:comparisons?|differences?|similarities|contrasts?)\b|comparing|recommendations?\W*$"
+    r"|(?:the )?(?:final |my |our )?(?:verdict|recommendation|winner|decision|conclusions?|bottom line)\b"
+    r"|(?:in )?(?:summary|conclusion|short|essence)\b|overall|putting (?:it|everything)|bringing"
+    r"|wrapping up|(?:key )?take-?aways?\b|tl;?dr|the (?:big|bigger) picture|relationship between"
+    r"|(?:how they|how these|why these)\b|next steps|what (?:this|these|it all) means?|(?:short|final) answer"
+    r"|如何选择|选择建议|怎么选|比较|对比|总结|结论|小结|综上|总之|异同|区别|建议$|fazit|vergleich"
+    r"|zusammenfassung|welche[rs]?\b.*\bwählen|conclusion|comparaison|comment choisir|résumé|comparación"
+    r"|conclusión|cómo elegir|resumen)",
+    re.IGNORECASE,
+)
+"""Titles of sections that are made of what their siblings say."""
+_INNER_LABEL = re.compile(r"\*\*([^*\n]{3,48}?):?\*\*|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]")
+_CAPITAL = re.compile(r"\b[A-Z]\w+")
+_MAX_LABELS = 64
+"""Labels inside of one branch that are looked at."""
+_LEAST_NAMED = 2
+"""So many labels of siblings make a branch speak about them."""
+_SHARE = re.compile(
+    r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])|Prozent\b|pour cent"
+    r"|por ciento|Punkte\b)"
+)
+_LEAST_SHARES = 3
+_WHOLE = (95, 105)
+_TOTAL = re.compile(r"\d{2,4}")
+
+
+def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
+    """The sections that are made of what their siblings say.
+
+    Args:
+        given: what all branches see.
+    """
+    if form != "sections":
+        return
+    named = [at for at, (title, _) in enumerate(branches) if _CHOOSES.match(title)]
+    if len(named) <= max(1, len(branches) / 3):
+        for at in named:
+            yield Reference(at, "sums up the others", alone=True)
+    owners = _labels(branches, given)
+    for at, (_, content) in enumerate(branches) if owners else ():
+        seen = set()
+        for found in _CAPITAL.finditer(content):
+            for label, owner in owners.get(found[0], ()):
+                if owner != at and content.startswith(label, found.start()):
+                    seen.add(label)
+        if len(seen) >= _LEAST_NAMED:
+            reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
+            yield Reference(at, reason, alone=True)
+
+
+def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
+    """Labels that stand inside of one branch only, by their first words."""
+    owner: dict[str, int | None] = {}
+    titles = "\n".join(title for title, _ in branches)
+    for at, (title, content) in enumerate(branches):
+        for count, found in enumerate(_INNER_LABEL.finditer(content, len(title))):
+            if count == _MAX_LABELS:
+                break
+            label = (found[1] or found[2]).strip()
+            owner[label] = at if owner.get(label, at) == at else None
+    out: dict[str, list[tuple[str, int]]] = {}
+    for label, at in owner.items():
+        word = _CAPITAL.match(label)
+        name = word and (" " in label or any(map(str.isupper, label[1:])) or len(label) > 3)
+        if at is not None and word and name and label not in titles and label not in given:
+            out.setdefault(word[0], []).append((label, at))
+    return out
+
+
+def shared_budget(contents: Sequence[str], given: str) -> str | None:
+    """Why the items are shares of one whole; None when they are not."""
+    shares = [_SHARE.findall(content) for content in contents]
+    if len(shares) < _LEAST_SHARES or not all(len(found) == 1 for found in shares):
+        return None
+    if len({unit.rstrip("s") for [(_, unit)] in shares}) > 1:
+        return None
+    total = sum(float(share) for [(share, _)] in shares)
+    whole = _WHOLE[0] <= total <= _WHOLE[1] or str(round(total)) in _TOTAL.findall(given[-2000:])
+    return "shares of one whole" if whole else None
