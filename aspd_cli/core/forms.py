@@ -161,6 +161,10 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
 
 
 def _split(text: str) -> Label | None:
+    # Most titles are bare: a letter that counts nothing, and no colon at the end.
+    bare = text[:1].isascii() and text[:1].isalpha() and text[1:2] not in tuple(".)）、．")
+    if bare and text[-1] not in ":：":
+        return None
     for shape in _SHAPES:
         found = shape.fullmatch(text)
         if found is None:

@@ -17,6 +17,7 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 - `cross_references`, `shared_things`: whether a branch refers to a neighbour
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,10 @@ from aspd_cli.transform.rules.procedures import STEPS
 NO_STRUCTURE = "no list, sections or labelled paragraphs"
 MAX_NESTED = 4
 """Blocks within blocks."""
+
+
+_MAY_HOLD_ITEM = re.compile(r"[\r\n][ \t]*(?:[^\w\s\"'(]|\(?\w{1,3}[.)、．）]|[一二三四五六七八九]|[\w ]{2,40}[:：])")
+"""Whether a branch may hold a list: most do not, and reading them again takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,12 @@ class _Search:
 
     def _nested(self, block: Block, before: str) -> Block:
         """The block with lists inside its branches as blocks of their own."""
-        if self.depth == MAX_NESTED or not any("\n" in text.strip() for text in block.texts):
+        if self.depth == MAX_NESTED:
             return block
         branches = []
         for branch in block.branches:
             content = plain(branch.content)
-            if "\n" in content.strip():
+            if _MAY_HOLD_ITEM.search(content):
                 inner = replace(
                     self,
                     given=within_reach(self.given + "\n" + before),

@@ -70,15 +70,18 @@ _AHEAD = re.compile(
     re.IGNORECASE,
 )
 """What points at a neighbour that may come later."""
-_HINTS = (
-    *("latter", "aforementioned", "above", "earlier", "before", "previous", "below", "mentioned"),
-    *("as noted", "as stated", "as discussed", "as described", "as explained", "repeat"),
-    *("preceding", "foregoing", " last ", " next ", "the other", "the same ", " this "),
-    *("the rest", "the first", "the second", "the former"),
-    *("step", "section", "point", "item", "bullet", "paragraph", "equation", "tip", "option"),
-    *("method", "approach", "part"),
+_HINTS = frozenset(
+    "latter aforementioned above earlier before previous previously preceding foregoing below mentioned "
+    "noted stated discussed described explained repeat others rest first second former last next other "
+    "same result equation formula value sum "
+    "step section point item bullet paragraph tip option method approach part "
+    "steps sections points items bullets paragraphs tips options methods equations parts".split()
 )
-"""One of these stands in whatever `_BACK` and `_AHEAD` find; looking for them first is quicker."""
+"""One of these words is in whatever `_BACK` and `_AHEAD` find; looking for them first is quicker."""
+_MEASURES = frozenset(
+    "twice half double triple times only two three four five six seven bunch lot than".split()
+)
+"""The same for `_MEASURED`."""
 _FACTOR = r"(?:twice|half|double|triple|(?:two|three|four|five|six|ten|\d+) times)"
 _MEASURED = re.compile(
     rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|{_FACTOR} the (?:data|price|cost|speed"
@@ -145,7 +148,8 @@ def _words(
     shared = _pronoun(bodies[0], other) is not None
     last = len(branches) - 1
     for at, ((_, content), body) in enumerate(zip(branches, bodies, strict=True)):
-        if found := _ahead(content):
+        words = set(_WORD.findall(content.lower()))
+        if found := _ahead(content, words):
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
             continue
@@ -158,7 +162,7 @@ def _words(
             yield Reference(at, f"begins with {_quote(begins[0])}")
         elif not labelled[at] and _ALSO.match(body):
             yield Reference(at, "says that something is so, too")
-        elif found := _back(content, other):
+        elif found := _back(content, words, other):
             yield Reference(at, f"says {_quote(found[0])}")
 
 
@@ -177,19 +181,15 @@ def within_reach(given: str) -> str:
     return given if len(given) <= 2 * REACH else given[:REACH] + "\n" + given[-REACH:]
 
 
-def _ahead(content: str) -> re.Match[str] | None:
-    return _AHEAD.search(content) if _may_point(content) else None
+def _ahead(content: str, words: set[str]) -> re.Match[str] | None:
+    return _AHEAD.search(content) if not words.isdisjoint(_HINTS) else None
 
 
-def _back(content: str, other: bool) -> re.Match[str] | None:
-    found = _BACK.search(content) if _may_point(content) else None
-    found = found or _MEASURED.search(content)
+def _back(content: str, words: set[str], other: bool) -> re.Match[str] | None:
+    found = _BACK.search(content) if not words.isdisjoint(_HINTS) else None
+    if found is None and not words.isdisjoint(_MEASURES):
+        found = _MEASURED.search(content)
     return found or (languages.ANYWHERE.search(content) if other else None)
-
-
-def _may_point(content: str) -> bool:
-    small = content.lower()
-    return any(hint in small for hint in _HINTS)
 
 
 def _quote(words: str) -> str:

@@ -7,7 +7,7 @@ one may begin the next block, and one that needs all of them is no branch.
 import re
 from collections.abc import Iterator, Sequence
 
-from aspd_cli.core.forms import shared_label, title_key
+from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
@@ -125,7 +125,7 @@ def _refusal(
     titles, contents = zip(*branches, strict=True)
     if not all(titles):
         return "an item without words"
-    if len(set(map(title_key, titles))) < len(titles):
+    if len(set(map(str.lower, titles))) < len(titles):
         return "items with the same title"
     sizes, paid = list(map(weight, contents)), list(map(weight, titles))
     least = MIN_ROW_TOKENS if group.form == "rows" else MIN_MEAN_TOKENS

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 _N = r"[一二三四五六七八九十百\d]+"
 
 
+_LETTER = re.compile(r"[À-ÖØ-öø-ɏ\u3040-\u30ff\u4e00-\u9fff¿¡]")
+
+
 def is_foreign(texts: Iterable[str]) -> bool:
-    """Whether any text holds a character that English does not use."""
-    return not all(map(str.isascii, texts))
+    """Whether any text holds a letter that English does not use."""
+    return any(not text.isascii() and _LETTER.search(text) for text in texts)
 
 
 def _pattern(chinese: str, words: str) -> re.Pattern[str]:

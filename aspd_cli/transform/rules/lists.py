@@ -42,6 +42,16 @@ ORDINAL = re.compile(
 )
 
 
+_LABELLED_WITHIN = 100
+"""Characters in which the colon of a label stands."""
+
+
+def match_label(text: str) -> re.Match[str] | None:
+    """The label that a line begins with; looking for its colon first is quicker."""
+    near = text[:_LABELLED_WITHIN]
+    return LABEL.match(text) if ":" in near or "：" in near or text[:2] == "**" else None
+
+
 _QUESTION = re.compile(
     r"(?:\*\*)?(?:Q|Question|Frage|Pregunta|问题?)\s*\d{0,2}\s*[:：.)]\s*(?:\*\*)?\s*(?P<words>\S.*)$", re.I
 )
@@ -177,7 +187,7 @@ def _questions(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
 
 def _labels(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     def starts(i: int) -> bool:
-        return lines[i].kind is Kind.TEXT and LABEL.match(lines[i].text) is not None
+        return lines[i].kind is Kind.TEXT and match_label(lines[i].text) is not None
 
     if not starts(at):
         return None

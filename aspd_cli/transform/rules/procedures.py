@@ -68,6 +68,7 @@ _DERIVED = re.compile(
     r"|combin|sum\b|subtract|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
     re.IGNORECASE,
 )
+_RECKONING = frozenset("know find calculate determine convert compute derive solve".split())
 _NEEDED = re.compile(
     r"\b(?:we|you|i|let us|let's) (?:(?:need|have) to |must |can |now )?"
     r"(?:know|find|calculate|determine|convert|compute|derive|solve)\b",
@@ -178,6 +179,8 @@ _FIRST_WORD = re.compile(r"\W*(?:\d{1,3}\W+)?(?:carefully |gently |slowly |now |
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
+_LOOKED_AT = 2000
+"""Characters of a prompt whose words are known things."""
 _SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.6, 0.4, 0.25
 """Least share of items with evidence: of any list, where something is to be done, and where one thing
 is asked for."""
@@ -204,7 +207,12 @@ def procedure(
 
     if labels(_ORDERED_LABEL, languages.ORDERED_LABEL) > 1:
         return NAMED
-    if labels(_DERIVED, languages.DERIVED) > 1 or _count(_NEEDED.search, contents) > 1:
+    words = [frozenset(_WORD.findall(content.lower())) for content in contents]
+    needed = sum(
+        not own.isdisjoint(_RECKONING) and _NEEDED.search(text) is not None
+        for own, text in zip(words, contents, strict=True)
+    )
+    if labels(_DERIVED, languages.DERIVED) > 1 or needed > 1:
         return "items that derive one result"
     argument = _ARGUMENT.match(titles[0]) and form == "sections"
     takes_up = not _TAKES_UP.match(titles[0]) and any(map(_TAKES_UP.match, titles))
@@ -232,9 +240,12 @@ def procedure(
     share = _SHARE_OF_ONE if asked else _SHARE_ASKED if doing else _SHARE
     if ideas or advice:
         share = _SHARE
-    known = frozenset(_WORD.findall(f"{prompt} {before}".lower()))
-    steps = sum(_evidence(titles, contents, known, other, making=asked or doing))
-    if steps >= share * len(contents):
+    evidence = list(_evidence(titles, contents, words, other, making=asked or doing))
+    if asked or doing or sum(evidence) > 1:
+        known = frozenset(_WORD.findall(f"{prompt[-_LOOKED_AT:]} {announcement}".lower()))
+        taken = _takes_up_things(contents, known)
+        evidence = [one or other for one, other in zip(evidence, taken, strict=True)]
+    if sum(evidence) >= share * len(contents):
         return "items that go on from one to the next"
     return None
 
@@ -249,33 +260,44 @@ def announcement_of(before: str, form: ListForm) -> str:
 def _evidence(
     titles: Sequence[str],
     contents: Sequence[str],
-    known: frozenset[str],
+    words: Sequence[frozenset[str]],
     other: bool,
     *,
     making: bool,
 ) -> Iterator[bool]:
-    """Whether each item is work of the hands, follows in time, or takes up an earlier thing.
+    """Whether each item is work of the hands, or follows in time.
+
+    Args:
+        words: those of the contents, in small letters.
+        making: whether words of recipes and of instructions count.
+    """
+    for title, content, own in zip(titles, contents, words, strict=True):
+        found = _FIRST_WORD.match(title)
+        yield bool(
+            (found and found[1].lower() in _HANDS)
+            or (not own.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(content))
+            or (making and not own.isdisjoint(_MAKING))
+            or (
+                other
+                and (
+                    languages.HANDS.match(title)
+                    or languages.SEQUENCE.search(content)
+                    or (making and languages.MAKING.search(content))
+                )
+            )
+        )
+
+
+def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator[bool]:
+    """Whether each item speaks of a thing as known that an earlier one has brought in.
 
     Args:
         known: words that all items see.
-        making: whether words of recipes and of instructions count.
     """
     brought: set[str] = set()
-    for title, content in zip(titles, contents, strict=True):
+    for content in contents:
         small = content.lower()
-        words = set(_WORD.findall(small))
-        found = _FIRST_WORD.match(title)
-        hands = (found is not None and found[1].lower() in _HANDS) or (
-            other and languages.HANDS.match(title) is not None
-        )
-        later = (not words.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(content) is not None) or (
-            other and languages.SEQUENCE.search(content) is not None
-        )
-        made = making and (
-            not words.isdisjoint(_MAKING)
-            or (other and languages.MAKING.search(content) is not None)
-        )
-        yield hands or later or made or (bool(brought) and _takes(small, brought))
+        yield bool(brought) and _takes(small, brought)
         for phrase in _BRINGS_IN.findall(small):
             brought.update(
                 word for word in phrase.split() if word not in _COMMON and word not in known
@@ -283,7 +305,6 @@ def _evidence(
 
 
 def _takes(small: str, brought: set[str]) -> bool:
-    """Whether a text speaks of a thing as known that was brought in before it."""
     own: dict[str, int] = {}
     for found in _WORD.finditer(small):
         own.setdefault(found[0], found.start())

@@ -34,6 +34,11 @@ _PERSON = re.compile(
     r"|\b(?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})(?=, (?:who|whose)\b| \((?:born|\d{4})))"
 )
 """The last name of somebody who is introduced."""
+_MAY_INTRODUCE = (
+    *(" by ", "named ", "called ", "act", "singer ", "president ", "professor ", "detective "),
+    *("director ", "author ", "writer ", "king ", "queen ", "r. ", "s. ", ", who", " ("),
+)
+"""One of these stands in whatever `_PERSON` finds."""
 _LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?![-– ][A-Z])")
 _POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
 """In small letters; pointing at something by one noun, or by what was done to it and a noun."""
@@ -69,6 +74,8 @@ def shared_things(
 
 def _acronyms(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that use an acronym which only an earlier one spells out."""
+    if not any("(" in content for _, content in branches):
+        return
     known = _known(branches, given)
     spelt: dict[str, int] = {}
     for at, (_, content) in enumerate(branches):
@@ -91,7 +98,8 @@ def _short_names(branches: Branches, given: str) -> Iterator[Reference]:
     known = _known(branches, given)
     introduced: dict[str, int] = {}
     for at, (_, content) in enumerate(branches):
-        people = {first or second for first, second in _PERSON.findall(content)}
+        may = any(map(content.__contains__, _MAY_INTRODUCE))
+        people = {one or other for one, other in _PERSON.findall(content)} if may else set()
         for name in _LONE_NAME.findall(content) if introduced else ():
             new = name in introduced and name not in people and name not in known
             if new and name.lower() not in small():

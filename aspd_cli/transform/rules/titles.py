@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-from aspd_cli.transform.rules.lists import LABEL, ORDINAL
+from aspd_cli.transform.rules.lists import ORDINAL, match_label
 from aspd_cli.transform.rules.words import ABBREVIATION, DOTTED, is_wide
 
 MAX_WORDS = 8
@@ -48,8 +48,8 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
         return (whole if short else _first_words(whole.split(), FIRST_WORDS)) or None
     if found := ORDINAL.match(head):
         head = head[found.end() :]
-    for pattern in (LABEL, _BOLD, _COLON, _QUOTED):
-        found = pattern.match(head)
+    for match in (match_label, _BOLD.match, _COLON.match, _QUOTED.match):
+        found = match(head)
         if found is None:
             continue
         label = next(group for group in reversed(found.groups()) if group)

@@ -11,7 +11,9 @@ _STATEMENT = re.compile(
     r"|[\w.]+\s=\s[\w.]+\(.*\)$|[\w.]+\(.*\);$|print\(.*\)$|SELECT\b.*|\"\"\"|'''|@[\w.]+(?:\(.*\))?$"
 )
 """Lines that are code whatever stands around them."""
-_MAY_BE = re.compile(r"[({;=})\]]|import|[\"']{3}|#!|#include|@|SELECT")
+_LAST = frozenset("({;})],:[\"'")
+_FIRST = ("#!", "#include", "from ", "import ", "SELECT", "@", "print(", '"""', "'''")
+"""How the lines end or begin that may be code: looking first is quicker."""
 _OPENS = re.compile(r"#!/|#include\b|(?:from [\w.]+ )?import\b|(?:async )?def\b|class\b")
 _MAX_GAP = 12
 """Most lines between two statements of one program."""
@@ -28,7 +30,9 @@ def programs(bodies: list[str], taken: Container[int]) -> Iterator[int]:
     """
     run: list[int] = []
     for number, body in enumerate(bodies):
-        if number in taken or not body or not _MAY_BE.search(body) or not _STATEMENT.match(body):
+        if not body or (body[-1] not in _LAST and not body.startswith(_FIRST)):
+            continue
+        if number in taken or not _STATEMENT.match(body):
             continue
         if run and number - run[-1] > _MAX_GAP:
             yield from _span(run, bodies)

@@ -83,8 +83,12 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
 
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
     """Why the items are shares of one whole; None when they are not."""
-    shares = [_SHARE.findall(content) for content in contents]
-    if len(shares) < _LEAST_SHARES or not all(len(found) == 1 for found in shares):
+    shares: list[list[tuple[str, str]]] = []
+    for content in contents:
+        shares.append(_SHARE.findall(content))
+        if len(shares[-1]) != 1:
+            return None
+    if len(shares) < _LEAST_SHARES:
         return None
     if len({unit.rstrip("s") for [(_, unit)] in shares}) > 1:
         return None
