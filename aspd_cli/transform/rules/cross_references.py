@@ -49,9 +49,10 @@ _START_BARE = re.compile(
 """The same of a branch without a label, which could stand for what the words point at."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
 """In the first sentence of a branch without a label: what is there besides something else."""
-_PARTS = r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part)s?"
+_PARTS = r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
 _BACK = re.compile(
-    r"\b(?:the latter|aforementioned|above-mentioned|(?:all of |all )?the above"
+    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these|those) (?:\w+ )?(?:components"
+    r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned|(?:all of |all )?the above"
     r"|(?:as|see|the|listed|mentioned|described|discussed|noted|stated|shown|given) "
     r"(?:above|earlier|before|previously)"
     r"|as (?:mentioned|noted|stated|discussed|described|explained|previously)"
@@ -71,11 +72,11 @@ _AHEAD = re.compile(
 )
 """What points at a neighbour that may come later."""
 _HINTS = frozenset(
-    "latter aforementioned above earlier before previous previously preceding foregoing below mentioned "
+    "latter obtained resulting these those aforementioned above earlier before previous previously preceding foregoing below mentioned "
     "noted stated discussed described explained repeat others rest first second former last next other "
     "same result equation formula value sum "
     "step section point item bullet paragraph tip option method approach part "
-    "steps sections points items bullets paragraphs tips options methods equations parts".split()
+    "claim claims steps sections points items bullets paragraphs tips options methods equations parts".split()
 )
 """One of these words is in whatever `_BACK` and `_AHEAD` find; looking for them first is quicker."""
 _MEASURES = frozenset(
@@ -84,7 +85,7 @@ _MEASURES = frozenset(
 """The same for `_MEASURED`."""
 _FACTOR = r"(?:twice|half|double|triple|(?:two|three|four|five|six|ten|\d+) times)"
 _MEASURED = re.compile(
-    rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|{_FACTOR} the (?:data|price|cost|speed"
+    rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|(?:twice|double|triple|\w+ times) the (?:data|price|cost|speed"
     r"|storage|size|amount|number|space)\b(?! of)|the only (?:one|option|plan|model)\b"
     r"|of (?:the|these|all) (?:two|three|four|five|six|seven|bunch|lot)\b(?! \w+s\b)"
     r"|(?:more|less|fewer|cheaper|faster|better|larger|smaller|\w+ier) than (?:the (?:first|second|previous"
@@ -94,7 +95,7 @@ _MEASURED = re.compile(
 """What is told by the measure of a neighbour."""
 _WORD = re.compile(r"[^\W_]+")
 _GAP = re.compile(r"[\W_]*")
-_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
+_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
 _MARKER = re.compile(
     r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"

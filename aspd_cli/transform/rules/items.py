@@ -48,12 +48,13 @@ _CLOSING = re.compile(
 _CLOSING_HEAD = re.compile(
     r"\W*(in (conclusion|summary)|conclusions?|concluding|summary|overall|final (thoughts|remarks|"
     r"notes?|words)|closing|wrap|key takeaways?|takeaways?|references|sources|bonus|remember|note|"
-    r"notes|enjoy|disclaimer|additional (tips?|notes?|resources)|the end|outro|epilogue)\b",
+    r"notes|enjoy|disclaimer|additional (tips?|notes?|resources)|the end|outro|epilogue|sincerely"
+    r"|(best |kind |warm )?regards|yours|signature|p\.?s\.?)\b",
     re.IGNORECASE,
 )
 _OPENING_HEAD = re.compile(
     r"\W*(introduction|intro|overview|abstract|title|(executive |job |product )?summary|opening"
-    r"|preface|prologue|subject)\b",
+    r"|preface|prologue|subject|dear|to \[)(?! to\b)(?:\b|\W)",
     re.IGNORECASE,
 )
 

@@ -194,10 +194,13 @@ def _labels(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     heads = [at]
     for i in range(at + 1, hi):
         line = lines[i]
+        apart = lines[i - 1].kind is Kind.BLANK
         if starts(i) and line.indent == lines[at].indent:
+            if len(heads) > 1 and apart != (lines[heads[-1] - 1].kind is Kind.BLANK):
+                break
             heads.append(i)
             continue
-        paragraph = line.kind is Kind.TEXT and lines[i - 1].kind is Kind.BLANK and not line.indent
+        paragraph = line.kind is Kind.TEXT and apart and not line.indent
         if paragraph or line.kind in (Kind.HEADING, Kind.NUMBERED, Kind.RULE):
             break
     bold = lines[at].text.startswith("**")

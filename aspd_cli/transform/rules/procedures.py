@@ -19,6 +19,7 @@ _ORDERED_LABEL = re.compile(
     r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
     r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
+    r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?(?:s|sec|seconds|min|minutes)?\)\W*$"
     r"|(?:initial|first|second|third|final|last) (?:step|phase|stage|part|act|half|week|day)\b)",
     re.IGNORECASE,
 )
@@ -26,7 +27,7 @@ _ARGUMENT = re.compile(
     r"\W*(?:(?:the )?(?:problem|challenge)(?: statement)?|(?:the |our |proposed )?solutions?"
     r"|hypothes[ie]s"
     r"|methodology|methods?|(?:key )?(?:results|findings)|discussion|thesis(?: statement)?|argument"
-    r"|counter-?arguments?|rebuttal|analysis|proof|cause|effects?)\W*$",
+    r"|counter-?arguments?|rebuttal|analysis|proof|cause|effects?|inputs?|outputs?|algorithm)\W*$",
     re.IGNORECASE,
 )
 """Parts of one line of thought, each of which takes up the one before."""
@@ -87,7 +88,7 @@ _ANNOUNCED = re.compile(
     r"\b(?:step[- ]by[- ]step|(?:following|these|involves?|several|\w+ (?:easy|simple|basic)) steps"
     r"|steps (?:below|to|for|involved|are)|instructions|recipe|how to make|itinerary|in order\W*$"
     r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm|proof|schedule|plot"
-    r"|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow)"
+    r"|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow|how to (?:use|play|run|install|apply))"
     r"(?: (?:below|is|are|as follows|follows|includes?|looks? like this|for \w+|to \w+))?\W*$)",
     re.IGNORECASE,
 )
@@ -96,7 +97,7 @@ _LABELLED = re.compile(r"\W*(?:\d{1,3}[.)]\s*)?(?:\*\*|[^.:\n]{2,60}:\s)")
 _ADVICE = re.compile(
     r"\b(?:steps?|strategies) (?:that )?(?:you|we|they|one|i|people) (?:can|could|may|might)\b"
     r"(?! follow)|\b(?:some|several|few|additional|practical|general) (?:\w+ )?"
-    r"(?:steps|tips|ways|strategies)\b",
+    r"(?:steps|tips|ways|strategies|suggestions|ideas|examples|options)\b",
     re.IGNORECASE,
 )
 """Steps that are advice, each of which can be taken alone."""
@@ -114,12 +115,19 @@ _ASKED = re.compile(
     r"\b(?:step[- ]by[- ]step|recipe (?:for|of)|(?:the|what|list) steps|steps (?:to|for|in|needed|required)"
     r"|instructions (?:to|for|on)|how (?:do|can|would|should) (?:i|you|we|one) "
     r"(?:make|cook|bake|build|install|set up|wrap|tie|assemble|draw|sew|knit)|how to (?:make|cook|bake|build"
-    r"|install|set up|wrap|tie|assemble|draw|sew|knit)|prove that|calculate the"
-    r"|(?:write|create|compose|tell|generate|draft|make|continue)\b[^.\n]{0,60}\b(?:story|script|screenplay"
-    r"|dialogue|poem|song|lyrics|play|itinerary|plot|schedule))\b",
+    r"|install|set up|wrap|tie|assemble|draw|sew|knit)|prove that|calculate the)\b",
     re.IGNORECASE,
 )
 """What is asked for is one thing, made from beginning to end."""
+_WORK = re.compile(
+    r"\b(?:write|create|compose|tell|generate|draft|make|continue|conduct|simulate|structure)\b[^.\n]{0,60}"
+    r"\b(?:story|(?:movie|film|podcast|video|comedy|youtube) script|screenplay|dialogue|conversation|debate"
+    r"|poem|sonnet|song|rap|lyrics|play|skit|scene|monologue|itinerary|plot|schedule)\b"
+    r"|写.{0,12}(?:故事|剧本|诗|歌|小说|对话)|对话|\bschreib\w* .{0,40}\b(?:geschichte|gedicht|dialog)\b"
+    r"|\bécri\w+ .{0,40}\b(?:histoire|poème|dialogue)\b|\bescrib\w+ .{0,40}\b(?:historia|cuento|poema|diálogo)\b",
+    re.IGNORECASE,
+)
+"""A work whose parts live by each other is asked for."""
 _ORDER = re.compile(
     r"\bin (?:the |chronological |the right |the correct |sequential )?order\b(?! to)|\bstages of\b"
     r"|\bstep[- ]by[- ]step\b|\b(?:what are |list |me |outline )the (?:\w+ )?steps\b|步骤|流程",
@@ -146,13 +154,13 @@ _BEGINNING = re.compile(
     r"\W*(?:\d+\W+)?(?:first(?:ly)?,|start by|begin by|to begin|to start)", re.I
 )
 _HANDS = frozenset(
-    "fill pour place put secure attach detach reattach screw unscrew tighten loosen insert rinse wipe "
+    "fill pour wash polish place put secure attach detach reattach screw unscrew tighten loosen insert rinse wipe "
     "dry soak scrub fold slice chop dice peel mix stir whisk beat knead roll bake boil simmer fry "
     "saute sauté cook heat preheat grill drain season serve wrap tape glue paint sand drill nail hang "
     "mount plug unplug press click tap select launch download install restart reboot enter type navigate "
     "log drag copy paste upload assemble disassemble sketch trace sew knit stitch thread tie pull push "
     "lift lower flip rotate repeat wait leave lay remove add combine spread sprinkle cover bring "
-    "turn open close shut let transfer arrange blend strain refrigerate chill unscrew reinstall".split()
+    "turn open close shut let transfer arrange blend strain refrigerate chill reinstall setup".split()
 )
 """What is done with the hands."""
 _MAKING = frozenset(
@@ -181,9 +189,13 @@ STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
 _LOOKED_AT = 2000
 """Characters of a prompt whose words are known things."""
-_SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.6, 0.4, 0.25
+_SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
 """Least share of items with evidence: of any list, where something is to be done, and where one thing
 is asked for."""
+_TAKEN = 0.5
+"""What it counts for that an item takes up a thing that an earlier one has brought in."""
+_BEGINS_WITHIN = 90
+"""Characters behind a title in which a word of time stands for the whole item."""
 
 
 def procedure(
@@ -223,7 +235,9 @@ def procedure(
     if form == "sections" and labels(_STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
     announcement = announcement_of(before, form)
-    asked, doing, order = _asks(prompt, other)
+    asked, doing, order, work = _asks(prompt, other)
+    if work:
+        return "parts of one work"
     aside = _ASIDES.search(announcement) is not None
     advice = aside or either(announcement, _ADVICE, languages.ADVICE)
     if not advice and either(announcement, _ANNOUNCED, languages.ANNOUNCED):
@@ -235,17 +249,19 @@ def procedure(
         return "items that begin with a first step"
     if aside:
         asked = doing = order = False
-    if order and form == "numbered" and not ideas and not advice:
+    in_row = form not in ("sections", "rows", "questions")
+    if order and in_row and not ideas and not advice:
         return "items of what is asked for in order"
     share = _SHARE_OF_ONE if asked else _SHARE_ASKED if doing else _SHARE
     if ideas or advice:
         share = _SHARE
-    evidence = list(_evidence(titles, contents, words, other, making=asked or doing))
-    if asked or doing or sum(evidence) > 1:
+    work = list(_evidence(titles, contents, words, other, making=asked))
+    steps: float = sum(work)
+    if steps:
         known = frozenset(_WORD.findall(f"{prompt[-_LOOKED_AT:]} {announcement}".lower()))
         taken = _takes_up_things(contents, known)
-        evidence = [one or other for one, other in zip(evidence, taken, strict=True)]
-    if sum(evidence) >= share * len(contents):
+        steps += _TAKEN * sum(one and not done for one, done in zip(taken, work, strict=True))
+    if steps >= share * len(contents):
         return "items that go on from one to the next"
     return None
 
@@ -274,18 +290,26 @@ def _evidence(
     for title, content, own in zip(titles, contents, words, strict=True):
         found = _FIRST_WORD.match(title)
         yield bool(
-            (found and found[1].lower() in _HANDS)
-            or (not own.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(content))
+            (found and _of_hands(found[1].lower()))
+            or (not own.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN))
             or (making and not own.isdisjoint(_MAKING))
             or (
                 other
                 and (
                     languages.HANDS.match(title)
-                    or languages.SEQUENCE.search(content)
+                    or languages.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
                     or (making and languages.MAKING.search(content))
                 )
             )
         )
+
+
+def _of_hands(word: str) -> bool:
+    """Whether a word is what hands do, or the doing of it: dry, drying, chopping, baking."""
+    stem = word.removesuffix("ing")
+    return word in _HANDS or (
+        stem != word and not _HANDS.isdisjoint((stem, stem + "e", stem[:-1]))
+    )
 
 
 def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator[bool]:
@@ -317,11 +341,12 @@ def _takes(small: str, brought: set[str]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool]:
+def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
     """Whether a prompt asks for one thing that is made from beginning to end, for something to be
-    done, and for an order; they are the same for a whole answer."""
+    done, for an order, and for a work of many parts; they are the same for a whole answer."""
     asked = bool(_ASKED.search(prompt) or (other and languages.ASKED.search(prompt)))
-    return asked, bool(_DOING.search(prompt)), bool(_ORDER.search(prompt))
+    doing, order, work = (bool(each.search(prompt)) for each in (_DOING, _ORDER, _WORK))
+    return asked, doing, order, work
 
 
 def _in_phases(titles: Sequence[str]) -> bool:

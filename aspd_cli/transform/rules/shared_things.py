@@ -43,9 +43,11 @@ _LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?![-– ][A-Z])")
 _POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
 """In small letters; pointing at something by one noun, or by what was done to it and a noun."""
 _POINTS_BACK = re.compile(
-    r"(?:(?:as|when|while|by|with|through|from|using|in) )?(?:these|those|this|such) (?:[\w-]+ )?(\w{4,})"
+    r"(?:(?:as|when|while|by|with|through|from|using|in) )?(these|those|this|such) ([\w-]{4,})(?: (\w{4,}))?"
 )
 """The same behind a label, which may name what is pointed at."""
+_THOSE_OF = frozenset("with that living looking seeking wanting interested without".split())
+"""What may follow those without pointing at anything."""
 _STEM = 5
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
@@ -118,18 +120,28 @@ def _pointed(
     known, earlier = given.lower(), ""
     for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
         small = content.lower()
-        if labelled[at]:
-            start = _POINTS_BACK.match(body.lower())
-            pointing = iter((start,) if start and at else ())
-        else:
-            pointing = _POINTING.finditer(content) if at else iter(())
-        for found in islice(pointing, _MAX_POINTERS):
-            stems = [word.lower()[:_STEM] for word in found.groups() if word]
-            before = title.lower() if labelled[at] else f"{title.lower()} {small[: found.start()]}"
+        found = _points_back(title.lower(), body.lower(), earlier, known) if labelled[at] else None
+        for pointing in islice(_POINTING.finditer(content), _MAX_POINTERS if not labelled[at] else 0):
+            stems = [word[:_STEM] for word in pointing.groups() if word]
+            before = f"{title.lower()} {small[: pointing.start()]}"
             if all(stem in earlier and stem not in before and stem not in known for stem in stems):
-                yield Reference(at, f"says {found[0]!r}, which another branch introduces")
+                found = pointing[0]
                 break
+        if found and at:
+            yield Reference(at, f"says {found!r}, which another branch introduces")
         earlier += small
+
+
+def _points_back(title: str, body: str, earlier: str, known: str) -> str | None:
+    """The words by which what follows a label points at a thing that the label does not name."""
+    found = _POINTS_BACK.match(body)
+    if found is None or found[2] in _THOSE_OF:
+        return None
+    stems = [word[:_STEM] for word in found.groups()[1:] if word]
+    if any(stem in title or stem in known for stem in stems):
+        return None
+    taken = any(stem in earlier for stem in stems) or found[1] == "those"
+    return found[0] if taken else None
 
 
 def _numbers(branches: Branches, given: str) -> Iterator[Reference]:

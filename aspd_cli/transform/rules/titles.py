@@ -17,6 +17,7 @@ _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
 _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
 _CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
 """The first clause of a text without spaces between its words, or the beginning of it."""
+_SPEAKER = re.compile(r"[^:：\n]{1,24}[:：]")
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
     r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
@@ -75,6 +76,7 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
         texts = [_clean(heads[at][:_LOOKED_AT]).split() for at in same]
         unnamed = (
             _first_words(words, FIRST_WORDS) == title_of(heads[at])
+            and not (match_label(heads[at]) or _SPEAKER.match(heads[at]))
             for at, words in zip(same, texts, strict=True)
         )
         if not all(unnamed):

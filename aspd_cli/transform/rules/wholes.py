@@ -23,6 +23,12 @@ _CHOOSES = re.compile(
     re.IGNORECASE,
 )
 """Titles of sections that are made of what their siblings say."""
+_RESULT = re.compile(
+    r"\W*(?:(?:the |your )?(?:grand |final |overall )?(?:total|result|sum|answer|outcome)\b|总计|合计|结果|答案"
+    r"|ergebnis|gesamt|résultat|total|resultado)",
+    re.IGNORECASE,
+)
+"""The title of a last item to which the others lead."""
 _INNER_LABEL = re.compile(r"\*\*([^*\n]{3,48}?):?\*\*|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]")
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
 _MAX_LABELS = 64
@@ -44,6 +50,9 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     Args:
         given: what all branches see.
     """
+    last = len(branches) - 1
+    if _RESULT.match(branches[last][0]):
+        yield Reference(last, "is what the others lead to", alone=True)
     if form != "sections":
         return
     named = [at for at, (title, _) in enumerate(branches) if _CHOOSES.match(title)]
