@@ -3,9 +3,9 @@
     python -m tests.bench.rules             # precision and recall by kind, by format, by language
     python -m tests.bench.rules --wrong     # and every answer that they are wrong about
 
-The answers are those of `tests/transform/rules/labelled.txt`, each in several formats. Precision: of the
-answers that the rules fork, the share whose blocks hold no item together with one that it needs.
-Recall: of the answers that can be forked, the share that is, soundly. It takes a few seconds.
+The answers are those of `tests/transform/rules/labelled.txt`, each in several formats. Precision:
+of the answers that the rules fork, the share whose blocks hold no item together with one that it
+needs. Recall: of the answers that can be forked, the share that is, soundly. It takes some seconds.
 """
 
 import argparse

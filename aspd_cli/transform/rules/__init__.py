@@ -5,7 +5,8 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 
 `propose` below puts these together, in reading order:
 
-- `words`, `languages`: how long texts are; the words of all this in Chinese, German, French, Spanish
+- `words`: how long texts are; `english`, `languages`: what is looked for in English, and in
+  Chinese, German, French and Spanish
 - `markdown`: an answer as lines, each with what Markdown says about it, with the help of
   `markers` (what items begin with) and `unfenced` (programs without a fence)
 - `items`: items, and where they end
@@ -35,7 +36,9 @@ MAX_NESTED = 4
 """Blocks within blocks."""
 
 
-_MAY_HOLD_ITEM = re.compile(r"[\r\n][ \t]*(?:[^\w\s\"'(]|\(?\w{1,3}[.)、．）]|[一二三四五六七八九]|[\w ]{2,40}[:：])")
+_MAY_HOLD_ITEM = re.compile(
+    r"[\r\n][ \t]*(?:[^\w\s\"'(]|\(?\w{1,3}[.)、．）]|[一二三四五六七八九]|[\w ]{2,40}[:：])"
+)
 """Whether a branch may hold a list: most do not, and reading them again takes time."""
 
 

@@ -2,8 +2,8 @@
 
 `cross_references` is the one test, used to propose blocks and to validate them. It looks for words
 that point at a neighbour or measure by it, and for what only a neighbour introduces
-(`shared_things`). Titles are no such thing, for every branch sees all of them. It reads words, so it
-errs on the side of finding something: a list that is split costs speed, one that is not costs
+(`shared_things`). Titles are no such thing, for every branch sees all of them. It reads words, so
+it errs on the side of finding something: a list that is split costs speed, one that is not costs
 quality.
 """
 
@@ -49,15 +49,20 @@ _START_BARE = re.compile(
 """The same of a branch without a label, which could stand for what the words point at."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
 """In the first sentence of a branch without a label: what is there besides something else."""
-_PARTS = r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
+_PARTS = (
+    r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
+)
 _BACK = re.compile(
-    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these|those) (?:\w+ )?(?:components"
-    r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned|(?:all of |all )?the above"
+    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
+    r"|those) (?:\w+ )?(?:components"
+    r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned"
+    r"|(?:all of |all )?the above"
     r"|(?:as|see|the|listed|mentioned|described|discussed|noted|stated|shown|given) "
     r"(?:above|earlier|before|previously)"
     r"|as (?:mentioned|noted|stated|discussed|described|explained|previously)"
     rf"|(?:the|this|that|in|from) (?:previous|preceding|foregoing|last) (?:\w+ )?{_PARTS}"
-    r"|(?:unlike|than|compared (?:to|with)|like) the (?:others?|rest|first|second|previous|former)\b"
+    r"|(?:unlike|than|compared (?:to|with)|like) the (?:others?|rest|first|second|previous"
+    r"|former)\b"
     r"|the other (?:two|three|four|(?:options|plans|methods|approaches|candidates|models)\b)"
     r"|(?:using|from|into) this (?:result|equation|formula|value|sum)"
     r"|the same (?:process|procedure|steps)|same as (?:above|before)"
@@ -72,23 +77,28 @@ _AHEAD = re.compile(
 )
 """What points at a neighbour that may come later."""
 _HINTS = frozenset(
-    "latter obtained resulting these those aforementioned above earlier before previous previously preceding foregoing below mentioned "
-    "noted stated discussed described explained repeat others rest first second former last next other "
+    "latter obtained resulting these those aforementioned above earlier before previous previously "
+    "preceding foregoing below mentioned "
+    "noted stated discussed described explained repeat others rest first second former last next "
+    "other "
     "same result equation formula value sum "
     "step section point item bullet paragraph tip option method approach part "
-    "claim claims steps sections points items bullets paragraphs tips options methods equations parts".split()
+    "claim claims steps sections points items bullets paragraphs tips options methods equations "
+    "parts".split()
 )
-"""One of these words is in whatever `_BACK` and `_AHEAD` find; looking for them first is quicker."""
+"""One of these words is in whatever `_BACK` and `_AHEAD` find: looking first is quicker."""
 _MEASURES = frozenset(
     "twice half double triple times only two three four five six seven bunch lot than".split()
 )
 """The same for `_MEASURED`."""
 _FACTOR = r"(?:twice|half|double|triple|(?:two|three|four|five|six|ten|\d+) times)"
 _MEASURED = re.compile(
-    rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|(?:twice|double|triple|\w+ times) the (?:data|price|cost|speed"
+    rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|(?:twice|double|triple"
+    rf"|\w+ times) the (?:data|price|cost|speed"
     r"|storage|size|amount|number|space)\b(?! of)|the only (?:one|option|plan|model)\b"
     r"|of (?:the|these|all) (?:two|three|four|five|six|seven|bunch|lot)\b(?! \w+s\b)"
-    r"|(?:more|less|fewer|cheaper|faster|better|larger|smaller|\w+ier) than (?:the (?:first|second|previous"
+    r"|(?:more|less|fewer|cheaper|faster|better|larger|smaller|\w+ier) than (?:the (?:first|second"
+    r"|previous"
     r"|other|others)|either|both)\b)",
     re.IGNORECASE,
 )

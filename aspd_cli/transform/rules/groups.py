@@ -4,10 +4,10 @@ Most reasons against a fork concern a whole run, some a single item: an item tha
 one may begin the next block, and one that needs all of them is no branch.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
+from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
@@ -28,12 +28,6 @@ MAX_DEPENDENT = 1 / 3
 """Largest share of items that need others in a run that is parted; with more it is one train of
 thought."""
 
-_WAYS = re.compile(
-    r"\b(?:ways|methods|options|approaches|techniques|alternatives|solutions)\b[^.]*:$|(?:方法|方式|办法)[^。]*[：:]$",
-    re.IGNORECASE,
-)
-"""Each is whole, with its own code."""
-
 Branches = Sequence[tuple[str, str]]
 
 
@@ -47,7 +41,10 @@ def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[st
     words = [_words(line, group.form) for line in heads]
     titles = told_apart(
         words,
-        [title_of(w, heading=h.kind is Kind.HEADING) or "" for w, h in zip(words, heads, strict=True)],
+        [
+            title_of(w, heading=h.kind is Kind.HEADING) or ""
+            for w, h in zip(words, heads, strict=True)
+        ],
     )
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
@@ -152,7 +149,8 @@ def _holding(
     """The items that hold code or a table, which the text around them goes on with."""
     if group.form == "rows":
         return
-    whole = _WAYS.search(announcement_of(announced, group.form)) is not None
+    said = announcement_of(announced, group.form)
+    whole = english.WAYS.search(said) or (not said.isascii() and languages.WAYS.search(said))
     for at, item in enumerate(group.items):
         kinds = {lines[i].kind for i in range(item.first, item.last)}
         if Kind.CODE in kinds and not whole:

@@ -97,8 +97,10 @@ OPENING_HEAD = _pattern(
 ORDERED_LABEL = _pattern(
     f"(?:周|星期|礼拜)[一二三四五六日天](?!般)|第{_N}(?:步|天|日|周|月|年|阶段|章|节|幕|集|课|回|场|轮|段)|步骤|阶段{_N}|早上|早晨|上午"
     f"|中午|下午|傍晚|晚上|夜[里晚]",
-    "schritt|(?:mon|diens|donners|frei|sams|sonn)tags?|mittwochs?|lundi|mardi|mercredi|jeudi|vendredi"
-    "|samedi|dimanche|lunes|martes|miércoles|jueves|viernes|sábado|domingo|tag \\d|woche \\d|phase|kapitel|morgens?|mittags?|nachmittags?|abends?|étape"
+    "schritt|(?:mon|diens|donners|frei|sams|sonn)tags?|mittwochs?|lundi|mardi|mercredi|jeudi"
+    "|vendredi"
+    "|samedi|dimanche|lunes|martes|miércoles|jueves|viernes|sábado|domingo|tag \\d|woche \\d|phase"
+    "|kapitel|morgens?|mittags?|nachmittags?|abends?|étape"
     "|jour \\d|semaine \\d"
     "|chapitre|matin|midi|après-midi|soir|paso|día \\d|semana \\d|capítulo|mañana|tarde|noche",
 )
@@ -121,7 +123,8 @@ ANNOUNCED = re.compile(
 ASKED = re.compile(
     "怎么[做修装画]|如何(?:制作|做|安装|设置|搭建|修理|更换|清洗|绘制|煮|烤|炒)|食谱|菜谱|做法"
     "|步骤|流程|写.{0,12}(?:故事|剧本|诗|歌)|行程|证明|计算|求解"
-    r"|\b(?:rezept|anleitung|wie (?:mache|baue|installiere|koche|backe) ich|schritt für schritt|recette"
+    r"|\b(?:rezept|anleitung|wie (?:mache|baue|installiere|koche|backe) ich|schritt für schritt"
+    r"|recette"
     r"|comment (?:faire|installer|préparer|cuisiner)|étapes?"
     r"|receta|cómo (?:hacer|instalar|preparar|cocinar)|pasos)\b",
     re.IGNORECASE,
@@ -129,15 +132,40 @@ ASKED = re.compile(
 ADVICE = re.compile(r"(?:一些|几个|几种|若干|以下)(?:\w{0,6})(?:建议|方法|技巧|方式|措施|途径)")
 SEQUENCE = re.compile(
     r"然后|接着|接下来|随后|直到|重复|再将|待.{1,8}后|之后再|完成后|将其"
-    r"|\b(?:danach|dann|anschließend|sobald|ensuite|puis|jusqu'à|une fois|luego|después de|hasta que)\b",
+    r"|\b(?:danach|dann|anschließend|sobald|ensuite|puis|jusqu'à|une fois|luego|después de"
+    r"|hasta que)\b",
     re.IGNORECASE,
 )
 MAKING = re.compile("烤箱|搅拌|翻炒|煮沸|小火|大火|毫升|汤匙|茶匙|点击|下载|菜单|平底锅|螺丝")
 HANDS = _pattern(
     "打开|点击|选择|放入|加入|倒入|取出|切成|切碎|涂抹|涂上|混合|搅拌|加热|预热|煮|炒|烤|蒸|炸|洗净|清洗|擦干"
     "|拧|插入|连接|关闭|输入|填写|提交|登录|下载|安装|将|把|用手|盖上|等待|静置|按下|拆下|装上",
-    "öffne\\w*|gib|geben|rühre\\w*|schneide\\w*|schraube\\w*|klicke\\w*|lege\\w*|backe\\w*|koche\\w*|mische\\w*"
-    "|entferne\\w*|ouvr\\w+|versez|ajoutez|mélangez|coupez|cliquez|placez|retirez|faites|laissez|abre|abra"
+    "öffne\\w*|gib|geben|rühre\\w*|schneide\\w*|schraube\\w*|klicke\\w*|lege\\w*|backe\\w*"
+    "|koche\\w*|mische\\w*"
+    "|entferne\\w*|ouvr\\w+|versez|ajoutez|mélangez|coupez|cliquez|placez|retirez|faites|laissez"
+    "|abre|abra"
     "|añad\\w+|agrega\\w*|mezcl\\w+|cort\\w+|coloc\\w+|retir\\w+|vert\\w+|calient\\w+",
 )
 """What is done with the hands, at the beginning of an item."""
+WORK = re.compile(
+    r"写.{0,12}(?:故事|剧本|诗|歌|小说)|对话"
+    r"|\bschreib\w* .{0,40}\b(?:geschichte|gedicht|dialog)\b"
+    r"|\bécri\w+ .{0,40}\b(?:histoire|poème|dialogue)\b"
+    r"|\bescrib\w+ .{0,40}\b(?:historia|cuento|poema|diálogo)\b",
+    re.IGNORECASE,
+)
+"""A work whose parts live by each other is asked for."""
+ORDER = re.compile(
+    r"步骤|流程|\b(?:schritt für schritt|étape par étape|paso a paso)\b", re.IGNORECASE
+)
+DOING = re.compile(
+    r"怎么|如何|怎样|方法|\bwie (?:kann|soll|mache)|\bcomment\b|\bcómo\b", re.IGNORECASE
+)
+WAYS = re.compile("(?:方法|方式|办法)[^。]*[：:]$")
+CHOOSES = _pattern(
+    "如何选择|选择建议|怎么选|比较|对比|总结|结论|小结|综上|总之|异同|区别",
+    r"fazit|vergleich|zusammenfassung|welche[rs]?\b.*\bwählen|conclusion|comparaison"
+    r"|comment choisir"
+    "|résumé|comparación|conclusión|cómo elegir|resumen",
+)
+RESULT = _pattern("总计|合计|结果|答案", "ergebnis|gesamt|résultat|total|resultado")

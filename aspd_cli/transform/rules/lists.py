@@ -53,9 +53,12 @@ def match_label(text: str) -> re.Match[str] | None:
 
 
 _QUESTION = re.compile(
-    r"(?:\*\*)?(?:Q|Question|Frage|Pregunta|问题?)\s*\d{0,2}\s*[:：.)]\s*(?:\*\*)?\s*(?P<words>\S.*)$", re.I
+    r"(?:\*\*)?(?:Q|Question|Frage|Pregunta|问题?)\s*\d{0,2}\s*[:：.)]\s*(?:\*\*)?\s*(?P<words>\S.*)$",
+    re.I,
 )
-_ANSWER = re.compile(r"(?:\*\*)?(?:A|Answer|Antwort|R|Réponse|Respuesta|答案?)\s*\d{0,2}\s*[:：.)]", re.I)
+_ANSWER = re.compile(
+    r"(?:\*\*)?(?:A|Answer|Antwort|R|Réponse|Respuesta|答案?)\s*\d{0,2}\s*[:：.)]", re.I
+)
 _DIVIDER = re.compile(r"[-:| ]*-{2,}[-:| ]*$")
 _LEAST_PICTURES = 3
 """Fewer lines that begin with emoji are no list."""

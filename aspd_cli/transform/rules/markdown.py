@@ -1,8 +1,8 @@
 """An answer as lines, each with the one thing that Markdown says about it.
 
-What CommonMark takes as it stands (code, raw HTML, quotes, tables) is found by markdown-it, formulas
-by their delimiters and programs without a fence by their statements (`unfenced`): a line in these is
-no item and no heading, whatever it looks like. Markers of items are read by `markers`.
+What CommonMark takes as it stands (code, raw HTML, quotes, tables) is found by markdown-it,
+formulas by their delimiters and programs without a fence by their statements (`unfenced`): a line
+in these is no item and no heading, whatever it looks like. Markers of items are read by `markers`.
 """
 
 import re
@@ -74,7 +74,8 @@ _LABEL = re.compile(
     r"((?:[IVX]{1,5}\.\s)?[A-ZÀ-ÖØ-Þ][^.:!?*|]{1,60}|[\u4e00-\u9fff][^。，：:！？*|]{1,15})[:：]$"
 )
 _SENTENCE = re.compile(
-    r"\b(?:here|we|you|i|it|let|lets|this|these|that|is|are|was|were|be|can|could|will|would|should|may"
+    r"\b(?:here|we|you|i|it|let|lets|this|these|that|is|are|was|were|be|can|could|will|would"
+    r"|should|may"
     r"|might|must(?!-)|do|does|did|has|have|had|get|gets|gives?|becomes?|means?|says|said|follows?"
     r"|following|below|above|include[sd]?|including|if|when|since|because|so|then|thus|therefore"
     r"|sure|certainly|please|example|examples|note|using|output|input|result|answer|proof)\b"

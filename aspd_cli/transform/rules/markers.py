@@ -75,9 +75,7 @@ def _lettered(text: str) -> Marked | None:
 
 def _roman_number(digits: str) -> int:
     values = [_ROMAN[digit] for digit in digits]
-    return sum(
-        -value if value < max(values[at:]) else value for at, value in enumerate(values)
-    )
+    return sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
 
 
 def _chinese_number(digits: str) -> int:

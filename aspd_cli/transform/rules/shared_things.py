@@ -30,7 +30,8 @@ _WORD = re.compile(r"[^\W_]+")
 _ACRONYM = re.compile(r"\(([A-Z][A-Za-z]*[A-Z]s?)\)")
 _PERSON = re.compile(
     r"(?:\b(?:by|named|called|actor|actress|singer|president|professor|detective|director|author|"
-    r"writer|king|queen|[Mm]r\.|[Mm]rs\.|[Mm]s\.|[Dd]r\.) (?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})\b"
+    r"writer|king|queen|[Mm]r\.|[Mm]rs\.|[Mm]s\.|[Dd]r\.) (?:[A-Z][a-z]+"
+    r"|[A-Z]\.) ([A-Z][a-z]{2,})\b"
     r"|\b(?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})(?=, (?:who|whose)\b| \((?:born|\d{4})))"
 )
 """The last name of somebody who is introduced."""
@@ -43,7 +44,8 @@ _LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?![-– ][A-Z])")
 _POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
 """In small letters; pointing at something by one noun, or by what was done to it and a noun."""
 _POINTS_BACK = re.compile(
-    r"(?:(?:as|when|while|by|with|through|from|using|in) )?(these|those|this|such) ([\w-]{4,})(?: (\w{4,}))?"
+    r"(?:(?:as|when|while|by|with|through|from|using|in) )?(these|those|this"
+    r"|such) ([\w-]{4,})(?: (\w{4,}))?"
 )
 """The same behind a label, which may name what is pointed at."""
 _THOSE_OF = frozenset("with that living looking seeking wanting interested without".split())
@@ -121,7 +123,9 @@ def _pointed(
     for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
         small = content.lower()
         found = _points_back(title.lower(), body.lower(), earlier, known) if labelled[at] else None
-        for pointing in islice(_POINTING.finditer(content), _MAX_POINTERS if not labelled[at] else 0):
+        for pointing in islice(
+            _POINTING.finditer(content), _MAX_POINTERS if not labelled[at] else 0
+        ):
             stems = [word[:_STEM] for word in pointing.groups() if word]
             before = f"{title.lower()} {small[: pointing.start()]}"
             if all(stem in earlier and stem not in before and stem not in known for stem in stems):

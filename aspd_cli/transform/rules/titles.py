@@ -15,13 +15,14 @@ _MAX_CHARACTERS = 64
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
 _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
-_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
+_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,8}")
 """The first clause of a text without spaces between its words, or the beginning of it."""
 _SPEAKER = re.compile(r"[^:：\n]{1,24}[:：]")
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
     r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
 )
+_LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)")
 _NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+)?")
 """What stands before a title that is no part of it: the box of a task, a number of its own."""
 _TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
@@ -43,6 +44,8 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
         heading: the line is a heading, so all of it is the label.
     """
     head = _NUMBER.sub("", head[:_LOOKED_AT])
+    if "](" in head:
+        head = _LINK.sub(r"\1", head)
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
@@ -92,7 +95,7 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
 def _first_words(words: list[str], count: int) -> str:
     if words and is_wide(words[0]):
         clause = _CLAUSE.search(" ".join(words))
-        return _trim(clause[0] if clause else words[0][:12])
+        return _trim(clause[0] if clause else words[0][:8])
     chosen: list[str] = []
     for word in words[:count]:
         chosen.append(word)

@@ -4,11 +4,13 @@ import re
 from collections.abc import Container, Iterator
 
 _STATEMENT = re.compile(
-    r"#!/|#include\b|(?:from [\w.]+ )?import [\w.*{, ]+;?$|(?:async )?def \w+\(.*:$|class \w+.*[:{]$"
+    r"#!/|#include\b|(?:from [\w.]+ )?import [\w.*{, ]+;?$|(?:async )?def \w+\(.*:$"
+    r"|class \w+.*[:{]$"
     r"|(?:public|private|protected|static|const|let|var|int|void|char|float|double|function|func|fn"
     r"|auto|struct|using|package|fun|val)\s.*[{;(),]$|return\b.*;$|[})\]]+[;,)]*$|\} ?else\b.*\{$"
     r"|(?:if|for|while|switch)\s?\(.*\{?$|[\w.\[\]\"']+\s*[-+*]?=\s*[^=\s].*[;({\[]$"
-    r"|[\w.]+\s=\s[\w.]+\(.*\)$|[\w.]+\(.*\);$|print\(.*\)$|SELECT\b.*|\"\"\"|'''|@[\w.]+(?:\(.*\))?$"
+    r"|[\w.]+\s=\s[\w.]+\(.*\)$|[\w.]+\(.*\);$|print\(.*\)$|SELECT\b.*|\"\"\"|'''"
+    r"|@[\w.]+(?:\(.*\))?$"
 )
 """Lines that are code whatever stands around them."""
 _LAST = frozenset("({;})],:[\"'")

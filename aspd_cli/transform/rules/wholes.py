@@ -7,37 +7,21 @@ A section that chooses among its siblings, compares them or concludes from them 
 import re
 from collections.abc import Iterator, Sequence
 
+from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.shared_things import Branches, Reference
 
-_CHOOSES = re.compile(
-    r"\W*(?:(?:how to )?(?:choos|select|pick|decid)(?:e|ing)\b|which\b.*\b(?:choose|pick|best|right|better)"
-    r"|making (?:the|your|a) (?:right |best |final )?(?:choice|decision)|(?:key |main |overall )?"
-    r"(?:comparisons?|differences?|similarities|contrasts?)\b|comparing|recommendations?\W*$"
-    r"|(?:the )?(?:final |my |our )?(?:verdict|recommendation|winner|decision|conclusions?|bottom line)\b"
-    r"|(?:in )?(?:summary|conclusion|short|essence)\b|overall|putting (?:it|everything)|bringing"
-    r"|wrapping up|(?:key )?take-?aways?\b|tl;?dr|the (?:big|bigger) picture|relationship between"
-    r"|(?:how they|how these|why these)\b|next steps|what (?:this|these|it all) means?|(?:short|final) answer"
-    r"|如何选择|选择建议|怎么选|比较|对比|总结|结论|小结|综上|总之|异同|区别|建议$|fazit|vergleich"
-    r"|zusammenfassung|welche[rs]?\b.*\bwählen|conclusion|comparaison|comment choisir|résumé|comparación"
-    r"|conclusión|cómo elegir|resumen)",
-    re.IGNORECASE,
+_INNER_LABEL = re.compile(
+    r"\*\*([^*\n]{3,48}?):?\*\*"
+    r"|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]"
 )
-"""Titles of sections that are made of what their siblings say."""
-_RESULT = re.compile(
-    r"\W*(?:(?:the |your )?(?:grand |final |overall )?(?:total|result|sum|answer|outcome)\b|总计|合计|结果|答案"
-    r"|ergebnis|gesamt|résultat|total|resultado)",
-    re.IGNORECASE,
-)
-"""The title of a last item to which the others lead."""
-_INNER_LABEL = re.compile(r"\*\*([^*\n]{3,48}?):?\*\*|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]")
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
 _MAX_LABELS = 64
 """Labels inside of one branch that are looked at."""
 _LEAST_NAMED = 2
 """So many labels of siblings make a branch speak about them."""
 _SHARE = re.compile(
-    r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])|Prozent\b|pour cent"
-    r"|por ciento|Punkte\b)"
+    r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])"
+    r"|Prozent\b|pour cent|por ciento|Punkte\b)"
 )
 _LEAST_SHARES = 3
 _WHOLE = (95, 105)
@@ -51,11 +35,15 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
         given: what all branches see.
     """
     last = len(branches) - 1
-    if _RESULT.match(branches[last][0]):
+    if _says(branches[last][0], english.RESULT, languages.RESULT):
         yield Reference(last, "is what the others lead to", alone=True)
     if form != "sections":
         return
-    named = [at for at, (title, _) in enumerate(branches) if _CHOOSES.match(title)]
+    named = [
+        at
+        for at, (title, _) in enumerate(branches)
+        if _says(title, english.CHOOSES, languages.CHOOSES)
+    ]
     if len(named) <= max(1, len(branches) / 3):
         for at in named:
             yield Reference(at, "sums up the others", alone=True)
@@ -69,6 +57,10 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
         if len(seen) >= _LEAST_NAMED:
             reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
             yield Reference(at, reason, alone=True)
+
+
+def _says(title: str, own: re.Pattern[str], others: re.Pattern[str]) -> bool:
+    return bool(own.match(title) or (not title.isascii() and others.match(title)))
 
 
 def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:

@@ -1,4 +1,4 @@
-"""Small things about words: how long texts are, which dots end no sentence, who writes no spaces."""
+"""Words: how long texts are, which dots end no sentence, which languages write no spaces."""
 
 import re
 

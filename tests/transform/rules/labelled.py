@@ -88,7 +88,7 @@ def _table(items: list[Item]) -> str:
 
 
 def _html(items: list[Item]) -> str:
-    return "\n".join(["<ul>", *(f"<li><b>{l}</b>: {t}</li>" for l, t in items), "</ul>"])
+    return "\n".join(["<ul>", *(f"<li><b>{label}</b>: {t}</li>" for label, t in items), "</ul>"])
 
 
 FORMATS: dict[str, Callable[[list[Item]], str]] = {
