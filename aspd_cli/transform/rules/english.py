@@ -78,20 +78,32 @@ STAGE_LABEL = re.compile(
     re.IGNORECASE,
 )
 ANNOUNCED = re.compile(
-    r"\b(?:step[- ]by[- ]step|(?:following|these|involves?|several|\w+ (?:easy|simple|basic)) steps"
-    r"|steps (?:below|to|for|involved|are)|instructions|recipe|how to make|itinerary|in order\W*$"
+    r"\b(?:step[- ]by[- ]step|(?:following|these|\w+ (?:easy|simple|basic)) steps"
+    r"|involv(?:es?|ing) (?:\w+ )*steps|steps (?:below|to|for|involved|are)|(?:the"
+    r"|outline of) steps"
+    r"|steps (?:that )?(?:you|we)(?: will|'ll| would)? (?:need|have|should|must)\b"
+    r"|(?:suggested|recommended|logical) order|instructions|recipe|how to make|itinerary"
+    r"|in order\W*$"
     r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm|proof"
-    r"|schedule|plot"
-    r"|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow|how to (?:use|play|run|install"
-    r"|apply))"
+    r"|schedule"
+    r"|plot|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow"
+    r"|how to (?:use|play|run|install|apply))"
     r"(?: (?:below|is|are|as follows|follows|includes?|looks? like this|for \w+|to \w+))?\W*$)",
     re.IGNORECASE,
 )
+GUIDED = re.compile(
+    r"\b(?:guide|outline|roadmap|walk(?:s|ing)? (?:you )?through|here'?s how"
+    r"|how (?:you|we) (?:can|could|might|would) (?:do|implement|approach|set|create|build|achieve"
+    r"|proceed))\b[^.]*:$",
+    re.IGNORECASE,
+)
+"""Numbered items that are probably steps."""
 WORKING = re.compile(r"\bwork(?:s|ed)?\W*$", re.IGNORECASE)
 LABELLED = re.compile(r"\W*(?:\d{1,3}[.)]\s*)?(?:\*\*|[^.:\n]{2,60}:\s)")
 ADVICE = re.compile(
     r"\b(?:steps?|strategies) (?:that )?(?:you|we|they|one|i|people) (?:can|could|may|might)\b"
-    r"(?! follow)|\b(?:some|several|few|additional|practical|general) (?:\w+ )?"
+    r"(?! follow)|(?<!involves )(?<!involve )\b(?:some|several|few|additional|practical"
+    r"|general) (?:\w+ )?"
     r"(?:steps|tips|ways|strategies|suggestions|ideas|examples|options)\b",
     re.IGNORECASE,
 )
@@ -125,7 +137,8 @@ WORK = re.compile(
 )
 """A work whose parts live by each other is asked for."""
 ORDER = re.compile(
-    r"\bin (?:the |chronological |the right |the correct |sequential )?order\b(?! to)|\bstages of\b"
+    r"\bwhat order\b|\bin (?:the |chronological |the right |the correct "
+    r"|sequential )?order\b(?! to)|\bstages of\b"
     r"|\bstep[- ]by[- ]step\b|\b(?:what are |list |me |outline )the (?:\w+ )?steps\b",
     re.IGNORECASE,
 )
@@ -209,3 +222,5 @@ RESULT = re.compile(
     re.IGNORECASE,
 )
 """The title of a last item to which the others lead."""
+ASSUMED = re.compile(r"\b(?:assum(?:e|ing)|suppose|estimate that)\b", re.IGNORECASE)
+"""What is reckoned with in an estimate."""

@@ -87,6 +87,7 @@ def parted(
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
             *_bare(lines, group),
+            *_counting_on(lines, group),
             *_holding(lines, group, announced, given),
         )
     }
@@ -141,6 +142,15 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
     for at, item in enumerate(group.items):
         if all(lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last)):
             yield Reference(at, "has only a heading", alone=True)
+
+
+def _counting_on(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
+    """The items in which the numbers of a list go on from the item before."""
+    for at, item in enumerate(group.items[1:], start=1):
+        body = (lines[i] for i in range(item.first + 1, item.last))
+        first = next((line.number for line in body if line.kind is Kind.NUMBERED), 1)
+        if first > 1:
+            yield Reference(at, f"counts on from {first}")
 
 
 def _holding(

@@ -14,6 +14,7 @@ from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.items import ListForm
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
+DERIVED = "items that derive one result"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
 _LOOKED_AT = 2000
@@ -37,24 +38,24 @@ def procedure(
         prompt: what the user asked.
     """
     other = languages.is_foreign(contents)
+    words = [frozenset(english.WORD.findall(content.lower())) for content in contents]
+    return (
+        _by_titles(form, titles, other)
+        or _by_reckoning(contents, words)
+        or _by_announcement(form, titles, contents, words, announcement_of(before, form), prompt)
+    )
 
-    def either(text: str, english: re.Pattern[str], foreigners: re.Pattern[str]) -> bool:
-        return bool(english.search(text) or (other and foreigners.search(text)))
 
-    def labels(english: re.Pattern[str], foreigners: re.Pattern[str]) -> int:
-        return sum(
-            bool(english.match(title) or (other and foreigners.match(title))) for title in titles
-        )
+def _by_titles(form: ListForm, titles: Sequence[str], other: bool) -> str | None:
+    """What the items are called."""
+
+    def labels(own: re.Pattern[str], foreign: re.Pattern[str]) -> int:
+        return sum(bool(own.match(t) or (other and foreign.match(t))) for t in titles)
 
     if labels(english.ORDERED_LABEL, languages.ORDERED_LABEL) > 1:
         return NAMED
-    words = [frozenset(english.WORD.findall(content.lower())) for content in contents]
-    needed = sum(
-        not own.isdisjoint(english.RECKONING) and english.NEEDED.search(text) is not None
-        for own, text in zip(words, contents, strict=True)
-    )
-    if labels(english.DERIVED, languages.DERIVED) > 1 or needed > 1:
-        return "items that derive one result"
+    if labels(english.DERIVED, languages.DERIVED) > 1:
+        return DERIVED
     argument = english.ARGUMENT.match(titles[0]) and form == "sections"
     takes_up = not english.TAKES_UP.match(titles[0]) and any(map(english.TAKES_UP.match, titles))
     if argument or takes_up or _count(english.ARGUMENT.match, titles) > 1:
@@ -63,38 +64,58 @@ def procedure(
         return "items that lead from an idea to its use"
     if form == "sections" and labels(english.STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
-    announcement = announcement_of(before, form)
+    return None
+
+
+def _by_reckoning(contents: Sequence[str], words: Sequence[frozenset[str]]) -> str | None:
+    """What the items reckon with."""
+    needed = sum(
+        not own.isdisjoint(english.RECKONING) and english.NEEDED.search(text) is not None
+        for own, text in zip(words, contents, strict=True)
+    )
+    return DERIVED if needed > 1 or _count(english.ASSUMED.search, contents) > 1 else None
+
+
+def _by_announcement(
+    form: ListForm,
+    titles: Sequence[str],
+    contents: Sequence[str],
+    words: Sequence[frozenset[str]],
+    announcement: str,
+    prompt: str,
+) -> str | None:
+    """What is asked for and announced, and what the items do."""
+    other = languages.is_foreign(contents)
     asked, doing, order, work = _asks(prompt, other)
     if work:
         return "parts of one work"
-    aside = english.ASIDES.search(announcement) is not None
-    advice = aside or either(announcement, english.ADVICE, languages.ADVICE)
-    if not advice and either(announcement, english.ANNOUNCED, languages.ANNOUNCED):
-        return ANNOUNCED
-    if english.WORKING.search(announcement) and _count(english.LABELLED.match, contents) < len(
-        contents
-    ):
-        return ANNOUNCED
+
+    def announced(own: re.Pattern[str], foreign: re.Pattern[str]) -> bool:
+        return bool(own.search(announcement) or (other and foreign.search(announcement)))
+
     ideas = english.IDEAS.search(announcement) is not None
+    aside = english.ASIDES.search(announcement) is not None
+    advice = aside or announced(english.ADVICE, languages.ADVICE)
+    if not advice and announced(english.ANNOUNCED, languages.ANNOUNCED):
+        return ANNOUNCED
+    unlabelled = _count(english.LABELLED.match, contents) < len(contents)
+    if unlabelled and english.WORKING.search(announcement):
+        return ANNOUNCED
     if form in ("numbered", "bullets") and english.BEGINNING.match(contents[0]) and not ideas:
         return "items that begin with a first step"
-    if aside:
-        asked = doing = order = False
-    in_row = form in ("numbered", "labels", "ordinals")
-    if order and in_row and not ideas and not advice:
+    if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
         return "items of what is asked for in order"
-    share = _SHARE_OF_ONE if asked else _SHARE_ASKED if doing else _SHARE
-    if ideas or advice:
-        share = _SHARE
-    work = list(_evidence(titles, contents, words, other, making=asked))
-    steps: float = sum(work)
+    share = _SHARE
+    if (asked or doing) and not ideas and not advice:
+        guided = form == "numbered" and english.GUIDED.search(announcement)
+        share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
+    done = list(_evidence(titles, contents, words, other, making=asked and not aside))
+    steps: float = sum(done)
     if steps:
         known = frozenset(english.WORD.findall(f"{prompt[-_LOOKED_AT:]} {announcement}".lower()))
         taken = _takes_up_things(contents, known)
-        steps += _TAKEN * sum(one and not done for one, done in zip(taken, work, strict=True))
-    if steps >= share * len(contents):
-        return "items that go on from one to the next"
-    return None
+        steps += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
+    return "items that go on from one to the next" if steps >= share * len(contents) else None
 
 
 def announcement_of(before: str, form: ListForm) -> str:

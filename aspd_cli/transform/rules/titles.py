@@ -93,9 +93,10 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
 
 
 def _first_words(words: list[str], count: int) -> str:
-    if words and is_wide(words[0]):
-        clause = _CLAUSE.search(" ".join(words))
-        return _trim(clause[0] if clause else words[0][:8])
+    if is_wide(" ".join(words[:count])):
+        at = 0 if is_wide(words[0]) else 1
+        clause = _CLAUSE.search(" ".join(words[at:]))
+        return _trim(" ".join([*words[:at], clause[0] if clause else words[at][:8]]))
     chosen: list[str] = []
     for word in words[:count]:
         chosen.append(word)
