@@ -74,11 +74,11 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
             label = (found[1] or found[2]).strip()
             owner[label] = at if owner.get(label, at) == at else None
     out: dict[str, list[tuple[str, int]]] = {}
-    for label, at in owner.items():
+    for label, one in owner.items():
         word = _CAPITAL.match(label)
         name = word and (" " in label or any(map(str.isupper, label[1:])) or len(label) > 3)
-        if at is not None and word and name and label not in titles and label not in given:
-            out.setdefault(word[0], []).append((label, at))
+        if one is not None and word and name and label not in titles and label not in given:
+            out.setdefault(word[0], []).append((label, one))
     return out
 
 
