@@ -155,10 +155,16 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
         name = title if line.startswith(title) and not line[len(title) :].strip(" #") else line
     else:
         name = title if line.startswith(title) else ""
+    if name.count("**") % 2:
+        return None
     return name if name.strip() and form.lead(place, name) == opening + name + form.after else None
 
 
 def _split(text: str) -> Label | None:
+    # Most titles are bare: a letter that counts nothing, and no colon at the end.
+    bare = text[:1].isascii() and text[:1].isalpha() and text[1:2] not in tuple(".)）、．")
+    if bare and text[-1] not in ":：":
+        return None
     for shape in _SHAPES:
         found = shape.fullmatch(text)
         if found is None:

@@ -112,7 +112,7 @@ PARALLEL = {
     "Chinese numerals": (CHINESE_SECTIONS, ["优点", "缺点"]),
     "Chinese ordinals": (
         CHINESE_ORDINALS,
-        ["道路是按照现在车流量的十", "公共汽车又慢又少", "在卡车和自行车共用一条车"],
+        ["道路是按照现在车", "公共汽车又慢又少", "在卡车和自行车共"],
     ),
     "German labels": (GERMAN, ["Rom", "Oslo"]),
     "items that begin alike": (
@@ -157,9 +157,7 @@ SERIAL = {
     "previous": _PAIR.format(_ITEM, "It matters less than the previous point, but it adds up"),
     "as above": _PAIR.format(_ITEM, "Ear plugs help, as mentioned above, and cost next to nothing"),
     "the latter": _PAIR.format(_ITEM, "Cars and planes wake people, and the latter are louder"),
-    "comparison": _PAIR.format(
-        _ITEM, "Far louder than light is bright, unlike light it has no lid"
-    ),
+    "comparison": _PAIR.format(_ITEM, "It wakes twice as many people, and it is told of less"),
     "code": "- **Read**: This opens the file and reads it:\n  ```python\n  text = f.read()\n  ```\n"
     "- **Write**: This opens the file and writes it:\n  ```python\n  f.write(text)\n  ```\n",
     "table": "- **Prices**: These are the prices of the last two years, in coins\n  | a | b |\n"

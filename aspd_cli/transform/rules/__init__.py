@@ -5,33 +5,41 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 
 `propose` below puts these together, in reading order:
 
-- `markdown`: an answer as lines, each with what Markdown says about it
+- `words`: how long texts are; `english`, `languages`: what is looked for in English, and in
+  Chinese, German, French and Spanish
+- `markdown`: an answer as lines, each with what Markdown says about it, with the help of
+  `markers` (what items begin with) and `unfenced` (programs without a fence)
 - `items`: items, and where they end
 - `lists`: runs of items
 - `titles`: short names of items
+- `groups`: a run of items as branches, and where they have to be parted
 - `procedures`: items that are steps of one thing, which stay serial
-- `cross_references`: whether a branch refers to a neighbour
-- `languages`: the words of all this in Chinese, German, French and Spanish
+- `wholes`: items that sum up the others, or share out one thing among them
+- `cross_references`, `shared_things`: whether a branch refers to a neighbour
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from aspd_cli.core.forms import shared_label
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
-from aspd_cli.transform.rules.cross_references import REACH, cross_reference, within_reach
-from aspd_cli.transform.rules.items import ItemGroup, section_end
-from aspd_cli.transform.rules.lists import find_groups
-from aspd_cli.transform.rules.markdown import Kind, Line, cut_lines
-from aspd_cli.transform.rules.procedures import STEPS, procedure
-from aspd_cli.transform.rules.titles import title_of, told_apart
+from aspd_cli.transform.rules.cross_references import REACH, within_reach
+from aspd_cli.transform.rules.groups import branches_of, parted
+from aspd_cli.transform.rules.items import Item, ItemGroup
+from aspd_cli.transform.rules.lists import find_groups, find_lists
+from aspd_cli.transform.rules.markdown import Line, cut_lines
+from aspd_cli.transform.rules.procedures import STEPS
 
 NO_STRUCTURE = "no list, sections or labelled paragraphs"
-MIN_MEAN_CHARACTERS = 40
-"""Mean length of a block's contents below which a fork does not pay for its titles."""
-MIN_RATIO = 2.6
-"""Least characters of content to one of its titles."""
+MAX_NESTED = 4
+"""Blocks within blocks."""
+
+
+_MAY_HOLD_ITEM = re.compile(
+    r"[\r\n][ \t]*(?:[^\w\s\"'(]|\(?\w{1,3}[.)、．）]|[一二三四五六七八九]|[\w ]{2,40}[:：])"
+)
+"""Whether a branch may hold a list: most do not, and reading them again takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,98 +57,104 @@ def propose(answer: str, prompt: str = "", max_branches: int = 16) -> Proposal:
         prompt: what the user asked; names in it are known to every branch.
         max_branches: most branches of a block.
     """
-    lines = cut_lines(answer)
-    refusals: list[str] = []
-    parts: list[str | Block] = []
-    at = 0
-    for block, start, end in _blocks(answer, lines, prompt, max_branches, refusals):
-        parts += [answer[at:start], block]
-        at = end
-    document = Document((*parts, answer[at:]))
+    search = _Search(within_reach(prompt), max_branches, [])
+    document = search.document(answer)
     if plain(document) != answer:
         return Proposal(Document((answer,)), ("the plain text would have changed",))
     if reason := too_many_branches(document):
         return Proposal(Document((answer,)), (reason,))
-    return Proposal(document, tuple(dict.fromkeys(refusals)) or (NO_STRUCTURE,))
+    return Proposal(document, tuple(dict.fromkeys(search.refusals)) or (NO_STRUCTURE,))
 
 
-def _blocks(
-    answer: str, lines: list[Line], prompt: str, max_branches: int, refusals: list[str]
-) -> Iterator[tuple[Block, int, int]]:
-    """Blocks with the characters they span, in order; a refused group is searched inside."""
-    prompt = within_reach(prompt)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The search for blocks in one text: an answer, or the content of a branch."""
 
-    def search(lo: int, hi: int) -> Iterator[tuple[Block, int, int]]:
-        for group in find_groups(lines, lo, hi):
-            branches = _branches(answer, lines, group)
-            start = lines[group.items[0].first].start
-            before = answer[max(0, start - REACH) : start]
-            refusal = _refusal(lines, group, branches, before, prompt)
-            if refusal is None:
-                for part in forks(branches, max_branches):
-                    if isinstance(part, Block):  # else it is serial text again
-                        end = start + sum(map(len, part.texts))
-                        if group.form == "sections":
-                            part = _nested(part, prompt + before, max_branches)
-                        yield part, start, end
-                        start = end
-                continue
-            refusals.append(refusal)
-            # What is nested in steps, or in the items of a list, belongs to them.
-            if group.form == "sections" and refusal not in STEPS:
-                for item in group.items:
-                    yield from search(item.first + 1, section_end(lines, item, hi))
+    given: str
+    """What is seen before the text."""
+    max_branches: int
+    refusals: list[str]
+    """Why groups did not become blocks; grows."""
+    head: str = ""
+    """What the text is headed by: the title of its branch."""
+    depth: int = 0
+    """How many blocks the text stands in."""
 
-    return search(0, len(lines))
+    def document(self, text: str) -> Document:
+        """The text with its blocks."""
+        parts: list[str | Block] = []
+        at = 0
+        lines = cut_lines(text)
+        for block, start, end in self._blocks(text, lines, 0, len(lines)):
+            parts += [text[at:start], block]
+            at = end
+        return Document((*parts, text[at:]))
 
+    def _blocks(
+        self, text: str, lines: list[Line], lo: int, hi: int, *, lists: bool = False
+    ) -> Iterator[tuple[Block, int, int]]:
+        """Blocks with the characters they span, in order.
 
-def _nested(block: Block, prompt: str, max_branches: int) -> Block:
-    """The block with lists inside its sections as blocks of their own."""
-    branches = [
-        Branch(branch.title, propose(plain(branch.content), prompt, max_branches).document)
-        for branch in block.branches
-    ]
-    return Block(tuple(branches), block.form)
+        Args:
+            lists: look for lists only, not for sections.
+        """
+        at = lo
+        for group in (find_lists if lists else find_groups)(lines, lo, hi):
+            first = group.items[0].first
+            if not lists and first > at:
+                yield from self._blocks(text, lines, at, first, lists=True)
+            yield from self._of_group(text, lines, group)
+            at = group.items[-1].last
+        if not lists and lo < at < hi:
+            yield from self._blocks(text, lines, at, hi, lists=True)
 
+    def _of_group(
+        self, text: str, lines: list[Line], group: ItemGroup
+    ) -> Iterator[tuple[Block, int, int]]:
+        start = lines[group.items[0].first].start
+        before = text[max(0, start - REACH) : start]
+        branches = branches_of(text, lines, group)
+        parts, refusals = parted(
+            lines, group, branches, before if before.strip() else self.head, before, self.given
+        )
+        self.refusals.extend(refusals)
+        inside = group.form == "sections" and not any(reason in STEPS for reason in refusals)
+        at = 0
+        for low, high in parts:
+            if inside:
+                yield from self._inside(text, lines, group.items[at:low])
+            place = lines[group.items[low].first].start
+            for part in forks(branches[low:high], self.max_branches):
+                if isinstance(part, Block):  # else it is serial text again
+                    end = place + sum(map(len, part.texts))
+                    yield self._nested(part, before), place, end
+                    place = end
+            at = high
+        if inside:
+            yield from self._inside(text, lines, group.items[at:])
 
-def _branches(answer: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
-    """Title and content of every item; the title is empty where an item has no words.
+    def _inside(
+        self, text: str, lines: list[Line], sections: Sequence[Item]
+    ) -> Iterator[tuple[Block, int, int]]:
+        """The blocks inside of sections that are no branches themselves."""
+        for item in sections:
+            yield from self._blocks(text, lines, item.first + 1, item.last)
 
-    Where the items share a form, titles are as their block will have them: what is checked is what
-    is announced.
-    """
-    heads = [lines[item.first] for item in group.items]
-    titles = told_apart([line.body or line.text for line in heads], [_title(h) for h in heads])
-    ends = [lines[item.last - 1].end for item in group.items]
-    contents = [answer[line.start : end] for line, end in zip(heads, ends, strict=True)]
-    if all(titles) and (found := shared_label(titles, contents)):
-        titles = found[1]
-    return list(zip(titles, contents, strict=True))
-
-
-def _title(line: Line) -> str:
-    return title_of(line.body or line.text, heading=line.kind is Kind.HEADING) or ""
-
-
-def _refusal(
-    lines: list[Line], group: ItemGroup, branches: list[tuple[str, str]], before: str, prompt: str
-) -> str | None:
-    """Why a group is no block; None when it is one."""
-    kinds = {line.kind for item in group.items for line in lines[item.first : item.last]}
-    if Kind.CODE in kinds:
-        return "code in the items"
-    if Kind.TABLE in kinds:
-        return "a table in the items"
-    titles, contents = zip(*branches, strict=True)
-    if not all(titles):
-        return "an item without words"
-    if len({title.lower() for title in titles}) < len(titles):
-        return "items with the same title"
-    size, paid = sum(map(len, contents)), sum(map(len, titles))
-    bare = sum(len(text) < 2 * len(title) for title, text in branches)
-    if size < max(MIN_RATIO * paid, MIN_MEAN_CHARACTERS * len(contents)) or bare > len(titles) / 2:
-        return "items too short for a fork"
-    if reason := procedure(group.form, titles, contents, before, prompt):
-        return reason
-    found = cross_reference(branches, f"{prompt}\n{before}")
-    return f"an item {found.reason}" if found else None
+    def _nested(self, block: Block, before: str) -> Block:
+        """The block with lists inside its branches as blocks of their own."""
+        if self.depth == MAX_NESTED:
+            return block
+        branches = []
+        for branch in block.branches:
+            content = plain(branch.content)
+            if _MAY_HOLD_ITEM.search(content):
+                inner = replace(
+                    self,
+                    given=within_reach(self.given + "\n" + before),
+                    head=branch.title + ":",
+                    depth=self.depth + 1,
+                    refusals=[],
+                )
+                branch = Branch(branch.title, inner.document(content))
+            branches.append(branch)
+        return Block(tuple(branches), block.form)

@@ -1,242 +1,117 @@
 """Cross references: whether a branch refers to a neighbour that it would not see.
 
-`cross_reference` is the one test, used to propose blocks and to validate them. It looks for words
-that point at a neighbour, and for labels, names and numbers that only one of the branches
-introduces (`shared_thing`). It reads words, so it errs on the side of finding something: a block
-that is refused costs speed, one that is not costs quality.
+`cross_references` is the one test, used to propose blocks and to validate them. It looks for words
+that point at a neighbour or measure by it, and for what only a neighbour introduces
+(`shared_things`). Titles are no such thing, for every branch sees all of them. It reads words, so
+it errs on the side of finding something: a list that is split costs speed, one that is not costs
+quality.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import languages
 from aspd_cli.transform.rules.lists import ORDINAL
-
-Branches = Sequence[tuple[str, str]]
-"""Title and plain content of each branch of a block."""
+from aspd_cli.transform.rules.shared_things import (
+    Branches,
+    Reference,
+    holds_equation,
+    shared_things,
+)
 
 MAX_COMPARED = 256
 """Most branches that are compared, each with all others."""
 REACH = 20_000
 """Characters, at the beginning and at the end, of the text before a block that are looked at."""
-_MAX_POINTERS = 64
-"""Most words of one branch that point at things and are looked at."""
 
 _START = re.compile(
-    r"\W*(?:then|next|after (?:that|this|which)|afterwards?|subsequently|meanwhile|lastly|finally"
+    r"\W*(?:then|next|after (?:that|this|which)|afterwards?|subsequently|meanwhile"
     r"|also(?! (?:known|called))|another|additionally|furthermore|moreover|similarly|likewise"
-    r"|in addition|in contrast|by contrast|on the other hand|however|conversely|nevertheless"
-    r"|nonetheless|instead|otherwise|thus|therefore|hence|consequently|accordingly|because of that"
-    r"|as a (?:result|consequence)|because of this|due to (?:this|that)|for this reason"
-    r"|the former(?= (?:is|are|was|were|has|can))|the latter|same|as such|more generally"
-    r"|in other words|that is|in particular|(?:the|an) other|others?|and|but|so|or|yet"
-    r"|as (?:above|before|well)|plus|again|this time|with (?:this|that|these)|from (?:there|here)"
-    r"|at this point|by this time|now|later|eventually"
-    r"|once (?:you|the|your|it|this|that|these|they|all|everything)"
-    r"|these (?:two|three|four)|suddenly"
-    r"|the (?:resulting|remaining|previous|next|following) )\b",
+    r"|in addition(?! to)|in contrast|by contrast|on the other hand|however|conversely|nevertheless"
+    r"|nonetheless|instead(?! of)|otherwise|consequently|accordingly|because of that"
+    r"|as a (?:result|consequence),|the former(?= (?:is|are|was|were|has|can))|the latter"
+    r"|more generally|in other words|(?:the|an) other|others|and|but"
+    r"|as (?:above|before)|from (?:there|here)|at this point|by this time|eventually"
+    r"|once (?:this|that|these|all of|everything)|these (?:two|three|four)|suddenly"
+    r"|the (?:resulting|remaining|previous) )\b",
     re.IGNORECASE,
 )
-_PRONOUN = re.compile(
-    r"\W*(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)",
+"""How a branch begins that goes on with another one."""
+_END = re.compile(r"\W*(?:finally|lastly)\b", re.IGNORECASE)
+"""The last branch may say so: all see how many there are."""
+_START_BARE = re.compile(
+    r"\W*(?:(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)"
+    r"|(?:thus|therefore|hence|because of this|due to (?:this|that)|for this reason|same|as such"
+    r"|that is|in particular|so|or|yet|as well|plus|again|this time|with (?:this|that|these)|now"
+    r"|later|once (?:you|the|your|it|they)|the following )\b)",
     re.IGNORECASE,
 )
+"""The same of a branch without a label, which could stand for what the words point at."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
 """In the first sentence of a branch without a label: what is there besides something else."""
 _PARTS = (
-    r"(?:steps?|sections?|points?|items?|paragraphs?|examples?|results?|values?|equations?|answers?"
-    r"|questions?|lines?|parts?|chapters?|methods?|options?|suggestions?|tips?|cases?|layers?"
-    r"|approach(?:es)?|bullets?|terms?|ones?|two)"
+    r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
 )
-_ANYWHERE = re.compile(
-    r"\b(?:the latter|aforementioned|above-mentioned|(?:all of |all )?the above"
+_BACK = re.compile(
+    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
+    r"|those) (?:\w+ )?(?:components"
+    r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned"
+    r"|(?:all of |all )?the above"
     r"|(?:as|see|the|listed|mentioned|described|discussed|noted|stated|shown|given) "
-    r"(?:above|earlier|before|previously)|(?:mentioned|discussed|described|listed) below"
+    r"(?:above|earlier|before|previously)"
     r"|as (?:mentioned|noted|stated|discussed|described|explained|previously)"
-    rf"|(?:the|this|that|its|in|from) previous (?:\w+ )?{_PARTS}"
-    r"|(?:preceding|foregoing|last|next|other|following|second|third) "
-    r"(?:step|section|point|item|bullet|paragraph|equation|tip|option|method|approach)s?(?= )"
-    r"|(?:steps?|sections?|points?|items?|tips?|options?|parts?|equations?|figures?"
-    r"|phases?|claims?) "
-    r"#?\(?\d+|unlike the (?:others?|first|second|previous)|the other (?:two|three|four|\w+s)"
-    r"|this (?:result|step|equation|formula|value|sum)|the same (?:as|process|procedure|steps?|way)"
-    r"|repeat (?:the|this|steps?))\b",
+    rf"|(?:the|this|that|in|from) (?:previous|preceding|foregoing|last) (?:\w+ )?{_PARTS}"
+    r"|(?:unlike|than|compared (?:to|with)|like) the (?:others?|rest|first|second|previous"
+    r"|former)\b"
+    r"|the other (?:two|three|four|(?:options|plans|methods|approaches|candidates|models)\b)"
+    r"|(?:using|from|into) this (?:result|equation|formula|value|sum)"
+    r"|the same (?:process|procedure|steps)|same as (?:above|before)"
+    r"|repeat (?:the|this|these) (?:process|procedure|steps?))\b",
     re.IGNORECASE,
 )
-_EQUATION = re.compile(
-    r"[\w)\]}] ?(?:=|≈|\\approx|\\leq?|\\geq?) ?[\w($\\{\[-]|\\\[|\\\(|\\frac|\$\$"
+_AHEAD = re.compile(
+    r"\b(?:(?:mentioned|discussed|described|listed) below|(?:the|in the) next "
+    rf"{_PARTS}(?= )|(?:in|from|of|see|by|to|with|after|and|or|than|repeat|until) "
+    rf"{_PARTS} #?\(?\d{{1,2}}\b)",
+    re.IGNORECASE,
 )
+"""What points at a neighbour that may come later."""
+_HINTS = frozenset(
+    "latter obtained resulting these those aforementioned above earlier before previous previously "
+    "preceding foregoing below mentioned "
+    "noted stated discussed described explained repeat others rest first second former last next "
+    "other "
+    "same result equation formula value sum "
+    "step section point item bullet paragraph tip option method approach part "
+    "claim claims steps sections points items bullets paragraphs tips options methods equations "
+    "parts".split()
+)
+"""One of these words is in whatever `_BACK` and `_AHEAD` find: looking first is quicker."""
+_MEASURES = frozenset(
+    "twice half double triple times only two three four five six seven bunch lot than".split()
+)
+"""The same for `_MEASURED`."""
+_FACTOR = r"(?:twice|half|double|triple|(?:two|three|four|five|six|ten|\d+) times)"
+_MEASURED = re.compile(
+    rf"\b(?:{_FACTOR} as (?:much|many|\w+)\b(?! (?:\w+ )?as\b)|(?:twice|double|triple"
+    rf"|\w+ times) the (?:data|price|cost|speed"
+    r"|storage|size|amount|number|space)\b(?! of)|the only (?:one|option|plan|model)\b"
+    r"|of (?:the|these|all) (?:two|three|four|five|six|seven|bunch|lot)\b(?! \w+s\b)"
+    r"|(?:more|less|fewer|cheaper|faster|better|larger|smaller|\w+ier) than (?:the (?:first|second"
+    r"|previous"
+    r"|other|others)|either|both)\b)",
+    re.IGNORECASE,
+)
+"""What is told by the measure of a neighbour."""
 _WORD = re.compile(r"[^\W_]+")
 _GAP = re.compile(r"[\W_]*")
-_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:*\n]|[-–—](?=\s))[^\w\n]*\s*")
+_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
 _MARKER = re.compile(
-    r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s+|[、．]\s*)|[-*+•●▪–]\s+"
+    r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"
+    r"|[(（]?[A-Za-z][)]\s+|[IVXivx]{1,5}[.)]\s+|[①-⑳]\s*|<li>|\|\s*|[^\w\s\"'*(\[]\S{0,4}\s+"
     r"|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
 )
-_HINTS = (
-    *("latter", "aforementioned", "above", "earlier", "before", "previous", "below", "mentioned"),
-    *(
-        "as noted",
-        "as stated",
-        "as discussed",
-        "as described",
-        "as explained",
-        "preceding",
-        "repeat",
-    ),
-    *("foregoing", "step", "section", "point", "item", "bullet", "paragraph", "equation", "tip"),
-    *(
-        "option",
-        "method",
-        "approach",
-        "part",
-        "figure",
-        "phase",
-        "claim",
-        "unlike the",
-        "the other ",
-    ),
-    *("this result", "this formula", "this value", "this sum", "the same "),
-)
-"""One of these stands in whatever `_ANYWHERE` finds: looking for them first takes a tenth of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A branch that refers to another one."""
-
-    branch: int
-    """Which branch, from 0."""
-    reason: str
-    """What it does, as the rest of a sentence about it."""
-
-
-_COMPARED = re.compile(
-    r"\b(?:unlike|like|(?:similar|compared|in contrast|identical) to|compared with"
-    r"|(?:opposite|version|reverse|variants?|counterpart) of|instead of"
-    r"|(?:more \w+|less \w+|\w+er) than)"
-    r" (?:an? |the |its |their )?(\w+)s?\b",
-    re.IGNORECASE,
-)
-_ACRONYM = re.compile(r"\(([A-Z][A-Za-z]*[A-Z]s?)\)")
-_FULL_NAME = re.compile(r"\b(?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})\b")
-_LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?! [A-Z])")
-_POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
-"""In small letters; pointing at something by one noun, or by what was done to it and a noun."""
-_STEM = 5
-_NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
-_ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
-"""Years and round numbers, which two branches may name without meaning the same thing."""
-
-
-def shared_thing(branches: Branches, labelled: Sequence[bool], given: str) -> Reference | None:
-    """The first branch that speaks of what only a sibling has introduced.
-
-    Args:
-        labelled: whether each branch begins with its title as a label.
-        given: what all branches see.
-    """
-    return (
-        _label(branches, labelled, given)
-        or _acronym(branches, given)
-        or _short_name(branches, given)
-        or _pointed(branches, labelled, given)
-        or _number(branches, given)
-    )
-
-
-def _label(branches: Branches, labelled: Sequence[bool], given: str) -> Reference | None:
-    """A branch that is told by comparison to a sibling, or speaks of its label in small letters.
-
-    Written large it is a name of the world, which needs no neighbour; and one word is too common.
-    """
-    known = given.lower()
-    words = {title.lower() for title, _ in branches if " " not in title}
-    for at, (own, content) in enumerate(branches) if words else ():
-        for thing in _COMPARED.findall(content):
-            names = {thing.lower(), thing.lower().removesuffix("s")} - {own.lower()}
-            if names & words:
-                return Reference(at, f"is compared to the branch {thing!r}")
-    for of, (title, _) in enumerate(branches):
-        small = title.lower()
-        if not labelled[of] or not 2 <= len(title.split()) <= 5 or small in known:
-            continue
-        for at, (own, content) in enumerate(branches):
-            if at != of and small in content and small not in own.lower():
-                return Reference(at, f"speaks of the branch {title!r}")
-    return None
-
-
-def _acronym(branches: Branches, given: str) -> Reference | None:
-    """A branch that uses an acronym which only a sibling spells out."""
-    known = _known(branches, given)
-    spelt: set[str] = set()
-    for at, (_, content) in enumerate(branches):
-        own = set(_ACRONYM.findall(content))
-        used = spelt & set(_WORD.findall(content)) if spelt else ()
-        for name in sorted(used - own) if used else ():
-            if name not in known:
-                return Reference(at, f"uses {name!r}, which another branch spells out")
-        spelt |= own
-    return None
-
-
-def _short_name(branches: Branches, given: str) -> Reference | None:
-    """A branch that calls by the last name somebody whom only a sibling has introduced."""
-
-    @cache
-    def small() -> frozenset[str]:
-        """The words that are written small somewhere: large they name nobody."""
-        return frozenset(word for _, text in branches for word in _WORD.findall(text))
-
-    known = _known(branches, given)
-    introduced: set[str] = set()
-    for at, (_, content) in enumerate(branches):
-        full = set(_FULL_NAME.findall(content))
-        for name in _LONE_NAME.findall(content):
-            known_name = name not in introduced or name in full or name in known
-            if not known_name and name.lower() not in small():
-                return Reference(at, f"says {name!r}, whom another branch introduces")
-        # Nor do adjectives of nations.
-        introduced |= {name for name in full if not name.endswith(("an", "ese", "ish"))}
-    return None
-
-
-def _pointed(branches: Branches, labelled: Sequence[bool], given: str) -> Reference | None:
-    """A branch that points at things ("these bands", "the chopped onions") of an earlier one.
-
-    Behind a label of its own a branch points at what its label names.
-    """
-    known, earlier = given.lower(), ""
-    for at, (title, content) in enumerate(branches):
-        small = content.lower()
-        pointing = _POINTING.finditer(content) if at and not labelled[at] else ()
-        for found in islice(pointing, _MAX_POINTERS):
-            stems = [word[:_STEM] for word in found.groups() if word]
-            before = f"{title.lower()} {small[: found.start()]}"
-            if all(stem in earlier and stem not in before and stem not in known for stem in stems):
-                return Reference(at, f"says {found[0]!r}, which another branch introduces")
-        earlier += small
-    return None
-
-
-def _number(branches: Branches, given: str) -> Reference | None:
-    """A branch that goes on with a number of another one, as running sums do."""
-    seen: dict[str, int] = {}
-    for at, (_, content) in enumerate(branches):
-        for number in sorted(set(_NUMBER.findall(content))):
-            first = seen.setdefault(number, at)
-            if first != at and number not in given and not _ROUND.fullmatch(number):
-                return Reference(at, f"goes on with the number {number}")
-    return None
-
-
-def _known(branches: Branches, given: str) -> str:
-    return "\n".join([given, *(title for title, _ in branches)])
 
 
 def cross_reference(branches: Branches, given: str = "") -> Reference | None:
@@ -246,8 +121,14 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
         branches: title and plain content of each branch, markers such as "2. **Label**:" included.
         given: what all branches see, the prompt and the text before the block.
     """
+    return next(iter(cross_references(branches, given)), None)
+
+
+def cross_references(branches: Branches, given: str = "") -> list[Reference]:
+    """The branches that refer to a neighbour, in their order, each with its first reference."""
     if len(branches) > MAX_COMPARED:
-        return Reference(MAX_COMPARED, f"is one of more than {MAX_COMPARED}, too many to compare")
+        reason = f"is one of more than {MAX_COMPARED}, too many to compare"
+        return [Reference(at, reason, alone=True) for at in range(len(branches))]
     given = within_reach(given)
     items = [_MARKER.sub("", content, count=1) for _, content in branches]
     ordinals = [ORDINAL.match(item) for item in items]
@@ -257,26 +138,53 @@ def cross_reference(branches: Branches, given: str = "") -> Reference | None:
             item[found.end() :] if found else item
             for item, found in zip(items, ordinals, strict=True)
         ]
-    other = languages.is_foreign(content for _, content in branches)
     bodies = [_body(title, item) for (title, _), item in zip(branches, items, strict=True)]
     labelled = [body != item for body, item in zip(bodies, items, strict=True)]
+    found = {
+        reference.branch: reference
+        for reference in (
+            *shared_things(branches, bodies, labelled, given),
+            *_equations(branches),
+            *_words(branches, bodies, labelled),
+        )
+    }
+    return [found[at] for at in sorted(found)]
+
+
+def _words(
+    branches: Branches, bodies: Sequence[str], labelled: Sequence[bool]
+) -> Iterator[Reference]:
+    other = languages.is_foreign(content for _, content in branches)
     # Where the first item begins with a pronoun too, it stands for what the text before names.
-    shared = _PRONOUN.match(bodies[0]) is not None
+    shared = _pronoun(bodies[0], other) is not None
+    last = len(branches) - 1
     for at, ((_, content), body) in enumerate(zip(branches, bodies, strict=True)):
-        if at and (found := _START.match(body)):
-            return Reference(at, f"begins with {_quote(found[0])}")
-        if at and not shared and not labelled[at] and (found := _PRONOUN.match(body)):
-            return Reference(at, f"begins with {_quote(found[0])}")
-        if at and not labelled[at] and _ALSO.match(body):
-            return Reference(at, "says that something is so, too")
-        if other and at and (found := languages.START.match(body)):
-            return Reference(at, f"begins with {_quote(found[0])}")
-        if found := _anywhere(content, other):
-            return Reference(at, f"says {_quote(found[0])}")
-    equations = [at for at, (_, content) in enumerate(branches) if _holds_equation(content)]
-    if len(equations) > 1:
-        return Reference(equations[1], "holds an equation, as another branch does")
-    return shared_thing(branches, labelled, given)
+        words = set(_WORD.findall(content.lower()))
+        if found := _ahead(content, words):
+            yield Reference(at, f"says {_quote(found[0])}", alone=True)
+        if not at:
+            continue
+        begins = _START.match(body) or (other and languages.START.match(body)) or None
+        if not begins and at < last:
+            begins = _END.match(body) or (other and languages.END.match(body)) or None
+        if not begins and not shared and not labelled[at]:
+            begins = _pronoun(body, other)
+        if begins:
+            yield Reference(at, f"begins with {_quote(begins[0])}")
+        elif not labelled[at] and _ALSO.match(body):
+            yield Reference(at, "says that something is so, too")
+        elif found := _back(content, words, other):
+            yield Reference(at, f"says {_quote(found[0])}")
+
+
+def _pronoun(body: str, other: bool) -> re.Match[str] | None:
+    return _START_BARE.match(body) or (languages.PRONOUN.match(body) if other else None)
+
+
+def _equations(branches: Branches) -> Iterator[Reference]:
+    holding = [at for at, (_, content) in enumerate(branches) if holds_equation(content)]
+    for at in holding[1:]:
+        yield Reference(at, "holds an equation, as another branch does")
 
 
 def within_reach(given: str) -> str:
@@ -284,14 +192,14 @@ def within_reach(given: str) -> str:
     return given if len(given) <= 2 * REACH else given[:REACH] + "\n" + given[-REACH:]
 
 
-def _holds_equation(content: str) -> bool:
-    marked = "=" in content or "≈" in content or "\\" in content or "$$" in content
-    return marked and _EQUATION.search(content) is not None
+def _ahead(content: str, words: set[str]) -> re.Match[str] | None:
+    return _AHEAD.search(content) if not words.isdisjoint(_HINTS) else None
 
 
-def _anywhere(content: str, other: bool) -> re.Match[str] | None:
-    small = content.lower()
-    found = _ANYWHERE.search(content) if any(hint in small for hint in _HINTS) else None
+def _back(content: str, words: set[str], other: bool) -> re.Match[str] | None:
+    found = _BACK.search(content) if not words.isdisjoint(_HINTS) else None
+    if found is None and not words.isdisjoint(_MEASURES):
+        found = _MEASURED.search(content)
     return found or (languages.ANYWHERE.search(content) if other else None)
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from aspd_cli.transform.rules import languages
 from aspd_cli.transform.rules.markdown import Kind, Line
 
-ListForm = Literal["sections", "numbered", "bullets", "labels", "ordinals"]
+ListForm = Literal["sections", "numbered", "bullets", "rows", "questions", "labels", "ordinals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ _CLOSING = re.compile(
 _CLOSING_HEAD = re.compile(
     r"\W*(in (conclusion|summary)|conclusions?|concluding|summary|overall|final (thoughts|remarks|"
     r"notes?|words)|closing|wrap|key takeaways?|takeaways?|references|sources|bonus|remember|note|"
-    r"notes|enjoy|disclaimer|additional (tips?|notes?|resources)|the end|outro|epilogue)\b",
+    r"notes|enjoy|disclaimer|additional (tips?|notes?|resources)|the end|outro|epilogue|sincerely"
+    r"|(best |kind |warm )?regards|yours|signature|p\.?s\.?)\b",
     re.IGNORECASE,
 )
 _OPENING_HEAD = re.compile(
-    r"\W*(introduction|intro|overview|abstract|background|title|(executive |job |product )?summary|"
-    r"(job |product )?description|opening|definitions?|what (is|are)|preface|prologue|objectives?|"
-    r"purpose|about|context|subject)\b",
+    r"\W*(introduction|intro|overview|abstract|title|(executive |job |product )?summary|opening"
+    r"|preface|prologue|subject|dear|to \[)(?! to\b)(?:\b|\W)",
     re.IGNORECASE,
 )
 
@@ -65,7 +65,18 @@ def closes(text: str) -> bool:
 
 
 def shorten(lines: list[Line], spans: list[Item]) -> Item:
-    """The last section without closing paragraphs, which no other section has."""
+    """The last section without closing paragraphs, which no other section has.
+
+    What would leave its heading alone is no closing paragraph, but all that the section says.
+    """
+    item = spans[-1]
+    cut = _shortened(lines, spans)
+    holds = any(lines[i].kind is not Kind.BLANK for i in range(cut.first + 1, cut.last))
+    first = next((i for i in range(item.first + 1, item.last) if lines[i].text), None)
+    return cut if holds or first is None or closes(lines[first].text) else item
+
+
+def _shortened(lines: list[Line], spans: list[Item]) -> Item:
     item = spans[-1]
     for i in range(item.first + 2, item.last):
         after_list = lines[i - 1].kind in (Kind.BULLET, Kind.NUMBERED)
@@ -87,13 +98,6 @@ def shorten(lines: list[Line], spans: list[Item]) -> Item:
     if paragraph and (not others or closes(lines[paragraph].text)):
         return Item(item.first, paragraph)
     return item
-
-
-def section_end(lines: list[Line], item: Item, hi: int) -> int:
-    """Where a section ends with all that stands in it, what closes the answer included."""
-    rank = lines[item.first].rank
-    heads = (i for i in range(item.last, hi) if 0 < lines[i].rank <= rank)
-    return next(heads, hi)
 
 
 def _paragraph_after_list(lines: list[Line], item: Item) -> int | None:

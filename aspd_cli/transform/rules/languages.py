@@ -10,9 +10,12 @@ from collections.abc import Iterable
 _N = r"[一二三四五六七八九十百\d]+"
 
 
+_LETTER = re.compile(r"[À-ÖØ-öø-ɏ\u3040-\u30ff\u4e00-\u9fff¿¡]")
+
+
 def is_foreign(texts: Iterable[str]) -> bool:
-    """Whether any text holds a character that English does not use."""
-    return not all(map(str.isascii, texts))
+    """Whether any text holds a letter that English does not use."""
+    return any(not text.isascii() and _LETTER.search(text) for text in texts)
 
 
 def _pattern(chinese: str, words: str) -> re.Pattern[str]:
@@ -21,25 +24,35 @@ def _pattern(chinese: str, words: str) -> re.Pattern[str]:
 
 
 START = _pattern(
-    "然后|接着|接下来|随后|之后|其后|此后|后来|最后|最终|再者|此外|另外|同时|与此同时|而且|并且"
+    "然后|接着|接下来|随后|之后|其后|此后|后来|再者|此外|另外|同时|与此同时|而且|并且"
     "|但是|但|然而|不过|因此"
-    "|因而|所以|于是|从而|由此|可见|相反|相比之下|同样|类似|还有|另一|其他(?!人)|其它|前者|后者"
-    "|这|那(?!么多)|它|他们|她们|他(?!人)"
-    "|她|该|此(?!外)|以上|上述|综上|换句话说|也就是说|总之|除此之外|在此基础上|基于此|有了"
+    "|因而|所以|于是|从而|由此|可见|相反|相比之下|同样|类似|还有|另一|前者|后者"
+    "|以上|上述|综上|换句话说|也就是说|总之|除此之外|在此基础上|基于此|有了"
     "|完成.{0,6}后",
     "danach|dann|anschließend|daraufhin|außerdem|ferner|zudem|ebenso|ebenfalls|jedoch|allerdings"
     "|dagegen"
-    "|hingegen|dadurch|deshalb|daher|folglich|somit|letzter[esn]*|ersterer?|dies(?:e[rsmn]?)?"
+    "|hingegen|dadurch|deshalb|daher|folglich|somit|letzter[esn]*|ersterer?"
     "|andere[rsn]?"
-    "|zuletzt|schließlich|ensuite|puis|après cela|enfin|de plus|en outre|également|aussi"
+    "|ensuite|puis|après cela|de plus|en outre|également|aussi"
     "|cependant|toutefois"
     "|en revanche|au contraire|donc|ainsi|par conséquent|ce dernier|cette dernière|celui-ci"
-    "|celle-ci|elles?|ils"
-    "|cela|ceci|une? autre|luego|después|entonces|además|también|asimismo|sin embargo|no obstante"
-    "|por (?:el contrario|lo tanto|ello|eso|último)|en cambio|est[ea] últim[oa]|ello|esto"
-    "|otr[oa]s?|finalmente",
+    "|celle-ci|une? autre|luego|después|entonces|además|también|asimismo|sin embargo|no obstante"
+    "|por (?:el contrario|lo tanto|ello|eso)|en cambio|est[ea] últim[oa]"
+    "|otr[oa]s?",
 )
 """How a branch begins that goes on with another one. To be matched at its beginning."""
+
+END = _pattern(
+    "最后|最终", "zuletzt|schließlich|zum schluss|enfin|pour finir|por último|finalmente|al final"
+)
+"""How the last of several begins."""
+
+PRONOUN = _pattern(
+    "这|那(?!么多)|它|他们|她们|他(?!人)|她|该|此(?!外)|其(?!中|他|实)",
+    "dies(?:e[rsmn]?)?|er|sie|sein\\w*|ihr\\w*|elles?|ils?|son|sa|ses|cela|ceci|ce|cette|ello|esto"
+    "|est[eao]s?|su|sus",
+)
+"""How a branch without a label begins that points at another one."""
 
 ANYWHERE = re.compile(
     "如上所述|如前所述|如上文|上述|前述|上面(?:的|提到|所|说)|前面(?:的|提到|所|说)|前文|上文"
@@ -82,9 +95,12 @@ OPENING_HEAD = _pattern(
     "|resumen|contexto",
 )
 ORDERED_LABEL = _pattern(
-    f"第{_N}(?:步|天|日|周|月|年|阶段|章|节|幕|集|课|回|场|轮|段)|步骤|阶段{_N}|早上|早晨|上午"
+    f"(?:周|星期|礼拜)[一二三四五六日天](?!般)|第{_N}(?:步|天|日|周|月|年|阶段|章|节|幕|集|课|回|场|轮|段)|步骤|阶段{_N}|早上|早晨|上午"
     f"|中午|下午|傍晚|晚上|夜[里晚]",
-    "schritt|tag \\d|woche \\d|phase|kapitel|morgens?|mittags?|nachmittags?|abends?|étape"
+    "schritt|(?:mon|diens|donners|frei|sams|sonn)tags?|mittwochs?|lundi|mardi|mercredi|jeudi"
+    "|vendredi"
+    "|samedi|dimanche|lunes|martes|miércoles|jueves|viernes|sábado|domingo|tag \\d|woche \\d|phase"
+    "|kapitel|morgens?|mittags?|nachmittags?|abends?|étape"
     "|jour \\d|semaine \\d"
     "|chapitre|matin|midi|après-midi|soir|paso|día \\d|semana \\d|capítulo|mañana|tarde|noche",
 )
@@ -98,25 +114,58 @@ STAGE_LABEL = _pattern(
     "|preparación|instrucciones",
 )
 ANNOUNCED = re.compile(
-    "步骤|流程|教程|做法|过程如下|操作方法|食谱|菜谱|故事|行程|剧本|歌词|诗|时间线|顺序|阶段|算法"
-    "|证明"
-    r"|\b(?:schritte?|anleitung|rezept|ablauf|geschichte|étapes?|recette|procédure|histoire"
-    r"|pasos?|receta"
-    r"|procedimiento|historia)\b",
+    "(?:步骤|流程|教程|做法|操作方法|食谱|菜谱|行程|顺序|时间线|歌词|剧本)"
+    "(?:如下|(?:可以|可能|应该)?(?:是|为|有|包括|操作|进行|来|完成)?)[^，。：:]{0,4}[：:]?$|过程如下"
+    r"|\b(?:schritte?n?|anleitung|rezept|ablauf|étapes?|recette|procédure"
+    r"|pasos?|receta|procedimiento)\b[^.:]{0,40}:?\W*$",
     re.IGNORECASE,
 )
 ASKED = re.compile(
-    "怎么[做修装画写]|如何(?:制作|做|安装|设置|搭建|修理|更换|清洗|绘制|编写|写)|食谱|菜谱|做法"
-    "|步骤|故事|剧本|行程|证明|计算|求解"
-    r"|\b(?:rezept|anleitung|wie (?:mache|baue|installiere) ich|geschichte|recette"
-    r"|comment (?:faire|installer)"
-    r"|histoire|receta|cómo (?:hacer|instalar)|historia)\b",
+    "怎么[做修装画]|如何(?:制作|做|安装|设置|搭建|修理|更换|清洗|绘制|煮|烤|炒)|食谱|菜谱|做法"
+    "|步骤|流程|写.{0,12}(?:故事|剧本|诗|歌)|行程|证明|计算|求解"
+    r"|\b(?:rezept|anleitung|wie (?:mache|baue|installiere|koche|backe) ich|schritt für schritt"
+    r"|recette"
+    r"|comment (?:faire|installer|préparer|cuisiner)|étapes?"
+    r"|receta|cómo (?:hacer|instalar|preparar|cocinar)|pasos)\b",
     re.IGNORECASE,
 )
 ADVICE = re.compile(r"(?:一些|几个|几种|若干|以下)(?:\w{0,6})(?:建议|方法|技巧|方式|措施|途径)")
 SEQUENCE = re.compile(
-    r"然后|接着|随后|直到|重复|再将|待.{1,8}后|之后再"
-    r"|\b(?:danach|anschließend|sobald|ensuite|puis|jusqu'à|luego|después de|hasta que)\b",
+    r"然后|接着|接下来|随后|直到|重复|再将|待.{1,8}后|之后再|完成后|将其"
+    r"|\b(?:danach|dann|anschließend|sobald|ensuite|puis|jusqu'à|une fois|luego|después de"
+    r"|hasta que)\b",
     re.IGNORECASE,
 )
-MAKING = re.compile("烤箱|搅拌|翻炒|煮沸|小火|大火|毫升|汤匙|茶匙|点击|下载|菜单")
+MAKING = re.compile("烤箱|搅拌|翻炒|煮沸|小火|大火|毫升|汤匙|茶匙|点击|下载|菜单|平底锅|螺丝")
+HANDS = _pattern(
+    "打开|点击|选择|放入|加入|倒入|取出|切成|切碎|涂抹|涂上|混合|搅拌|加热|预热|煮|炒|烤|蒸|炸|洗净|清洗|擦干"
+    "|拧|插入|连接|关闭|输入|填写|提交|登录|下载|安装|将|把|用手|盖上|等待|静置|按下|拆下|装上",
+    "öffne\\w*|gib|geben|rühre\\w*|schneide\\w*|schraube\\w*|klicke\\w*|lege\\w*|backe\\w*"
+    "|koche\\w*|mische\\w*"
+    "|entferne\\w*|ouvr\\w+|versez|ajoutez|mélangez|coupez|cliquez|placez|retirez|faites|laissez"
+    "|abre|abra"
+    "|añad\\w+|agrega\\w*|mezcl\\w+|cort\\w+|coloc\\w+|retir\\w+|vert\\w+|calient\\w+",
+)
+"""What is done with the hands, at the beginning of an item."""
+WORK = re.compile(
+    r"写.{0,12}(?:故事|剧本|诗|歌|小说)|对话"
+    r"|\bschreib\w* .{0,40}\b(?:geschichte|gedicht|dialog)\b"
+    r"|\bécri\w+ .{0,40}\b(?:histoire|poème|dialogue)\b"
+    r"|\bescrib\w+ .{0,40}\b(?:historia|cuento|poema|diálogo)\b",
+    re.IGNORECASE,
+)
+"""A work whose parts live by each other is asked for."""
+ORDER = re.compile(
+    r"步骤|流程|\b(?:schritt für schritt|étape par étape|paso a paso)\b", re.IGNORECASE
+)
+DOING = re.compile(
+    r"怎么|如何|怎样|方法|\bwie (?:kann|soll|mache)|\bcomment\b|\bcómo\b", re.IGNORECASE
+)
+WAYS = re.compile("(?:方法|方式|办法)[^。]*[：:]$")
+CHOOSES = _pattern(
+    "如何选择|选择建议|怎么选|比较|对比|总结|结论|小结|综上|总之|异同|区别",
+    r"fazit|vergleich|zusammenfassung|welche[rs]?\b.*\bwählen|conclusion|comparaison"
+    r"|comment choisir"
+    "|résumé|comparación|conclusión|cómo elegir|resumen",
+)
+RESULT = _pattern("总计|合计|结果|答案", "ergebnis|gesamt|résultat|total|resultado")

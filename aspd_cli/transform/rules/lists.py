@@ -1,8 +1,8 @@
 """Lists in an answer: runs of items of one kind, the candidates for blocks.
 
-`find_groups` finds sections, numbered and bulleted items, labelled paragraphs and ordinals. A group
-is outermost in its range: what is nested inside an item stays in it, and is looked at only when the
-group itself is refused. Where items end is told by `items`.
+`find_groups` finds sections, numbered and bulleted items, rows of tables, questions with answers,
+labelled paragraphs and ordinals. A group is outermost in its range: what is nested inside an item
+stays in it. Where items end is told by `items`.
 """
 
 import re
@@ -18,11 +18,13 @@ from aspd_cli.transform.rules.items import (
     shorten,
     without_ends,
 )
-from aspd_cli.transform.rules.markdown import Kind, Line
+from aspd_cli.transform.rules.markdown import LABEL_RANK, Kind, Line
+from aspd_cli.transform.rules.markers import PICTURE
+from aspd_cli.transform.rules.words import DOTTED
 
 LABEL = re.compile(
     r"(?:\*\*(?P<bold>[^*\n]{2,80}?)\s*(?::\s*\*\*|\*\*\s*(?::|[-–—](?=\s)))\s+"
-    r"|(?P<plain>[A-ZÀ-ÖØ-Þ][^.:!?*|\n]{1,50}?):\s+"
+    rf"|(?P<plain>[A-ZÀ-ÖØ-Þ](?:[^.:!?*|\n]|{DOTTED}){{1,50}}?):\s+"
     r"|\*\*(?P<wide>[^*\n]{1,40}?)\s*(?:：\s*\*\*|\*\*\s*：)\s*"
     r"|(?P<chinese>[\u4e00-\u9fff][^。，：:！？*|\n]{0,15})：\s*)(?=\S)"
 )
@@ -40,21 +42,56 @@ ORDINAL = re.compile(
 )
 
 
+_LABELLED_WITHIN = 100
+"""Characters in which the colon of a label stands."""
+
+
+def match_label(text: str) -> re.Match[str] | None:
+    """The label that a line begins with; looking for its colon first is quicker."""
+    near = text[:_LABELLED_WITHIN]
+    return LABEL.match(text) if ":" in near or "：" in near or text[:2] == "**" else None
+
+
+_QUESTION = re.compile(
+    r"(?:\*\*)?(?:Q|Question|Frage|Pregunta|问题?)\s*\d{0,2}\s*[:：.)]\s*(?:\*\*)?\s*(?P<words>\S.*)$",
+    re.I,
+)
+_ANSWER = re.compile(
+    r"(?:\*\*)?(?:A|Answer|Antwort|R|Réponse|Respuesta|答案?)\s*\d{0,2}\s*[:：.)]", re.I
+)
+_DIVIDER = re.compile(r"[-:| ]*-{2,}[-:| ]*$")
+_LEAST_PICTURES = 3
+"""Fewer lines that begin with emoji are no list."""
+
+
 def find_groups(lines: list[Line], lo: int, hi: int) -> Iterator[ItemGroup]:
     """The outermost groups of lines [lo, hi), in order."""
     heads = [i for i in range(lo, hi) if lines[i].kind is Kind.HEADING]
-    ranks = [lines[i].rank for i in heads]
-    twice = [rank for rank, count in Counter(ranks).items() if count > 1]
-    if twice:
-        heads = [i for i in heads if lines[i].rank == min(twice)]
-        if heads[0] > lo:
-            yield from find_groups(lines, lo, heads[0])
-        yield from _sections(lines, heads, hi)
+    twice = [rank for rank, count in Counter(lines[i].rank for i in heads).items() if count > 1]
+    if not twice:
+        yield from find_lists(lines, lo, hi)
         return
+    rank = min(twice)
+    heads = [i for i in heads if lines[i].rank == rank]
+    if rank == LABEL_RANK and any(map(_labelled, (lines[i - 1] for i in heads if i > lo))):
+        # A line in the middle of something else is no heading.
+        yield from find_lists(lines, lo, hi)
+        return
+    if heads[0] > lo:
+        yield from find_groups(lines, lo, heads[0])
+    yield from _sections(lines, heads, hi)
+
+
+def _labelled(before: Line) -> bool:
+    return before.kind is Kind.TEXT and before.text[-1:] in (",", "，", "=", "(")
+
+
+def find_lists(lines: list[Line], lo: int, hi: int) -> Iterator[ItemGroup]:
+    """The outermost groups that are no sections."""
     at = lo
     while at < hi:
         chain: ItemGroup | None = None
-        for find in (_numbered, _bullets, _labels, _ordinals):
+        for find in _FINDERS.get(lines[at].kind, ()):
             chain = find(lines, at, hi)
             if chain is not None:
                 break
@@ -94,7 +131,10 @@ def _numbered(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
             break
         same = line.kind is Kind.NUMBERED and line.marker == last.marker
         if same and abs(line.indent - last.indent) <= 1:
-            if line.number != last.number + 1:
+            # Markdown counts by itself: `1.` may stand before every item.
+            step = line.number - last.number
+            again = len(heads) == 1 or lines[heads[1]].number == lines[at].number
+            if step != 1 - again and not (step == 1 and len(heads) == 1):
                 break
             heads.append(i)
     return _chain("numbered", lines, heads, hi)
@@ -115,22 +155,55 @@ def _bullets(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
             heads.append(i)
         elif line.kind is not Kind.TEXT or lines[i - 1].kind is Kind.BLANK:
             break
-    return _chain("bullets", lines, heads, hi)
+    least = _LEAST_PICTURES if lines[at].marker == PICTURE else 2
+    return _chain("bullets", lines, heads, hi) if len(heads) >= least else None
+
+
+def _rows(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
+    """The rows of a table, without its head."""
+    if not _DIVIDER.match(lines[at].text) or not at or lines[at - 1].kind is not Kind.TABLE:
+        return None
+    rows = []
+    for i in range(at + 1, hi):
+        if lines[i].kind is not Kind.TABLE:
+            break
+        rows.append(Item(i, i + 1))
+    return ItemGroup("rows", tuple(rows)) if len(rows) > 1 else None
+
+
+def _questions(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
+    """Questions, each with its answer."""
+    if not _QUESTION.match(lines[at].text):
+        return None
+    heads, answered = [at], False
+    for i in range(at + 1, hi):
+        if lines[i].kind is Kind.HEADING and lines[i].rank < lines[at].rank:
+            break
+        if _QUESTION.match(lines[i].text):
+            if not answered:
+                return None
+            heads.append(i)
+            answered = False
+        answered = answered or _ANSWER.match(lines[i].text) is not None
+    return _chain("questions", lines, heads, hi) if answered else None
 
 
 def _labels(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     def starts(i: int) -> bool:
-        return lines[i].kind is Kind.TEXT and LABEL.match(lines[i].text) is not None
+        return lines[i].kind is Kind.TEXT and match_label(lines[i].text) is not None
 
     if not starts(at):
         return None
     heads = [at]
     for i in range(at + 1, hi):
         line = lines[i]
+        apart = lines[i - 1].kind is Kind.BLANK
         if starts(i) and line.indent == lines[at].indent:
+            if len(heads) > 1 and apart != (lines[heads[-1] - 1].kind is Kind.BLANK):
+                break
             heads.append(i)
             continue
-        paragraph = line.kind is Kind.TEXT and lines[i - 1].kind is Kind.BLANK and not line.indent
+        paragraph = line.kind is Kind.TEXT and apart and not line.indent
         if paragraph or line.kind in (Kind.HEADING, Kind.NUMBERED, Kind.RULE):
             break
     bold = lines[at].text.startswith("**")
@@ -141,8 +214,8 @@ def _labels(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
 def _ordinals(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
     def place(i: int) -> int:
         """Which ordinal a paragraph begins with; 0 for none, 99 for the last."""
-        begins = i == 0 or lines[i - 1].kind is Kind.BLANK
-        found = ORDINAL.match(lines[i].text) if begins and lines[i].kind is Kind.TEXT else None
+        begins = lines[i].kind is Kind.TEXT and not lines[i].indent
+        found = ORDINAL.match(lines[i].text) if begins else None
         if found is None:
             return 0
         name = next(name for name, value in found.groupdict().items() if value)
@@ -155,6 +228,8 @@ def _ordinals(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
         if lines[i].kind is Kind.HEADING:
             break
         n = place(i)
+        if n == 99 and len(heads) == 1:
+            break
         if n in (len(heads) + 1, 99):
             heads.append(i)
         if n in (1, 99):  # another row begins, or this one ends
@@ -167,3 +242,17 @@ def _chain(form: ListForm, lines: list[Line], heads: list[int], hi: int) -> Item
         return None
     spans = [Item(a, b) for a, b in pairwise(heads)]
     return ItemGroup(form, (*spans, Item(heads[-1], last_end(lines, spans, heads[-1], hi))))
+
+
+def question_of(text: str) -> str | None:
+    """The words of a question that a line begins with `Q:`; None for others."""
+    found = _QUESTION.match(text)
+    return found["words"].rstrip("* ") if found else None
+
+
+_FINDERS = {
+    Kind.NUMBERED: (_numbered,),
+    Kind.BULLET: (_bullets,),
+    Kind.TABLE: (_rows,),
+    Kind.TEXT: (_questions, _labels, _ordinals),
+}

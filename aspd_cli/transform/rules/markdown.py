@@ -1,7 +1,8 @@
 """An answer as lines, each with the one thing that Markdown says about it.
 
-What CommonMark takes as it stands (code, raw HTML, quotes, tables) is found by markdown-it, and
-formulas by their delimiters: a line in these is no item and no heading, whatever it looks like.
+What CommonMark takes as it stands (code, raw HTML, quotes, tables) is found by markdown-it,
+formulas by their delimiters and programs without a fence by their statements (`unfenced`): a line
+in these is no item and no heading, whatever it looks like. Markers of items are read by `markers`.
 """
 
 import re
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from markdown_it import MarkdownIt
+
+from aspd_cli.transform.rules.markers import read_marker
+from aspd_cli.transform.rules.unfenced import programs
 
 
 class Kind(Enum):
@@ -67,19 +71,28 @@ _FORMULAS = {"$$": "$$", r"\[": r"\]"}
 _HASHES = re.compile(r"(#{1,6})\s+")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)((?:(?!\1).){1,100})\1\s*:?$")
 _LABEL = re.compile(
-    r"(?!(?:Here|Sure|Certainly|These|This|Below|For|In|To|When|If|As|So|Then|Note|Some|Of|以下|下面)\b)"
     r"((?:[IVX]{1,5}\.\s)?[A-ZÀ-ÖØ-Þ][^.:!?*|]{1,60}|[\u4e00-\u9fff][^。，：:！？*|]{1,15})[:：]$"
 )
-_NUMBERED = re.compile(
-    r"(?:\*\*)?(?:(\d{1,3})([.)])(?:\s+|(?=\*\*))|(\d{1,3})([、．])\s*|[（(](\d{1,2})([)）])\s*)(.*)$"
+_SENTENCE = re.compile(
+    r"\b(?:here|we|you|i|it|let|lets|this|these|that|is|are|was|were|be|can|could|will|would"
+    r"|should|may"
+    r"|might|must(?!-)|do|does|did|has|have|had|get|gets|gives?|becomes?|means?|says|said|follows?"
+    r"|following|below|above|include[sd]?|including|if|when|since|because|so|then|thus|therefore"
+    r"|sure|certainly|please|example|examples|note|using|output|input|result|answer|proof)\b"
+    r"|以下|下面|如下|例如|比如|可以|我们|因此|所以|则|得|输出|输入|答案|结果|解[：:]",
+    re.IGNORECASE,
 )
-_CHINESE = re.compile(
-    r"(?:\*\*)?(第|[（(])?([一二三四五六七八九十]{1,3})([、，,：:.．]|[)）]、?)\s*(.*)$"
-)
-_DIGITS = {digit: at for at, digit in enumerate("一二三四五六七八九", start=1)}
-_BULLET = re.compile(r"([-*+•●▪–·◦‣])\s+(.*)$")
+"""What a line that leads into something says, and a heading does not."""
+_LEADS_IN = re.compile(r"(?:For|In|To|As|Of|Some|From|By|With|After|Now|Next|Finally)\b")
+_UNDERLINE = re.compile(r"(=+|-+)$")
+_ITEM_TAG = re.compile(r"<li>(.+)</li>$")
+_PAGE = re.compile(r"<(?:html|head|body|script|style|div|nav|form)\b|\b(?:class|style|href|id)=")
+"""Tags of a web page that somebody has asked for."""
 _RULE = re.compile(r"([-*_])(?:\s*\1){2,}$")
 MAX_LABEL_WORDS = 8
+_LEAST_UNDERLINE = 3
+_MAX_HEADING = 80
+"""Characters of a heading that is marked by the line below it."""
 MAX_INDENT = 64
 """Columns: what stands further in is no item, so that how deep lists nest is bounded."""
 
@@ -91,18 +104,40 @@ def cut_lines(text: str) -> list[Line]:
     kinds = _blocks(text) if _MAY_HOLD_BLOCKS.search(text) else {}
     if any(map(text.__contains__, _FORMULAS)):
         kinds |= dict.fromkeys(_formulas(bodies, kinds), Kind.VERBATIM)
-    lines, at = [], 0
+    kinds |= dict.fromkeys(programs(bodies, kinds), Kind.CODE)
+    page = "<li>" in text and _PAGE.search(text) is not None
+    lines: list[Line] = []
+    at = 0
     for number, (raw, body) in enumerate(zip(raws, bodies, strict=True)):
         start, at = at, at + len(raw)
         indent = 0
         if raw[0] in " \t":
             wide = raw.expandtabs(4)
             indent = len(wide) - len(wide.lstrip())
-        if kind := kinds.get(number):
+        kind = kinds.get(number)
+        if kind is Kind.VERBATIM and not page and (tag := _ITEM_TAG.match(body)):
+            lines.append(Line(start, at, body, Kind.BULLET, indent, 0, "<li>", body=tag[1].strip()))
+        elif kind:
             lines.append(Line(start, at, body, kind, indent))
+        elif body[:1] in ("=", "-") and _underlines(body, lines):
+            head = lines[-1]
+            rank = 1 if body[0] == "=" else 2
+            lines[-1] = Line(
+                head.start, head.end, head.text, Kind.HEADING, rank=rank, body=head.text
+            )
+            lines.append(Line(start, at, body, Kind.BLANK))
         else:
             lines.append(_line(start, at, body, indent))
     return lines
+
+
+def _underlines(body: str, lines: list[Line]) -> bool:
+    """Whether a line makes a heading of the one before it (setext)."""
+    if len(body) < _LEAST_UNDERLINE or not lines or not _UNDERLINE.match(body):
+        return False
+    head, alone = lines[-1], len(lines) == 1 or lines[-2].kind is Kind.BLANK
+    short = len(head.text) <= _MAX_HEADING and head.text[-1:] not in (".", ":", "：", "。")
+    return head.kind is Kind.TEXT and not head.indent and alone and short
 
 
 def _blocks(text: str) -> dict[int, Kind]:
@@ -154,18 +189,26 @@ def _line(start: int, end: int, text: str, indent: int) -> Line:
         return Line(start, end, text, Kind.TABLE, indent)
     if first == "#" and (found := _HASHES.match(text)):
         return Line(start, end, text, Kind.HEADING, indent, len(found[1]), body=_words(text, found))
-    if item := _numbered(text):
-        marker, number, body = item
-        return Line(start, end, text, Kind.NUMBERED, indent, 0, marker, number, body)
+    item = read_marker(text)
+    if item and item.number is not None:
+        return Line(start, end, text, Kind.NUMBERED, indent, 0, item.marker, item.number, item.body)
     if indent == 0:
         if first in "*_" and (found := _BOLD.match(text)):
             return Line(start, end, text, Kind.HEADING, 0, BOLD_RANK, body=found[2])
-        named = text[-1] in ":：" and len(text.split()) <= MAX_LABEL_WORDS
-        if named and (found := _LABEL.match(text)):
-            return Line(start, end, text, Kind.HEADING, 0, LABEL_RANK, body=found[1])
-    if not first.isalnum() and (found := _BULLET.match(text)):
-        return Line(start, end, text, Kind.BULLET, indent, 0, found[1], body=found[2])
+        if text[-1] in ":：" and (words := _label(text)):
+            return Line(start, end, text, Kind.HEADING, 0, LABEL_RANK, body=words)
+    if item:
+        return Line(start, end, text, Kind.BULLET, indent, 0, item.marker, body=item.body)
     return Line(start, end, text, Kind.TEXT, indent)
+
+
+def _label(text: str) -> str | None:
+    """The words of a line that is a label and its colon; a sentence that leads into something is
+    none."""
+    if len(text.split()) > MAX_LABEL_WORDS or _LEADS_IN.match(text):
+        return None
+    found = _LABEL.match(text)
+    return found[1] if found and not _SENTENCE.search(found[1]) else None
 
 
 def _words(text: str, hashes: re.Match[str]) -> str:
@@ -173,21 +216,3 @@ def _words(text: str, hashes: re.Match[str]) -> str:
     words = text[hashes.end() :]
     opened = words.rstrip("#")
     return opened.rstrip() if opened[-1:].isspace() else words
-
-
-def _numbered(text: str) -> tuple[str, int, str] | None:
-    """Marker, number and body of a numbered item; None when the line is none."""
-    if text[0].isascii() and text[0].isalpha():
-        return None
-    if found := _NUMBERED.match(text):
-        number, marker = next((found[i], found[i + 1]) for i in (1, 3, 5) if found[i])
-        return marker, int(number), found[7]
-    if not text.isascii() and (found := _CHINESE.match(text)):
-        first, digits, after, body = found.groups()
-        return f"{first or ''}一{after}", _chinese_number(digits), body
-    return None
-
-
-def _chinese_number(digits: str) -> int:
-    tens, ten, ones = digits.rpartition("十")
-    return (_DIGITS.get(tens, 1) * 10 if ten else 0) + _DIGITS.get(ones, 0)

@@ -1,118 +1,31 @@
-"""Procedures: items that are steps of one thing, each going on where the one before ended."""
+"""Procedures: items that are steps of one thing, each going on where the one before ended.
+
+Some names and announcements say so by themselves. Without them it is a matter of evidence: what
+share of the items is work of the hands, follows in time, or takes up a thing that an earlier item
+has brought in; and less of it is needed where the prompt asks how something is done.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
-from aspd_cli.transform.rules import languages
+from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.items import ListForm
 
-_ORDERED_LABEL = re.compile(
-    r"\W*(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
-    r"|session|lesson|episode|chorus|bridge|line|move|slide|panel|page|paragraph|hour|minute"
-    r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night))s?\s*"
-    r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six)?\b",
-    re.IGNORECASE,
-)
-_ARGUMENT = re.compile(
-    r"\W*(?:(?:the )?(?:problem|challenge)(?: statement)?|(?:the |our |proposed )?solutions?"
-    r"|hypothes[ie]s"
-    r"|methodology|methods?|(?:key )?(?:results|findings)|discussion|thesis(?: statement)?|argument"
-    r"|counter-?arguments?|rebuttal|analysis|proof|cause|effects?)\W*$",
-    re.IGNORECASE,
-)
-"""Parts of one line of thought, each of which takes up the one before."""
-_TAKES_UP = re.compile(
-    r"\W*(?:(?:an? |the |for )?examples?(?: \w+)?|samples?(?: \w+)?|explanations?|answers?"
-    r"|solutions?"
-    r"|translations?|rationale|justification|interpretation|usage)\W*$",
-    re.IGNORECASE,
-)
-"""What belongs to something that was said before."""
-_PHASES = tuple(
-    re.compile(rf"\W*(?:{verbs})\b", re.IGNORECASE)
-    for verbs in (
-        "research|brainstorm|identify|define|assess|understand|determine|decide|educate|learn",
-        "plan|outline|choose|select|develop a|create a|set|design",
-        "gather|collect|prepare|buy|find|secure|hire|assemble",
-        "write|build|draft|develop|implement|execute|apply|make|produce|record|train",
-        "test|revise|edit|proofread|evaluate|refine|review|validate|measure",
-        "publish|launch|deploy|submit|release|present|distribute|file",
-        "promote|market|maintain|monitor|follow up|iterate|track|scale",
-    )
-)
-"""What is done to a thing from its idea to its use, in the order in which it is done."""
-_LEAST_PHASES = 4
-_DERIVED = re.compile(
-    r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
-    r"|combin|sum\b|subtract|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
-    re.IGNORECASE,
-)
-_NEEDED = re.compile(
-    r"\b(?:we|you|i|let us|let's) (?:(?:need|have) to |must |can |now )?"
-    r"(?:know|find|calculate|determine|convert|compute|derive|solve)\b",
-    re.IGNORECASE,
-)
-_STAGE_LABEL = re.compile(
-    r"\W*(?:(?:directions?|methods?|materials?|setup|implementation|execution)"
-    r"(?:\W*$| (?:to|for|needed|required)\b)"
-    r"|(?:instructions?|steps?|procedure|preparation|ingredients|installation|how to)\b)",
-    re.IGNORECASE,
-)
-_ANNOUNCED = re.compile(
-    r"\b(?:(?:steps?|step-by-step|instructions?|procedure|process|recipe|how to make|sequence"
-    r"|stages?|phases?|algorithm|proof|itinerary|schedule|plot|story|chapters?|lyrics|poem|timeline|agenda"
-    r"|script|tutorial|workflow)\b|(?:directions|method|in order)\W*$)",
-    re.IGNORECASE,
-)
-_WORKING = re.compile(r"\bwork(?:s|ed)?\W*$", re.IGNORECASE)
-_LABELLED = re.compile(r"\W*(?:\d{1,3}[.)]\s*)?(?:\*\*|[^.:\n]{2,60}:\s)")
-_ADVICE = re.compile(
-    r"\b(?:steps?|strategies) (?:that )?(?:you|we|they|one|i|people) (?:can|could|may|might)\b"
-    r"(?! follow)|\b(?:some|several|few|additional|practical) (?:\w+ )?"
-    r"(?:steps|tips|ways|strategies)\b",
-    re.IGNORECASE,
-)
-"""Steps that are advice, each of which can be taken alone."""
-_ASIDES = re.compile(r"\b(?:tips?|variations?|notes?|reminders?|warnings?)\W*$", re.IGNORECASE)
-_IDEAS = re.compile(
-    r"\b(?:ideas?|options?|examples?|dishes|foods?|methods|alternatives|choices)\b", re.IGNORECASE
-)
-"""Things to choose from, each of which is whole."""
-_ASKED = re.compile(
-    r"\b(?:step[- ]by[- ]step|recipe|instructions|how (?:do|can|would|should) (?:i|you|we|one) "
-    r"(?:make|cook|bake|build|install|set up|create|change|fix|remove|draw|write|train|prepare"
-    r"|replace|clean|sew|knit|grow|plant|start)|how to (?:make|cook|bake|build|install|set up"
-    r"|create|change|fix|remove|draw|prepare|replace|clean)|story|script|plot|itinerary"
-    r"|screenplay|dialogue|prove|calculate)\b",
-    re.IGNORECASE,
-)
-_SEQUENCE = re.compile(
-    r"\b(?:once (?:you|the|your|it|they|all|everything|done)|after (?:you|that|\w+ing)\b"
-    r"|until|repeat|then,? |afterwards?|let it|now that|finally,)",
-    re.IGNORECASE,
-)
-_SEQUENCE_WORDS = frozenset(
-    "once after until repeat then afterwards afterward let now finally".split()
-)
-"""One of these is in whatever `_SEQUENCE` finds: looking for them first takes a tenth of it."""
-_BEGINNING = re.compile(
-    r"\W*(?:\d+\W+)?(?:first(?:ly)?,|start by|begin by|to begin|to start)", re.I
-)
-_MAKING = frozenset(
-    "preheat oven whisk simmer sauté saute bake boil stir tablespoon tablespoons teaspoon "
-    "teaspoons tbsp "
-    "tsp cup cups drain knead dough skillet marinate screwdriver click drag navigate menu button "
-    "install "
-    "download unplug".split()
-)
-"""Words of recipes and of instructions for machines."""
-_WORD = re.compile(r"[^\W_]+")
-_SENTENCE_END = re.compile(r"[.!?]\s|[。！？]|\n")
-
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
+DERIVED = "items that derive one result"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
+_LOOKED_AT = 2000
+"""Characters of a prompt whose words are known things."""
+_SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
+"""Least share of items with evidence: of any list, where something is to be done, and where one
+thing is asked for."""
+_TAKEN = 0.5
+"""What it counts for that an item takes up a thing that an earlier one has brought in."""
+_BEGINS_WITHIN = 90
+"""Characters behind a title in which a word of time stands for the whole item."""
 
 
 def procedure(
@@ -125,73 +38,192 @@ def procedure(
         prompt: what the user asked.
     """
     other = languages.is_foreign(contents)
+    words = [frozenset(english.WORD.findall(content.lower())) for content in contents]
+    return (
+        _by_titles(form, titles, other)
+        or _by_reckoning(contents, words)
+        or _by_announcement(form, titles, contents, words, announcement_of(before, form), prompt)
+    )
 
-    def either(text: str, english: re.Pattern[str], foreigners: re.Pattern[str]) -> bool:
-        return bool(english.search(text) or (other and foreigners.search(text)))
 
-    def labels(english: re.Pattern[str], foreigners: re.Pattern[str]) -> int:
-        return sum(
-            bool(english.match(title) or (other and foreigners.match(title))) for title in titles
-        )
+def _by_titles(form: ListForm, titles: Sequence[str], other: bool) -> str | None:
+    """What the items are called."""
 
-    if labels(_ORDERED_LABEL, languages.ORDERED_LABEL) > 1:
+    def labels(own: re.Pattern[str], foreign: re.Pattern[str]) -> int:
+        return sum(bool(own.match(t) or (other and foreign.match(t))) for t in titles)
+
+    if labels(english.ORDERED_LABEL, languages.ORDERED_LABEL) > 1:
         return NAMED
-    if labels(_DERIVED, languages.DERIVED) > 1 or _count(_NEEDED.search, contents) > 1:
-        return "items that derive one result"
-    argument = _ARGUMENT.match(titles[0]) and form == "sections"
-    takes_up = not _TAKES_UP.match(titles[0]) and any(map(_TAKES_UP.match, titles))
-    if argument or takes_up or _count(_ARGUMENT.match, titles) > 1:
+    if labels(english.DERIVED, languages.DERIVED) > 1:
+        return DERIVED
+    argument = english.ARGUMENT.match(titles[0]) and form == "sections"
+    takes_up = not english.TAKES_UP.match(titles[0]) and any(map(english.TAKES_UP.match, titles))
+    if argument or takes_up or _count(english.ARGUMENT.match, titles) > 1:
         return "sections of one argument"
     if _in_phases(titles):
         return "items that lead from an idea to its use"
-    if form == "sections" and labels(_STAGE_LABEL, languages.STAGE_LABEL):
+    if form == "sections" and labels(english.STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
-    # The last sentence before the items says what they are.
-    announcement = _SENTENCE_END.split(before.rstrip().rpartition("\n")[2])[-1]
-    if form == "sections" and announcement[-1:] not in (":", "：") and announcement[:1] != "#":
-        announcement = ""
-    asked = _asks_for_one(prompt, other) and not _ASIDES.search(announcement)
-    advice = not asked and either(announcement, _ADVICE, languages.ADVICE)
-    if not advice and either(announcement, _ANNOUNCED, languages.ANNOUNCED):
-        return ANNOUNCED
-    if _WORKING.search(announcement) and _count(_LABELLED.match, contents) < len(contents):
-        return ANNOUNCED
-    if form in ("numbered", "bullets"):
-        if asked:
-            return "items of something made step by step"
-        if _BEGINNING.match(contents[0]):
-            return "items that begin with a first step"
-    few = max(1, len(contents) / 3)
-    words = [set(_WORD.findall(text.lower())) for text in contents]
-    timed = sum(
-        (not own.isdisjoint(_SEQUENCE_WORDS) and _SEQUENCE.search(text) is not None)
-        or (other and languages.SEQUENCE.search(text) is not None)
-        for own, text in zip(words, contents, strict=True)
-    )
-    if timed > few:
-        return "items that follow in time"
-    made = sum(
-        not own.isdisjoint(_MAKING) or (other and languages.MAKING.search(text) is not None)
-        for own, text in zip(words, contents, strict=True)
-    )
-    if made > few and not _IDEAS.search(announcement):
-        return "items that make one thing"
     return None
 
 
+def _by_reckoning(contents: Sequence[str], words: Sequence[frozenset[str]]) -> str | None:
+    """What the items reckon with."""
+    needed = sum(
+        not own.isdisjoint(english.RECKONING) and english.NEEDED.search(text) is not None
+        for own, text in zip(words, contents, strict=True)
+    )
+    return DERIVED if needed > 1 or _count(english.ASSUMED.search, contents) > 1 else None
+
+
+def _by_announcement(
+    form: ListForm,
+    titles: Sequence[str],
+    contents: Sequence[str],
+    words: Sequence[frozenset[str]],
+    announcement: str,
+    prompt: str,
+) -> str | None:
+    """What is asked for and announced, and what the items do."""
+    other = languages.is_foreign(contents)
+    asked, doing, order, work = _asks(prompt, other)
+    if work:
+        return "parts of one work"
+
+    def announced(own: re.Pattern[str], foreign: re.Pattern[str]) -> bool:
+        return bool(own.search(announcement) or (other and foreign.search(announcement)))
+
+    ideas = english.IDEAS.search(announcement) is not None
+    aside = english.ASIDES.search(announcement) is not None
+    advice = aside or announced(english.ADVICE, languages.ADVICE)
+    if not advice and announced(english.ANNOUNCED, languages.ANNOUNCED):
+        return ANNOUNCED
+    unlabelled = _count(english.LABELLED.match, contents) < len(contents)
+    if unlabelled and english.WORKING.search(announcement):
+        return ANNOUNCED
+    if form in ("numbered", "bullets") and english.BEGINNING.match(contents[0]) and not ideas:
+        return "items that begin with a first step"
+    if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
+        return "items of what is asked for in order"
+    share = _SHARE
+    if (asked or doing) and not ideas and not advice:
+        guided = form == "numbered" and english.GUIDED.search(announcement)
+        share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
+    done = list(_evidence(titles, contents, words, other, making=asked and not aside))
+    steps: float = sum(done)
+    if steps:
+        known = frozenset(english.WORD.findall(f"{prompt[-_LOOKED_AT:]} {announcement}".lower()))
+        taken = _takes_up_things(contents, known)
+        steps += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
+    return "items that go on from one to the next" if steps >= share * len(contents) else None
+
+
+def announcement_of(before: str, form: ListForm) -> str:
+    """The last sentence before the items, which says what they are."""
+    said = english.SENTENCE_END.split(before.rstrip().rpartition("\n")[2])[-1]
+    leads = said[-1:] in (":", "：") or said[:1] == "#"
+    return said if leads or form != "sections" else ""
+
+
+def _evidence(
+    titles: Sequence[str],
+    contents: Sequence[str],
+    words: Sequence[frozenset[str]],
+    other: bool,
+    *,
+    making: bool,
+) -> Iterator[bool]:
+    """Whether each item is work of the hands, or follows in time.
+
+    Args:
+        words: those of the contents, in small letters.
+        making: whether words of recipes and of instructions count.
+    """
+    for title, content, own in zip(titles, contents, words, strict=True):
+        found = english.FIRST_WORD.match(title)
+        yield bool(
+            (found and _of_hands(found[1].lower()))
+            or (
+                not own.isdisjoint(english.SEQUENCE_WORDS)
+                and english.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
+            )
+            or (making and not own.isdisjoint(english.MAKING))
+            or (
+                other
+                and (
+                    languages.HANDS.match(title)
+                    or languages.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
+                    or (making and languages.MAKING.search(content))
+                )
+            )
+        )
+
+
+def _of_hands(word: str) -> bool:
+    """Whether a word is what hands do, or the doing of it: dry, drying, chopping, baking."""
+    stem = word.removesuffix("ing")
+    return word in english.HANDS or (
+        stem != word and not english.HANDS.isdisjoint((stem, stem + "e", stem[:-1]))
+    )
+
+
+def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator[bool]:
+    """Whether each item speaks of a thing as known that an earlier one has brought in.
+
+    Args:
+        known: words that all items see.
+    """
+    brought: set[str] = set()
+    for content in contents:
+        small = content.lower()
+        yield bool(brought) and _takes(small, brought)
+        for phrase in english.BRINGS_IN.findall(small):
+            brought.update(
+                word for word in phrase.split() if word not in english.COMMON and word not in known
+            )
+
+
+def _takes(small: str, brought: set[str]) -> bool:
+    own: dict[str, int] = {}
+    for found in english.WORD.finditer(small):
+        own.setdefault(found[0], found.start())
+    return any(
+        word in brought and own.get(word, -1) >= found.start()
+        for found in english.TAKES.finditer(small)
+        for word in found.groups()
+        if word
+    )
+
+
 @lru_cache(maxsize=8)
-def _asks_for_one(prompt: str, other: bool) -> bool:
-    """Whether a prompt asks for something that is made step by step; it is the same for a whole
-    answer."""
-    return bool(_ASKED.search(prompt) or (other and languages.ASKED.search(prompt)))
+def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
+    """Whether a prompt asks for one thing that is made from beginning to end, for something to be
+    done, for an order, and for a work of many parts; they are the same for a whole answer."""
+    asked, doing, order, work = (
+        bool(one.search(prompt) or (other and foreign.search(prompt)))
+        for one, foreign in (
+            (english.ASKED, languages.ASKED),
+            (english.DOING, languages.DOING),
+            (english.ORDER, languages.ORDER),
+            (english.WORK, languages.WORK),
+        )
+    )
+    return asked, doing, order, work
 
 
 def _in_phases(titles: Sequence[str]) -> bool:
     """Whether the titles name the phases of one undertaking, in order."""
-    found = [next((at for at, verbs in enumerate(_PHASES) if verbs.match(t)), -1) for t in titles]
-    named = [phase for phase in found if phase >= 0]
-    return (
-        len(set(named)) >= _LEAST_PHASES and len(named) > len(titles) / 2 and named == sorted(named)
+    verbs = [
+        next((at for at, each in enumerate(english.PHASES) if each.match(t)), -1) for t in titles
+    ]
+    nouns = [
+        next((at for at, each in enumerate(english.WORKFLOW) if each.search(t)), -1) for t in titles
+    ]
+    return any(
+        len(set(named)) >= english.LEAST_PHASES
+        and len(named) > len(titles) / 2
+        and sum(b < a for a, b in pairwise(named)) <= len(named) // 5
+        for named in ([phase for phase in found if phase >= 0] for found in (verbs, nouns))
     )
 
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-from aspd_cli.transform.rules.lists import LABEL, ORDINAL
+from aspd_cli.transform.rules.lists import ORDINAL, match_label
+from aspd_cli.transform.rules.words import ABBREVIATION, DOTTED, is_wide
 
 MAX_WORDS = 8
 _LOOKED_AT = 1000
@@ -13,14 +14,18 @@ FIRST_WORDS = 6
 _MAX_CHARACTERS = 64
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
-_COLON = re.compile(r"([^.:：。!?？！\n]{2,80}?)(?::\s|:$|：|\s[-–—]+\s|——)")
-_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,12}")
+_COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
+_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,8}")
 """The first clause of a text without spaces between its words, or the beginning of it."""
+_SPEAKER = re.compile(r"[^:：\n]{1,24}[:：]")
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
     r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
 )
-_NUMBER = re.compile(r"^(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+")
+_LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)")
+_NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+)?")
+"""What stands before a title that is no part of it: the box of a task, a number of its own."""
+_TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
 _PAIRED = '()"“”[]'
 _OUTER = " .,;:!?-–—>|，。；：、！？…"
 _WEAK_END = frozenset(
@@ -40,30 +45,33 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     """
     if label := label_of(head, heading=heading):
         return label
-    head = head[:_LOOKED_AT]
-    if found := ORDINAL.match(head):
-        head = head[found.end() :]
-    return _first_words(_clean(head).split(), FIRST_WORDS) or None
+    return _first_words(_clean(_bare(head)).split(), FIRST_WORDS) or None
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
     """What an item calls itself; None when it does not. Arguments as of `title_of`."""
-    head = head[:_LOOKED_AT]
+    head = _bare(head)
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
         return (whole if short else _first_words(whole.split(), FIRST_WORDS)) or None
     if found := ORDINAL.match(head):
         head = head[found.end() :]
-    for pattern in (LABEL, _BOLD, _COLON, _QUOTED):
-        found = pattern.match(head)
+    for match in (match_label, _BOLD.match, _COLON.match, _QUOTED.match):
+        found = match(head)
         if found is None:
             continue
         label = next(group for group in reversed(found.groups()) if group)
         text = _clean(label)
-        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if _wide(text) else 99):
+        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if is_wide(text) else 99):
             return text
     return None
+
+
+def _bare(head: str) -> str:
+    """What is looked at of a head, without number and links."""
+    head = _NUMBER.sub("", head[:_LOOKED_AT])
+    return _LINK.sub(r"\1", head) if "](" in head else head
 
 
 def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
@@ -82,6 +90,7 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
         texts = [_clean(heads[at][:_LOOKED_AT]).split() for at in same]
         unnamed = (
             _first_words(words, FIRST_WORDS) == title_of(heads[at])
+            and not (match_label(heads[at]) or _SPEAKER.match(heads[at]))
             for at, words in zip(same, texts, strict=True)
         )
         if not all(unnamed):
@@ -94,19 +103,16 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     return out
 
 
-def _wide(text: str) -> bool:
-    """Whether a text is Chinese or Japanese, which write no spaces."""
-    return not text.isascii() and re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text) is not None
-
-
 def _first_words(words: list[str], count: int) -> str:
-    if words and _wide(words[0]):
-        clause = _CLAUSE.search(" ".join(words))
-        return _trim(clause[0] if clause else words[0][:12])
+    if is_wide(" ".join(words[:count])):
+        at = 0 if is_wide(words[0]) else 1
+        clause = _CLAUSE.search(" ".join(words[at:]))
+        return _trim(" ".join([*words[:at], clause[0] if clause else words[at][:8]]))
     chosen: list[str] = []
     for word in words[:count]:
         chosen.append(word)
-        if word[-1] in ".,;:!?" and len(chosen) > 1 and len(" ".join(chosen)) > 5:
+        ends = word[-1] in ".,;:!?" and not ABBREVIATION.search(word)
+        if ends and len(chosen) > 1 and len(" ".join(chosen)) > 5:
             break
     while len(chosen) > 2 and chosen[-1].lower().strip(".,;:!?\"'") in _WEAK_END:
         chosen.pop()
@@ -115,6 +121,8 @@ def _first_words(words: list[str], count: int) -> str:
 
 def _clean(text: str) -> str:
     """The words without Markdown, their own number and outer punctuation."""
+    if "<" in text:
+        text = _TAGS.sub("", text)
     if any(map(text.__contains__, "*_`#[")):
         text = _MARKS.sub(lambda found: found[1] or "", text)
     text = " ".join(text.split())

@@ -1,0 +1,169 @@
+"""A run of items as branches, and where it has to be parted.
+
+Most reasons against a fork concern a whole run, some a single item: an item that needs an earlier
+one may begin the next block, and one that needs all of them is no branch.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from aspd_cli.core.forms import shared_label
+from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.cross_references import cross_references
+from aspd_cli.transform.rules.items import ItemGroup
+from aspd_cli.transform.rules.lists import question_of
+from aspd_cli.transform.rules.markdown import Kind, Line
+from aspd_cli.transform.rules.procedures import announcement_of, procedure
+from aspd_cli.transform.rules.shared_things import Reference
+from aspd_cli.transform.rules.titles import title_of, told_apart
+from aspd_cli.transform.rules.wholes import shared_budget, sums_up
+from aspd_cli.transform.rules.words import weight
+
+MIN_MEAN_TOKENS = 10
+"""Mean length of a block's contents below which a fork does not pay for its titles."""
+MIN_ROW_TOKENS = 24
+"""The same of the rows of a table."""
+MIN_RATIO = 2.4
+"""Least tokens of content to one of its titles."""
+MAX_DEPENDENT = 1 / 3
+"""Largest share of items that need others in a run that is parted; with more it is one train of
+thought."""
+
+Branches = Sequence[tuple[str, str]]
+
+
+def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
+    """Title and content of every item; the title is empty where an item has no words.
+
+    Where the items share a form, titles are as their block will have them: what is checked is what
+    is announced.
+    """
+    heads = [lines[item.first] for item in group.items]
+    words = [_words(line, group.form) for line in heads]
+    titles = told_apart(
+        words,
+        [
+            title_of(w, heading=h.kind is Kind.HEADING) or ""
+            for w, h in zip(words, heads, strict=True)
+        ],
+    )
+    ends = [lines[item.last - 1].end for item in group.items]
+    contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
+    if all(titles) and (found := shared_label(titles, contents)):
+        titles = found[1]
+    return list(zip(titles, contents, strict=True))
+
+
+def _words(line: Line, form: str) -> str:
+    """What an item's first line says behind its marker."""
+    if form == "rows":
+        cells = [cell.strip() for cell in line.text.strip("| ").split("|")]
+        return next((cell for cell in cells if any(map(str.isalpha, cell))), cells[0])
+    if form == "questions":
+        return question_of(line.text) or line.text
+    return line.body or line.text
+
+
+def parted(
+    lines: list[Line],
+    group: ItemGroup,
+    branches: Branches,
+    announced: str,
+    before: str,
+    given: str,
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """The ranges of branches that can be blocks, and why other branches cannot.
+
+    Args:
+        announced: what stands before the items, or heads them.
+        before: what stands before them in the same text.
+        given: what is seen before that text.
+    """
+    if reason := _refusal(lines, group, branches, announced, given):
+        return [], [reason]
+    seen = f"{given}\n{before}"
+    found = {
+        each.branch: each
+        for each in (
+            *cross_references(branches, seen),
+            *sums_up(branches, group.form, seen),
+            *_bare(lines, group),
+            *_counting_on(lines, group),
+            *_holding(lines, group, announced, given),
+        )
+    }
+    dependent = [each for at, each in sorted(found.items())]
+    reasons = [f"an item {each.reason}" for each in dependent]
+    counted = sum(not each.reason.startswith("has only") for each in dependent)
+    if counted > len(branches) * MAX_DEPENDENT:
+        return [], reasons[:1]
+    return list(_ranges(found, len(branches))), reasons
+
+
+def _ranges(found: dict[int, Reference], count: int) -> Iterator[tuple[int, int]]:
+    """The longest ranges of branches in which none needs another one of the range."""
+    start = 0
+    for at in range(count):
+        reference = found.get(at)
+        if reference is None:
+            continue
+        source = at - 1 if reference.source is None else reference.source
+        if not reference.alone and source < start:
+            continue
+        if at - start > 1:
+            yield start, at
+        start = at + reference.alone
+    if count - start > 1:
+        yield start, count
+
+
+def _refusal(
+    lines: list[Line], group: ItemGroup, branches: Branches, announced: str, given: str
+) -> str | None:
+    """Why none of the branches can be in a block; None when some may be."""
+    titles, contents = zip(*branches, strict=True)
+    if not all(titles):
+        return "an item without words"
+    if len(set(map(str.lower, titles))) < len(titles):
+        return "items with the same title"
+    sizes, paid = list(map(weight, contents)), list(map(weight, titles))
+    least = MIN_ROW_TOKENS if group.form == "rows" else MIN_MEAN_TOKENS
+    bare = sum(size < 2 * title for size, title in zip(sizes, paid, strict=True))
+    if sum(sizes) < max(MIN_RATIO * sum(paid), least * len(sizes)) or bare > len(titles) / 2:
+        return "items too short for a fork"
+    return procedure(group.form, titles, contents, announced, given) or shared_budget(
+        contents, f"{given}\n{announced}"
+    )
+
+
+def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
+    """The sections that are a heading alone: what follows them stands below it."""
+    if group.form != "sections":
+        return
+    for at, item in enumerate(group.items):
+        if all(lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last)):
+            yield Reference(at, "has only a heading", alone=True)
+
+
+def _counting_on(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
+    """The items in which the numbers of a list go on from the item before."""
+    for at, item in enumerate(group.items[1:], start=1):
+        body = (lines[i] for i in range(item.first + 1, item.last))
+        first = next((line.number for line in body if line.kind is Kind.NUMBERED), 1)
+        if first > 1:
+            yield Reference(at, f"counts on from {first}")
+
+
+def _holding(
+    lines: list[Line], group: ItemGroup, announced: str, given: str
+) -> Iterator[Reference]:
+    """The items that hold code or a table, which the text around them goes on with."""
+    if group.form == "rows":
+        return
+    said = announcement_of(announced, group.form)
+    whole = english.WAYS.search(said) or (not said.isascii() and languages.WAYS.search(said))
+    for at, item in enumerate(group.items):
+        kinds = {lines[i].kind for i in range(item.first, item.last)}
+        if Kind.CODE in kinds and not whole:
+            yield Reference(at, "holds code", alone=True)
+        elif Kind.TABLE in kinds:
+            yield Reference(at, "holds a table", alone=True)

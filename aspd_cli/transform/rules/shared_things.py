@@ -1,0 +1,180 @@
+"""Things that one branch introduces and another one speaks of: names, numbers, equations."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+
+Branches = Sequence[tuple[str, str]]
+"""Title and plain content of each branch of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A branch that refers to another one."""
+
+    branch: int
+    """Which branch, from 0."""
+    reason: str
+    """What it does, as the rest of a sentence about it."""
+    source: int | None = None
+    """The branch that it needs; None: the one before it, or any of those."""
+    alone: bool = False
+    """Whether it can be in no block, not even as the first branch of the next one."""
+
+
+_MAX_POINTERS = 64
+"""Most words of one branch that point at things and are looked at."""
+_WORD = re.compile(r"[^\W_]+")
+_ACRONYM = re.compile(r"\(([A-Z][A-Za-z]*[A-Z]s?)\)")
+_PERSON = re.compile(
+    r"(?:\b(?:by|named|called|actor|actress|singer|president|professor|detective|director|author|"
+    r"writer|king|queen|[Mm]r\.|[Mm]rs\.|[Mm]s\.|[Dd]r\.) (?:[A-Z][a-z]+"
+    r"|[A-Z]\.) ([A-Z][a-z]{2,})\b"
+    r"|\b(?:[A-Z][a-z]+|[A-Z]\.) ([A-Z][a-z]{2,})(?=, (?:who|whose)\b| \((?:born|\d{4})))"
+)
+"""The last name of somebody who is introduced."""
+_MAY_INTRODUCE = (
+    *(" by ", "named ", "called ", "act", "singer ", "president ", "professor ", "detective "),
+    *("director ", "author ", "writer ", "king ", "queen ", "r. ", "s. ", ", who", " ("),
+)
+"""One of these stands in whatever `_PERSON` finds."""
+_LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?![-– ][A-Z])")
+_POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
+"""In small letters; pointing at something by one noun, or by what was done to it and a noun."""
+_POINTS_BACK = re.compile(
+    r"(?:(?:as|when|while|by|with|through|from|using|in) )?(these|those|this"
+    r"|such) ([\w-]{4,})(?: (\w{4,}))?"
+)
+"""The same behind a label, which may name what is pointed at."""
+_THOSE_OF = frozenset("with that living looking seeking wanting interested without".split())
+"""What may follow those without pointing at anything."""
+_STEM = 5
+_NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
+_ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
+"""Years and round numbers, which two branches may name without meaning the same thing."""
+_EQUATION = re.compile(
+    r"[\w)\]}] ?(?:=|≈|\\approx|\\leq?|\\geq?) ?[\w($\\{\[-]|\\\[|\\\(|\\frac|\$\$"
+)
+_INLINE_CODE = re.compile(r"`[^`\n]*`")
+
+
+def shared_things(
+    branches: Branches, bodies: Sequence[str], labelled: Sequence[bool], given: str
+) -> Iterator[Reference]:
+    """The branches that speak of what only an earlier one has introduced.
+
+    Args:
+        bodies: their contents without markers and labels.
+        labelled: whether each branch begins with its title as a label.
+        given: what all branches see.
+    """
+    yield from _acronyms(branches, given)
+    yield from _short_names(branches, given)
+    yield from _pointed(branches, bodies, labelled, given)
+    yield from _numbers(branches, given)
+
+
+def _acronyms(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that use an acronym which only an earlier one spells out."""
+    if not any("(" in content for _, content in branches):
+        return
+    known = _known(branches, given)
+    spelt: dict[str, int] = {}
+    for at, (_, content) in enumerate(branches):
+        own = set(_ACRONYM.findall(content))
+        used = spelt.keys() & set(_WORD.findall(content)) if spelt else set()
+        for name in sorted(used - own):
+            if name not in known:
+                yield Reference(at, f"uses {name!r}, which another branch spells out", spelt[name])
+        spelt |= dict.fromkeys(own, at)
+
+
+def _short_names(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that call by the last name somebody whom only an earlier one has introduced."""
+
+    @cache
+    def small() -> frozenset[str]:
+        """The words that are written small somewhere: large they name nobody."""
+        return frozenset(word for _, text in branches for word in _WORD.findall(text))
+
+    known = _known(branches, given)
+    introduced: dict[str, int] = {}
+    for at, (_, content) in enumerate(branches):
+        may = any(map(content.__contains__, _MAY_INTRODUCE))
+        people = {one or other for one, other in _PERSON.findall(content)} if may else set()
+        for name in _LONE_NAME.findall(content) if introduced else ():
+            new = name in introduced and name not in people and name not in known
+            if new and name.lower() not in small():
+                reason = f"says {name!r}, whom another branch introduces"
+                yield Reference(at, reason, introduced[name])
+        introduced |= dict.fromkeys(people, at)
+
+
+def _pointed(
+    branches: Branches, bodies: Sequence[str], labelled: Sequence[bool], given: str
+) -> Iterator[Reference]:
+    """Branches that point at things ("these bands", "the chopped onions") of an earlier one.
+
+    Behind a label of its own a branch points at what its label names.
+    """
+    known, earlier = given.lower(), ""
+    for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
+        small = content.lower()
+        found = _points_back(title.lower(), body.lower(), earlier, known) if labelled[at] else None
+        for pointing in islice(
+            _POINTING.finditer(content), _MAX_POINTERS if not labelled[at] else 0
+        ):
+            stems = [word[:_STEM] for word in pointing.groups() if word]
+            before = f"{title.lower()} {small[: pointing.start()]}"
+            if all(stem in earlier and stem not in before and stem not in known for stem in stems):
+                found = pointing[0]
+                break
+        if found and at:
+            yield Reference(at, f"says {found!r}, which another branch introduces")
+        earlier += small
+
+
+def _points_back(title: str, body: str, earlier: str, known: str) -> str | None:
+    """The words by which what follows a label points at a thing that the label does not name."""
+    found = _POINTS_BACK.match(body)
+    if found is None or found[2] in _THOSE_OF:
+        return None
+    stems = [word[:_STEM] for word in found.groups()[1:] if word]
+    if any(stem in title or stem in known for stem in stems):
+        return None
+    taken = any(stem in earlier for stem in stems) or found[1] == "those"
+    return found[0] if taken else None
+
+
+def _numbers(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that go on with a number of an earlier one, as running sums do."""
+    seen: dict[str, int] = {}
+    for at, (_, content) in enumerate(branches):
+        for number in sorted(set(_NUMBER.findall(content))):
+            first = seen.setdefault(number, at)
+            if first != at and number not in given and not _ROUND.fullmatch(number):
+                yield Reference(at, f"goes on with the number {number}", first)
+
+
+def _known(branches: Branches, given: str) -> str:
+    return "\n".join([given, *(title for title, _ in branches)])
+
+
+def holds_equation(content: str) -> bool:
+    """Whether a text reckons; what stands in code does not count."""
+    marked = "=" in content or "≈" in content or "\\" in content or "$$" in content
+    if not marked:
+        return False
+    return _EQUATION.search(_prose(content) if "`" in content else content) is not None
+
+
+def _prose(content: str) -> str:
+    fenced, lines = False, []
+    for line in content.splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            lines.append(line)
+    return _INLINE_CODE.sub("", "\n".join(lines))

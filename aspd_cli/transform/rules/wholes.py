@@ -1,0 +1,98 @@
+"""Wholes: items that speak of all the others, and items that share out one thing among them.
+
+A section that chooses among its siblings, compares them or concludes from them is no branch
+(`sums_up`). Shares of one whole, which must add up, are no block (`shared_budget`).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.shared_things import Branches, Reference
+
+_INNER_LABEL = re.compile(
+    r"\*\*([^*\n]{3,48}?):?\*\*"
+    r"|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]"
+)
+_CAPITAL = re.compile(r"\b[A-Z]\w+")
+_MAX_LABELS = 64
+"""Labels inside of one branch that are looked at."""
+_LEAST_NAMED = 2
+"""So many labels of siblings make a branch speak about them."""
+_SHARE = re.compile(
+    r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])"
+    r"|Prozent\b|pour cent|por ciento|Punkte\b)"
+)
+_LEAST_SHARES = 3
+_WHOLE = (95, 105)
+_TOTAL = re.compile(r"\d{2,4}")
+
+
+def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
+    """The sections that are made of what their siblings say.
+
+    Args:
+        given: what all branches see.
+    """
+    last = len(branches) - 1
+    if _says(branches[last][0], english.RESULT, languages.RESULT):
+        yield Reference(last, "is what the others lead to", alone=True)
+    if form != "sections":
+        return
+    named = [
+        at
+        for at, (title, _) in enumerate(branches)
+        if _says(title, english.CHOOSES, languages.CHOOSES)
+    ]
+    if len(named) <= max(1, len(branches) / 3):
+        for at in named:
+            yield Reference(at, "sums up the others", alone=True)
+    owners = _labels(branches, given)
+    for at, (_, content) in enumerate(branches) if owners else ():
+        seen = set()
+        for found in _CAPITAL.finditer(content):
+            for label, owner in owners.get(found[0], ()):
+                if owner != at and content.startswith(label, found.start()):
+                    seen.add(label)
+        if len(seen) >= _LEAST_NAMED:
+            reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
+            yield Reference(at, reason, alone=True)
+
+
+def _says(title: str, own: re.Pattern[str], others: re.Pattern[str]) -> bool:
+    return bool(own.match(title) or (not title.isascii() and others.match(title)))
+
+
+def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
+    """Labels that stand inside of one branch only, by their first words."""
+    owner: dict[str, int | None] = {}
+    titles = "\n".join(title for title, _ in branches)
+    for at, (title, content) in enumerate(branches):
+        for count, found in enumerate(_INNER_LABEL.finditer(content, len(title))):
+            if count == _MAX_LABELS:
+                break
+            label = (found[1] or found[2]).strip()
+            owner[label] = at if owner.get(label, at) == at else None
+    out: dict[str, list[tuple[str, int]]] = {}
+    for label, one in owner.items():
+        word = _CAPITAL.match(label)
+        name = word and (" " in label or any(map(str.isupper, label[1:])) or len(label) > 3)
+        if one is not None and word and name and label not in titles and label not in given:
+            out.setdefault(word[0], []).append((label, one))
+    return out
+
+
+def shared_budget(contents: Sequence[str], given: str) -> str | None:
+    """Why the items are shares of one whole; None when they are not."""
+    shares: list[list[tuple[str, str]]] = []
+    for content in contents:
+        shares.append(_SHARE.findall(content))
+        if len(shares[-1]) != 1:
+            return None
+    if len(shares) < _LEAST_SHARES:
+        return None
+    if len({unit.rstrip("s") for [(_, unit)] in shares}) > 1:
+        return None
+    total = sum(float(share) for [(share, _)] in shares)
+    whole = _WHOLE[0] <= total <= _WHOLE[1] or str(round(total)) in _TOTAL.findall(given[-2000:])
+    return "shares of one whole" if whole else None
