@@ -277,5 +277,6 @@ class Scheduler:
             finish_reason=reason,
             token_ids=[int(i) for i in layout.input_ids],
             stats=stats,
+            tree=tree,
             cut_by=answer.cut_by if reason == "length" else None,
         )
