@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from aspd_cli.recipe import Recipe
-from aspd_cli.recipe.sections import EndpointSection, EvaluationSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import EvaluationSection, TransformSection
 from aspd_cli.safe_text import excerpt, keep_secret, printable, redact, without_secrets
 
 

@@ -20,7 +20,7 @@ from aspd_cli.endpoint.rate_limits import Budget
 from aspd_cli.endpoint.transport import Sender
 from aspd_cli.endpoint.usage import StageTally, Tally, dollars, estimate_tokens
 from aspd_cli.errors import ReplyError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 __all__ = ["Call", "Endpoint"]
 

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from aspd_cli.endpoint.messages import BadResponse
 from aspd_cli.errors import EndpointError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.safe_text import excerpt
 
 if TYPE_CHECKING:

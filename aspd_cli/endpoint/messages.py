@@ -12,7 +12,7 @@ from typing import Any
 
 from aspd_cli.errors import ReplyError
 from aspd_cli.files import content_digest
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.safe_text import excerpt
 
 Message = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aspd_cli.endpoint.usage import Tally, dollars
 from aspd_cli.errors import BudgetError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 NAP = 0.2
 """Seconds."""

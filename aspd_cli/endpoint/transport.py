@@ -17,7 +17,7 @@ from aspd_cli.endpoint.failures import Again, Refusal, diagnose, pause
 from aspd_cli.endpoint.messages import ADJUSTABLE, Response, adjust, complained, read_response
 from aspd_cli.endpoint.rate_limits import Pace
 from aspd_cli.errors import EndpointError, ReplyError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.safe_text import HIDDEN, keep_secret, redact
 
 FUTILE = 10

@@ -7,7 +7,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic_core import ErrorDetails
 
-from aspd_cli.recipe.sections import Recipe, Section
+from aspd_cli.recipe.base import Section
+from aspd_cli.recipe.sections import Recipe
 from aspd_cli.recipe.yaml_reader import Ambiguous
 
 _ELSEWHERE = {

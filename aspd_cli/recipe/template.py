@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from aspd_cli.recipe.sections import LoraSection, Recipe, Section
+from aspd_cli.recipe.base import Section
+from aspd_cli.recipe.sections import LoraSection, Recipe
 
 _FIRST = {
     "model.path": ("null", "change this, as in Qwen/Qwen2.5-0.5B-Instruct"),

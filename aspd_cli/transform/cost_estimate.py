@@ -13,7 +13,8 @@ from typing import Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.endpoint.usage import StageTally, dollars
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.backend import PROPOSE

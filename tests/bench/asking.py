@@ -22,7 +22,8 @@ from pathlib import Path
 
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.pipeline import transform_file_by
 from aspd_cli.transform.token_counts import EstimatingCodec
 from tests.transform import answers

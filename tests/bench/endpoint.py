@@ -22,7 +22,7 @@ from pathlib import Path
 
 from aspd_cli.endpoint.client import Call, Endpoint
 from aspd_cli.endpoint.journal import Journal
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 PROMPT = "Which parts of this answer can be written independently? " + "An answer of a model. " * 90
 

@@ -22,7 +22,8 @@ from rich.table import Table
 from aspd_cli.core.markup import plain
 from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.client import Endpoint
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.records import Record, read_records
 from aspd_cli.transform.pipeline import transform_file_by
 from aspd_cli.transform.report import Report

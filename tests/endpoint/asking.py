@@ -9,7 +9,7 @@ from aspd_cli.endpoint.client import Call, Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.endpoint.usage import Tally
 from aspd_cli.errors import ReplyError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from tests.endpoint_server import Server
 
 SCHEMA = {"type": "object", "properties": {"reply": {"type": "string"}}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from tests.endpoint.asking import call, reply_of
 
 CONCURRENCY = 16

@@ -8,7 +8,7 @@ import pytest
 import aspd_cli.endpoint
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe import load_recipe
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 
 
 def test_problems_of_a_nested_section_come_with_place_and_advice(tmp_path: Path) -> None:

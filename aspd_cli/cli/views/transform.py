@@ -20,7 +20,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.errors import UsageError
 from aspd_cli.outputs import STDOUT, claim
 from aspd_cli.recipe import Recipe
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.resume import settings_text
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records

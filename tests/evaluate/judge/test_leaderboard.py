@@ -15,7 +15,7 @@ from aspd_cli.errors import BudgetError
 from aspd_cli.evaluate.judge.leaderboard import Standing, standings
 from aspd_cli.evaluate.judge.pairwise import Verdicts, judge
 from aspd_cli.evaluate.judge.questions import Question
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from tests.endpoint_server import Fault, Reply, Server, faulty, serve
 
 QUESTIONS = [

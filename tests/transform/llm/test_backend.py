@@ -15,7 +15,8 @@ from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.errors import BudgetError, EndpointError
-from aspd_cli.recipe.sections import EndpointSection, TransformSection
+from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.pipeline import transform_file_by
 from aspd_cli.transform.report import Report

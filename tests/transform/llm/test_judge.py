@@ -10,7 +10,7 @@ import pytest
 from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import ReplyError
-from aspd_cli.recipe.sections import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.transform.llm.judge import Judge, independence_messages, read_verdict
 from aspd_cli.transform.llm.prompts import fill, version
 from tests.endpoint_server import Fault, Reply, serve
