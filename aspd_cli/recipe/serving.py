@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from aspd_cli.recipe.sections import Section
+from aspd_cli.recipe.base import Section
 
 
 class ServeSection(Section):

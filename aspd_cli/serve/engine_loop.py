@@ -1,7 +1,7 @@
 """The engine in a thread of its own: requests come and go between any two steps.
 
-The server's event loop submits and cancels; the thread runs steps as long as there is something to
-decode. What comes of a step goes back to the event loop in one call, whatever the number of requests.
+The server's event loop submits and cancels; the thread runs steps as long as there is something
+to decode. What comes of a step goes back to the event loop in one call, for all requests.
 """
 
 import asyncio
@@ -169,7 +169,7 @@ class EngineLoop:
         self._scheduler.close()
 
     def _take_calls(self) -> None:
-        """Runs what was submitted since the last step; waits for something where nothing is left."""
+        """Runs what was submitted since the last step; waits where there is nothing to decode."""
         if self._scheduler.idle:
             if self._scheduler.cache.capacity > _LONG_CACHE:
                 self._renew()

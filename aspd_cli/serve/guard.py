@@ -1,8 +1,8 @@
 """Who may ask: the API key, and what a web page of someone else must not do through a browser.
 
-Cross-origin requests of browsers find no CORS headers, and every body must be declared as JSON, which
-a page cannot do without asking first. Without a key, a server on the loopback interface also answers
-to local names only: a foreign name that resolves to this machine is an attack.
+Cross-origin requests of browsers find no CORS headers, and every body must be declared as JSON,
+which a page cannot do without asking first. Without a key, a server on the loopback interface also
+answers to local names only: a foreign name that resolves to this machine is an attack.
 """
 
 import secrets

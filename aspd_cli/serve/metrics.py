@@ -25,7 +25,7 @@ class Metrics:
         self._running = made(Gauge, "vllm:num_requests_running", "Answers that are decoded.")
         self._waiting = made(Gauge, "vllm:num_requests_waiting", "Answers that wait for a row.")
         self._prompt = made(Counter, "vllm:prompt_tokens", "Prompt tokens.")
-        self._tokens = made(Counter, "vllm:generation_tokens", "Tokens of answers, markup included.")
+        self._tokens = made(Counter, "vllm:generation_tokens", "Tokens of answers with markup.")
         self._finished = made(
             Counter, "vllm:request_success", "Answers that were finished.", "finished_reason"
         )
@@ -49,7 +49,7 @@ class Metrics:
         self._dropped = made(
             Counter, "aspd:requests_dropped", "Answers whose client had gone before their end."
         )
-        self._refused = made(Counter, "aspd:requests_refused", "Requests that found the queue full.")
+        self._refused = made(Counter, "aspd:requests_refused", "Requests that met a full queue.")
 
     def watch(
         self,

@@ -8,7 +8,7 @@ template.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -36,6 +36,9 @@ class RequestError(AspdError):
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Parsed = TypeVar("Parsed", bound=_Body)
 
 
 class StreamOptions(_Body):
@@ -199,7 +202,7 @@ class DetokenizeBody(_Body):
     tokens: list[int]
 
 
-def parse[B: _Body](kind: type[B], data: Any) -> B:
+def parse(kind: type[Parsed], data: Any) -> Parsed:
     """A body of a kind.
 
     Raises:
@@ -214,9 +217,9 @@ def parse[B: _Body](kind: type[B], data: Any) -> B:
         at = [part for part in first["loc"] if part in kind.model_fields or isinstance(part, int)]
         place = "".join(f"[{p}]" if isinstance(p, int) else str(p) for p in at)
         message = first["msg"].removeprefix("Value error, ")
-        raise RequestError(
-            f"{place}: {message[:1].lower()}{message[1:]}" if place else message, param=place or None
-        ) from None
+        if place:
+            message = f"{place}: {message[:1].lower()}{message[1:]}"
+        raise RequestError(message, param=place or None) from None
 
 
 def conversation(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

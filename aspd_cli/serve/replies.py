@@ -1,8 +1,8 @@
 """Answers as OpenAI's objects, whole and in chunks.
 
-A stream is one text for each choice in document order: the first open branch live, its siblings held
-back until it is their turn, so that every client shows it rightly. With `branch_events` the same
-chunks hold `delta.aspd` too: what each branch writes, as soon as it is written.
+A stream is one text for each choice in document order: the first open branch live, its siblings
+held back until it is their turn, so that every client shows it rightly. With `branch_events` the
+same chunks hold `delta.aspd` too: what each branch writes, as soon as it is written.
 """
 
 import time
@@ -67,9 +67,14 @@ class Reply:
         return {**self._head(_OBJECTS[self.kind]), "choices": choices, "usage": used}
 
     def chunk(
-        self, index: int, text: str, aspd: list[dict[str, Any]] | None = None, *, first: bool = False
+        self,
+        index: int,
+        text: str,
+        aspd: list[dict[str, Any]] | None = None,
+        *,
+        first: bool = False,
     ) -> dict[str, Any]:
-        """More of a choice."""
+        """More of a choice, and what its branches wrote."""
         if self.kind == "completion":
             choice: dict[str, Any] = {"text": text}
             if aspd:

@@ -63,7 +63,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         bound.listen(2048)
     except OSError as error:
         raise AspdError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose others with --host and --port"
+            f"cannot listen on {host}:{port}: {error.strerror}; use another --host or --port"
         ) from error
     return bound
 
@@ -101,10 +101,11 @@ def serve(
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("aspd").setLevel(level)
+    logging.getLogger("uvicorn.access").setLevel(level)
     config = uvicorn.Config(
         server.app(api_key=key, local_only=is_loopback(settings.host)),
         log_config=None,
-        log_level=level,
+        log_level=logging.WARNING,
         access_log=not quiet,
         ws="none",
         server_header=False,
