@@ -21,7 +21,9 @@ from typing import IO, Any, NamedTuple
 
 from aspd_cli.errors import DataError
 
-EMBEDDED_MODEL = Path(__file__).parent / "assets" / "tiny"
+ASSETS = Path(__file__).parent / "assets"
+"""Files of the package that are no code."""
+EMBEDDED_MODEL = ASSETS / "tiny"
 """The embedded model: `base/`, a serial model, and `adapter/`, which makes it parallel."""
 
 

@@ -36,6 +36,11 @@ EXAMPLES = {
         "aspd eval -m runs/mine --tasks aspd_synth --limit 50 -o results",
         "aspd eval -m MODEL --replay train.jsonl",
     ),
+    "serve": (
+        "aspd serve --port 8080",
+        "aspd serve -m runs/mine --max-num-seqs 32",
+        "aspd serve -m runs/mine --host 0.0.0.0",
+    ),
     "env": ("aspd env", "aspd env -m runs/mine --device cuda:0"),
 }
 """Command -> the lines at the end of its help page."""

@@ -18,6 +18,7 @@ from aspd_cli.cli.command import Command, hyphens, of_lm_eval
 from aspd_cli.cli.commands.env import env
 from aspd_cli.cli.commands.eval import evaluate
 from aspd_cli.cli.commands.generate import generate
+from aspd_cli.cli.commands.serve import serve
 from aspd_cli.cli.commands.train import train
 from aspd_cli.cli.commands.transform import transform
 from aspd_cli.cli.commands.validate import validate
@@ -102,6 +103,7 @@ app = typer.Typer(
 for command in (transform, validate, train, generate):
     app.command(cls=Command)(command)
 app.command("eval", cls=Command, context_settings={"token_normalize_func": of_lm_eval})(evaluate)
+app.command(cls=Command)(serve)
 app.command(cls=Command)(env)
 
 

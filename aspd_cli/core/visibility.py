@@ -27,6 +27,13 @@ class LaneTree:
         self.parents: list[int] = [-1]
         self._sees = np.ones((8, 8), dtype=bool)  # (capacity, capacity)
 
+    @classmethod
+    def of(cls, sees: NDArray[np.bool_]) -> "LaneTree":
+        """The lanes of a finished answer by its (L, L) matrix; it cannot fork any further."""
+        tree = cls()
+        tree.parents, tree._sees = [-1] * len(sees), sees
+        return tree
+
     def __len__(self) -> int:
         return len(self.parents)
 

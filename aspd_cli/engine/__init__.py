@@ -9,9 +9,10 @@ In reading order:
 - `lane`, `grammar`: one line of decoding, and which tokens it may sample next
 - `sampler`: from logits to tokens
 - `detokenize`: from tokens to text and to a document
-- `until_stop`: events up to a stop string, in document order
+- `document_order`, `until_stop`: events as a reader of one text sees them, up to a stop string
 - `forced_tokens`: a given structure in place of what the model would choose
 - `model_runner`: one step of the model
+- `scoring`: log-probabilities of given tokens
 - `kv_cache`: keys and values of all lanes
 - `attention`: where the tokens of a step stand, and what they see
 - `cuda_graph`, `packed_linear`: the same step in less time, on a GPU and on a CPU

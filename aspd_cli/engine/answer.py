@@ -1,6 +1,8 @@
 """An answer while it is decoded: the rules of forking, merging, closing and budgets."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from aspd_cli.core.codec import Codec
@@ -57,6 +59,10 @@ class Answer:
         self.awaited = 0
         """Lanes of the step under way whose token has not been taken yet."""
         self.open_branches = self.open_blocks = self.blocks = 0
+        self.waiting: list[Lane] = []
+        """Branches of open blocks that have not begun, in document order."""
+        self.most_lanes = 1 if options.mode == "serial" else sys.maxsize
+        """Lanes up to which waiting branches begin by themselves; `start_next` begins others."""
         self.end_ids: list[int] = []
         self.finish_reason: str | None = None
         self.cut = False
@@ -79,6 +85,11 @@ class Answer:
     def remaining(self) -> int:
         """Tokens that may still be added once everything open is paid for."""
         return self.budget - self.tokens - self.open_branches - self.open_blocks
+
+    @property
+    def running(self) -> int:
+        """Lanes that sample in the step under way and in the next one."""
+        return self.awaited + sum(each.samples for each in self.pending)
 
     @property
     def exhausted(self) -> bool:
@@ -115,6 +126,19 @@ class Answer:
         yield from self._shown(self._accept(lane, token))
         if self.until_stop and self.until_stop.stopped and not self.finish_reason:
             self.finish("stop")
+        if self.waiting:
+            for _ in range(self.running, self.most_lanes):
+                if not self.start_next():
+                    break
+
+    def start_next(self) -> bool:
+        """Begins the first branch that waits; False where none does or the answer has ended."""
+        while self.waiting and not self.finish_reason:
+            branch = self.waiting.pop(0)
+            if not branch.closed:  # by a stop string
+                self._start(branch)
+                return True
+        return False
 
     def _accept(self, lane: Lane, token: int) -> Iterator[Event]:
         self.awaited -= 1
@@ -243,10 +267,7 @@ class Answer:
         yield Fork(lane.id, block.id, shown, tuple(branch.id for branch in block.branches))
         if label:
             yield from self._show_leads(block)
-        started = block.branches if self.options.mode == "parallel" else block.branches[:1]
-        for branch in started:
-            if not branch.closed:
-                self._start(branch)
+        self.waiting = sorted([*self.waiting, *block.branches], key=attrgetter("path"))
 
     def _show_leads(self, block: OpenBlock) -> Iterator[Event]:
         """The labels, all at once: the reader sees what is to come."""
@@ -274,10 +295,7 @@ class Answer:
         lane.closed = True
         yield Close(lane.id)
         block, parent = lane.block, lane.parent
-        waiting = [branch for branch in block.branches if not branch.closed]
-        if waiting:
-            if self.options.mode == "serial":
-                self._start(waiting[0])
+        if not all(branch.closed for branch in block.branches):
             return
         if parent.closed:  # a stop string ended what would come after the block
             self._finish_when_all_closed()

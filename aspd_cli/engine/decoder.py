@@ -1,5 +1,6 @@
 """The decoder: one model ready to decode, and the calls a user makes on it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -121,11 +122,17 @@ class Decoder:
         Args:
             scripts: what each answer writes in place of what the model would; none: it is free.
         """
-        rows = max(1, min(batch_size, len(encoded)))
-        scheduler = Scheduler(self.runner, options, self.open_answer, rows)
+        scheduler = self.scheduler(max(1, min(batch_size, len(encoded))))
+        draws: Counter[tuple[int, ...]] = Counter()  # the same prompt twice draws twice
         for index, prompt_ids in enumerate(encoded):
-            scheduler.submit(index, prompt_ids, scripts[index] if scripts else None)
+            draws[prompt := tuple(prompt_ids)] += 1
+            script = scripts[index] if scripts else None
+            scheduler.submit(index, prompt_ids, options, script, draw=draws[prompt])
         yield from scheduler.run()
+
+    def scheduler(self, rows: int, max_lanes: int | None = None) -> Scheduler:
+        """The step loop by itself, for who submits and cancels requests between steps."""
+        return Scheduler(self.runner, self.open_answer, rows, max_lanes)
 
     def encode(self, prompt: Prompt, options: GenerationOptions) -> list[int]:
         """The prompt's ids. Raises `ModelError` when it fills the context."""

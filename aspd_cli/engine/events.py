@@ -1,9 +1,10 @@
 """What happens while an answer is decoded, in the order in which it happens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from aspd_cli.core.layout import TokenTree
     from aspd_cli.core.markup import Document
     from aspd_cli.core.metrics import AnswerStats
 
@@ -62,6 +63,8 @@ class Output:
     """The answer in document order, forced tokens and the end of turn included. As decoded: a stop
     string cuts the text, not these."""
     stats: "AnswerStats"
+    tree: "TokenTree" = field(repr=False)
+    """The answer as it was decoded, as token ids; `lay_out` gives its layout."""
     cut_by: CutBy | None = None
     """The budget that closed something, where the finish reason is "length"."""
 

@@ -27,54 +27,56 @@ class Draw(NamedTuple):
     """What one lane brings to a step of sampling."""
 
     choice: Choice
-    rng: np.random.Generator | None
+    options: GenerationOptions
+    rng: np.random.Generator | None = None
     """None when decoding is greedy."""
-    history: Sequence[int]
+    history: Sequence[int] = ()
     """Ids that the repetition penalty looks at; empty without one."""
 
 
 class Sampler:
-    """Samples one token for each lane under one set of options."""
+    """Samples one token for each lane, each under the options of its request."""
 
     def __init__(
-        self,
-        options: GenerationOptions,
-        vocabulary: int,
-        device: torch.device,
-        nameless: Sequence[int] | Tensor = (),
+        self, vocabulary: int, device: torch.device, nameless: Sequence[int] | Tensor = ()
     ) -> None:
         """`nameless`: ids that are never sampled, because the tokenizer has no token for them."""
-        self.options, self.vocabulary, self.device = options, vocabulary, device
+        self.vocabulary, self.device = vocabulary, device
         self._nameless = torch.as_tensor(nameless, dtype=torch.long)
         self._never = frozenset(self._nameless.tolist())
         self._rows: dict[Choice, int] = {}
         self._bias = torch.empty(0, vocabulary, device=device)  # one row a choice met so far
-        self._warpers = _warpers(options)
-        self._penalty = (
-            RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
-            if options.repetition_penalty != 1.0
-            else None
-        )
 
     def __call__(self, logits: Tensor, draws: Sequence[Draw]) -> list[int]:
         """The tokens of n lanes. `logits` is (n, V), any float type."""
-        scores, greedy = logits.float(), self.options.temperature == 0
-        if greedy and self._penalty is None:
+        scores = logits.float()
+        if not any(draw.rng or draw.history for draw in draws):
             best = _argmax(scores)
             if self._allows(draws, best):  # nearly always, so the others need no mask
                 return best
         scores = scores + self._biases([self._row(draw.choice) for draw in draws])
-        if self._penalty is not None:
+        if any(draw.history for draw in draws):
             scores = self._penalise(scores, draws)
-        if greedy:
-            return _argmax(scores)
-        no_ids = torch.empty(len(draws), 0, dtype=torch.long, device=self.device)
-        warped: Tensor = self._warpers(no_ids, scores)  # type: ignore[arg-type]
+        tokens = _argmax(scores)
+        drawn: dict[Warping, list[int]] = {}
+        for at, draw in enumerate(draws):
+            if draw.rng:
+                drawn.setdefault(Warping.of(draw.options), []).append(at)
+        for warping, lanes in drawn.items():
+            own = scores if len(lanes) == len(draws) else scores[lanes]
+            rngs = [rng for at in lanes if (rng := draws[at].rng)]
+            for at, token in zip(lanes, self._drawn(own, warping, rngs), strict=True):
+                tokens[at] = token
+        return tokens
+
+    def _drawn(
+        self, scores: Tensor, warping: "Warping", rngs: Sequence[np.random.Generator]
+    ) -> list[int]:
+        no_ids = torch.empty(len(scores), 0, dtype=torch.long, device=self.device)
+        warped: Tensor = warping.processors()(no_ids, scores)  # type: ignore[arg-type]
         # Gumbel-max: unlike a walk along cumulated probabilities, whose thousand borders all move
         # with the last bit of any logit, it changes its mind only when two tokens are all but tied.
-        noise = np.stack(
-            [draw.rng.standard_exponential(self.vocabulary) for draw in draws if draw.rng]
-        )
+        noise = np.stack([rng.standard_exponential(self.vocabulary) for rng in rngs])
         race = torch.from_numpy(-np.log(noise)).to(self.device)
         return _argmax(warped.double() + race)
 
@@ -100,13 +102,39 @@ class Sampler:
         return row
 
     def _penalise(self, scores: Tensor, draws: Sequence[Draw]) -> Tensor:
-        assert self._penalty is not None
         rows = [scores[i : i + 1] for i in range(len(draws))]
         for i, draw in enumerate(draws):
             if draw.history:
                 ids = torch.tensor([draw.history], device=self.device)
-                rows[i] = self._penalty(ids, rows[i])
+                penalise = RepetitionPenaltyLogitsProcessor(draw.options.repetition_penalty)
+                rows[i] = penalise(ids, rows[i])
         return torch.cat(rows)
+
+
+class Warping(NamedTuple):
+    """How options bend the distribution that is drawn from."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+
+    @classmethod
+    def of(cls, options: GenerationOptions) -> "Warping":
+        return cls(options.temperature, options.top_k, options.top_p, options.min_p)
+
+    def processors(self) -> LogitsProcessorList:
+        """transformers' own, in its order."""
+        warpers = LogitsProcessorList()
+        if self.temperature not in (0.0, 1.0):
+            warpers.append(TemperatureLogitsWarper(self.temperature))
+        if self.top_k is not None:
+            warpers.append(TopKLogitsWarper(self.top_k))
+        if self.top_p is not None and self.top_p < 1:
+            warpers.append(TopPLogitsWarper(self.top_p))
+        if self.min_p is not None:
+            warpers.append(MinPLogitsWarper(self.min_p))
+        return warpers
 
 
 def _argmax(scores: Tensor) -> list[int]:
@@ -120,16 +148,3 @@ def generator(seed: int, request: str, path: Sequence[tuple[int, int]]) -> np.ra
     """The generator of one lane: a function of (seed, request, path) and nothing else."""
     digest = content_digest(f"{seed}|{request}|{tuple(path)}")
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
-
-
-def _warpers(options: GenerationOptions) -> LogitsProcessorList:
-    warpers = LogitsProcessorList()
-    if options.temperature not in (0.0, 1.0):
-        warpers.append(TemperatureLogitsWarper(options.temperature))
-    if options.top_k is not None:
-        warpers.append(TopKLogitsWarper(options.top_k))
-    if options.top_p is not None and options.top_p < 1:
-        warpers.append(TopPLogitsWarper(options.top_p))
-    if options.min_p is not None:
-        warpers.append(MinPLogitsWarper(options.min_p))
-    return warpers

@@ -1,9 +1,13 @@
-"""The step loop: which requests hold a row, what a step feeds, and who samples from it."""
+"""The step loop: which requests hold a row, what a step feeds, and who samples from it.
+
+Requests may come and go between any two steps, each with options of its own.
+"""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +37,7 @@ class Request:
 
     index: int
     prompt_ids: Sequence[int]
+    options: GenerationOptions
     identity: str
     """Names the request to its random generators, wherever it stands in whatever batch."""
     script: Script | None = None
@@ -50,32 +55,78 @@ class Request:
 
 
 class Scheduler:
-    """Decodes a queue of requests, at most `rows` at once, each admitted as another finishes."""
+    """Decodes a queue of requests, at most `rows` at once, each admitted as another finishes.
+
+    Args:
+        rows: requests that are decoded at once.
+        max_lanes: lanes that sample at once, over all requests, at least `rows`; None: as many as
+            answers fork into. Branches beyond it wait for a lane and write the same text later.
+    """
 
     def __init__(
-        self, runner: ModelRunner, options: GenerationOptions, open_answer: OpenAnswer, rows: int
+        self,
+        runner: ModelRunner,
+        open_answer: OpenAnswer,
+        rows: int,
+        max_lanes: int | None = None,
     ) -> None:
-        self.runner, self.options, self._open_answer = runner, options, open_answer
+        self.runner, self._open_answer, self.max_lanes = runner, open_answer, max_lanes
         self.cache = runner.take_cache(rows)
-        self.sampler = Sampler(options, runner.vocabulary, runner.device, runner.unnamed_ids)
+        self.sampler = Sampler(runner.vocabulary, runner.device, runner.unnamed_ids)
         self.queue: deque[Request] = deque()
         self.active: dict[int, Request] = {}
-        self._seen: Counter[str] = Counter()
 
-    def submit(self, index: int, prompt_ids: Sequence[int], script: Script | None = None) -> None:
-        """Queues a prompt. The same prompt twice draws twice."""
+    def submit(
+        self,
+        index: int,
+        prompt_ids: Sequence[int],
+        options: GenerationOptions,
+        script: Script | None = None,
+        *,
+        draw: int = 1,
+    ) -> None:
+        """Queues a prompt.
+
+        Args:
+            index: names the request in events, and to `cancel`.
+            draw: sampled answers to one prompt differ where this does.
+        """
         digest = content_digest(np.asarray(prompt_ids, dtype=np.int64).tobytes()).hex()
-        self._seen[digest] += 1
-        self.queue.append(Request(index, prompt_ids, f"{digest}/{self._seen[digest]}", script))
+        self.queue.append(Request(index, prompt_ids, options, f"{digest}/{draw}", script))
+
+    def cancel(self, index: int) -> None:
+        """Forgets a request: its lanes are free at the next step. Unknown ones are no error."""
+        self.queue = deque(request for request in self.queue if request.index != index)
+        for row in [row for row, request in self.active.items() if request.index == index]:
+            del self.active[row]
+
+    @property
+    def idle(self) -> bool:
+        return not (self.queue or self.active)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that sample in the next step, of the requests that hold a row."""
+        return sum(request.answer.running for request in self.active.values() if request.answer)
 
     def run(self) -> Iterator[tuple[int, Event]]:
         """(index of the request, event) until the queue is empty."""
         try:
-            while self.queue or self.active:
-                self._admit()
-                yield from self._step()
+            while not self.idle:
+                yield from self.step()
         finally:
-            self.runner.give_back(self.cache)
+            self.close()
+
+    def close(self) -> None:
+        """Ends the use of the cache."""
+        self.runner.give_back(self.cache)
+
+    def step(self) -> Iterator[tuple[int, Event]]:
+        """(index of the request, event) of one step, with the requests that can be admitted."""
+        self._admit()
+        if self.active:
+            self._share_lanes()
+            yield from self._step()
 
     def _admit(self) -> None:
         for row in range(self.cache.rows):
@@ -84,9 +135,32 @@ class Scheduler:
             request = self.queue.popleft()
             request.row, request.started = row, time.perf_counter()
             lanes = self.cache.open_row(row)
-            request.answer = self._open_answer(request.prompt_ids, self.options, lanes)
+            answer = self._open_answer(request.prompt_ids, request.options, lanes)
+            if self.max_lanes is not None:
+                answer.most_lanes = 1
+            request.answer = answer
             self.active[row] = request
-            self.runner.reserve(self.cache, len(request.prompt_ids) + request.answer.budget)
+            self.runner.reserve(self.cache, len(request.prompt_ids) + answer.budget)
+
+    def _share_lanes(self) -> None:
+        """Begins branches that wait, as far as lanes are free; who has the fewest lanes is first.
+
+        A lane is kept for each row that holds no request, so that none that comes has to wait.
+        """
+        if self.max_lanes is None:
+            return
+        free = self.max_lanes - (self.cache.rows - len(self.active)) - self.lanes
+        wide = [
+            answer
+            for request in self.active.values()
+            if (answer := request.answer) and request.options.mode == "parallel"
+        ]
+        for _ in range(free):
+            # Each lane needs a token of the budget that is left.
+            wide = [a for a in wide if a.waiting and a.running < a.remaining]
+            if not wide:
+                return
+            min(wide, key=attrgetter("running")).start_next()
 
     def _step(self) -> Iterator[tuple[int, Event]]:
         """One forward pass for every runnable lane of every request, and what comes of it."""
@@ -132,14 +206,16 @@ class Scheduler:
 
     def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
         draws, writers = [], []
-        draw, look_back = self.options.temperature > 0, self.options.repetition_penalty != 1.0
         for request, pending in work:
             assert request.answer is not None
+            options = request.options
+            draw, look_back = options.temperature > 0, options.repetition_penalty != 1.0
             for each in pending:
                 if each.samples:
                     rng = self._rng(request, each.lane) if draw else None
                     history = self._history(request, each.lane) if look_back else ()
-                    draws.append(Draw(request.answer.choice(each.lane), rng, history))
+                    choice = request.answer.choice(each.lane)
+                    draws.append(Draw(choice, options, rng, history))
                     writers.append((request.script, each.lane.path))
         sampled = self.sampler(logits, draws)
         return [
@@ -149,7 +225,7 @@ class Scheduler:
 
     def _rng(self, request: Request, lane: Lane) -> np.random.Generator:
         if lane.id not in request.rngs:
-            request.rngs[lane.id] = generator(self.options.seed, request.identity, lane.path)
+            request.rngs[lane.id] = generator(request.options.seed, request.identity, lane.path)
         return request.rngs[lane.id]
 
     def _history(self, request: Request, lane: Lane) -> list[int]:
@@ -201,5 +277,6 @@ class Scheduler:
             finish_reason=reason,
             token_ids=[int(i) for i in layout.input_ids],
             stats=stats,
+            tree=tree,
             cut_by=answer.cut_by if reason == "length" else None,
         )

@@ -8,8 +8,8 @@ a stop string could begin are held back. The first stop string is the one that i
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from aspd_cli.core.visibility import MAIN
-from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
+from aspd_cli.engine.document_order import DocumentOrder
+from aspd_cli.engine.events import Event, Text
 
 
 class UntilStop:
@@ -17,12 +17,10 @@ class UntilStop:
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = stop
-        self._told: dict[int, list[Event]] = {MAIN: []}
-        self._order = self._in_order(MAIN)
+        self._order = DocumentOrder()
         self._held: deque[Event] = deque()
         self._text = ""
         """The text of what is held."""
-        self._ended = False
         self.stopped = False
         """Whether a stop string was met."""
         self.length = 0
@@ -30,42 +28,14 @@ class UntilStop:
 
     def take(self, event: Event) -> Iterator[Event]:
         """Takes an event of any lane; gives those that nothing can take back any more."""
-        match event:
-            case Text(lane) | Close(lane) | Merge(_, lane):
-                self._told[lane].append(event)
-            case Fork(lane, _, _, lanes):
-                self._told[lane].append(event)
-                self._told |= {branch: [] for branch in lanes}
-        yield from self._settled()
+        for settled in self._order.take(event):
+            yield from self._hold(settled)
 
     def end(self) -> Iterator[Event]:
         """No event will come any more: gives what was held back."""
-        self._ended = True
-        yield from self._settled()
+        for settled in self._order.end():
+            yield from self._hold(settled)
         yield from self._release(len(self._text))
-
-    def _settled(self) -> Iterator[Event]:
-        for event in self._order:
-            if event is None:
-                return
-            yield from self._hold(event)
-
-    def _in_order(self, lane: int) -> Iterator[Event | None]:
-        """The events of a lane and of all that fork from it; None where they have to wait."""
-        events, at = self._told[lane], 0
-        while True:
-            while at < len(events):
-                event = events[at]
-                at += 1
-                yield event
-                if isinstance(event, Close):
-                    return
-                if isinstance(event, Fork):
-                    for branch in event.lanes:
-                        yield from self._in_order(branch)
-            if self._ended:
-                return
-            yield None
 
     def _hold(self, event: Event) -> Iterator[Event]:
         """Adds an event to what is held and gives what need not be held any longer."""

@@ -7,6 +7,7 @@ at once. To print the JSON Schema that ships as assets/recipe.schema.json:
 - `sections`: every field with its default and one line that says what it is
 - `endpoint`: the fields of an endpoint, which several sections have
 - `base`: what all sections share
+- `serving`: the section of `aspd serve`
 - `packaged`: from the name of a recipe to its file
 - `yaml_reader`: YAML with line numbers, so that a problem can be told with its place
 - `advice`: what is said about a problem

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from aspd_cli.recipe.base import Section
 from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.serving import ServeSection
 
 
 class ModelSection(Section):
@@ -316,6 +317,8 @@ class Recipe(Section):
     """How to decode answers."""
     evaluation: EvaluationSection = EvaluationSection()
     """What to measure."""
+    serve: ServeSection = ServeSection()
+    """How `aspd serve` listens, and how much it takes."""
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""

@@ -51,8 +51,8 @@ def scripted_events(
                 assert not strict, f"the grammar forbids {token} in lane {lane.path}: {choice}"
             raise AssertionError(f"the script of lane {lane.path} stops where it cannot end")
 
-    scheduler = Scripted(decoder.runner, chosen, decoder.open_answer, rows=1)
-    scheduler.submit(0, decoder.encode("Fruits?", chosen))
+    scheduler = Scripted(decoder.runner, decoder.open_answer, rows=1)
+    scheduler.submit(0, decoder.encode("Fruits?", chosen), chosen)
     with torch.inference_mode():
         yield from (event for _, event in scheduler.run())
 

@@ -3,6 +3,8 @@
 Shapes: n lanes, V vocabulary.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,19 +33,25 @@ def random_logits(lanes: int, vocabulary: int, seed: int = 0) -> torch.Tensor:
     return 3 * torch.randn(lanes, vocabulary, generator=torch.Generator().manual_seed(seed))
 
 
-def draws(count: int, choice: Choice = ANY, seed: int = 0) -> list[Draw]:
-    return [Draw(choice, generator(seed, "request", [(0, i)]), ()) for i in range(count)]
+GREEDY = GenerationOptions()
+
+
+def draws(count: int, choice: Choice = ANY, seed: int = 0, **options: Any) -> list[Draw]:
+    chosen = GenerationOptions(**{"temperature": 1.0, **options})
+    return [Draw(choice, chosen, generator(seed, "request", [(0, i)])) for i in range(count)]
 
 
 def test_temperature_zero_is_the_best_allowed_token():
     logits = random_logits(30, 50)
-    sample = Sampler(GenerationOptions(top_k=3, top_p=0.5), 50, CPU)
-    lanes = [Draw(Choice(banned=(i, i + 1)), None, ()) for i in range(30)]
+    sample = Sampler(50, CPU)
+    lanes = [
+        Draw(Choice(banned=(i, i + 1)), GenerationOptions(top_k=3, top_p=0.5)) for i in range(30)
+    ]
     allowed = logits.clone()
     for i in range(30):
         allowed[i, [i, i + 1]] = float("-inf")
     assert sample(logits, lanes) == allowed.argmax(dim=-1).tolist()
-    only = [Draw(Choice(only=(4, 7)), None, ())] * 30
+    only = [Draw(Choice(only=(4, 7)), GREEDY)] * 30
     assert sample(logits, only) == [4 if row[4] >= row[7] else 7 for row in logits.tolist()]
 
 
@@ -73,8 +81,8 @@ def test_what_is_sampled_lies_in_what_transformers_keeps(settings):
     if "min_p" in settings:
         warpers.append(MinPLogitsWarper(settings["min_p"]))
     scores = warpers(torch.zeros(lanes, 0, dtype=torch.long), logits.clone())
-    sample = Sampler(GenerationOptions(**settings), vocabulary, CPU)
-    lines = draws(lanes)
+    sample = Sampler(vocabulary, CPU)
+    lines = draws(lanes, **settings)
     found = torch.zeros(lanes, vocabulary)
     for _ in range(60):
         found[range(lanes), sample(logits, lines)] += 1
@@ -87,8 +95,8 @@ def test_draws_are_distributed_as_the_softmax_says():
     vocabulary, lanes, rounds, temperature = 9, 200, 100, 1.5
     logits = random_logits(1, vocabulary, seed=3)
     banned = Choice(banned=(2,))
-    sample = Sampler(GenerationOptions(temperature=temperature), vocabulary, CPU)
-    lines = draws(lanes, banned, seed=11)
+    sample = Sampler(vocabulary, CPU)
+    lines = draws(lanes, banned, seed=11, temperature=temperature)
     counts = np.zeros(vocabulary)
     for _ in range(rounds):
         counts += np.bincount(sample(logits.expand(lanes, -1), lines), minlength=vocabulary)
@@ -103,7 +111,7 @@ def test_draws_are_distributed_as_the_softmax_says():
 
 def test_the_lanes_of_an_answer_draw_independently():
     logits, rounds = torch.zeros(2, 4), 4000
-    sample = Sampler(GenerationOptions(temperature=1.0), 4, CPU)
+    sample = Sampler(4, CPU)
     lines = draws(2)
     pairs = np.zeros((4, 4))
     for _ in range(rounds):
@@ -114,11 +122,33 @@ def test_the_lanes_of_an_answer_draw_independently():
 
 def test_a_draw_does_not_depend_on_who_draws_with_it():
     logits = random_logits(5, 40)
-    sample = Sampler(GenerationOptions(temperature=1.0, top_p=0.9), 40, CPU)
-    together, alone = draws(5), draws(5)
+    sample = Sampler(40, CPU)
+    together, alone = draws(5, top_p=0.9), draws(5, top_p=0.9)
     for _ in range(20):
         found = sample(logits, together)
         assert found == [sample(logits[i : i + 1], alone[i : i + 1])[0] for i in range(5)]
+
+
+def test_each_lane_is_sampled_under_its_own_options():
+    """A step of requests with other settings gives what each of them gives by itself."""
+    logits = random_logits(6, 40)
+
+    def lanes() -> list[Draw]:
+        one, other = draws(2, temperature=0.5, top_k=9), draws(2, seed=3, min_p=0.1)
+        penalty = GenerationOptions(repetition_penalty=1.7)
+        return [
+            one[0],
+            other[0],
+            Draw(ANY, GREEDY),
+            Draw(ANY, penalty, None, (1, 2)),
+            one[1],
+            other[1],
+        ]
+
+    together, alone, sample = lanes(), lanes(), Sampler(40, CPU)
+    for _ in range(20):
+        found = sample(logits, together)
+        assert found == [sample(logits[i : i + 1], alone[i : i + 1])[0] for i in range(6)]
 
 
 def test_the_same_seed_gives_the_same_text_and_another_another(decoder, monkeypatch):
@@ -150,16 +180,16 @@ def test_a_repetition_penalty_touches_only_what_a_lane_has_seen():
     for row, history in zip(penalised, histories, strict=True):
         for token in set(history):
             row[token] = row[token] / 1.7 if row[token] > 0 else row[token] * 1.7
-    sample = Sampler(GenerationOptions(repetition_penalty=1.7), 30, CPU)
-    found = sample(logits, [Draw(ANY, None, history) for history in histories])
+    sample, mild = Sampler(30, CPU), GenerationOptions(repetition_penalty=1.7)
+    found = sample(logits, [Draw(ANY, mild, None, history) for history in histories])
     assert found == penalised.argmax(dim=-1).tolist()
     assert torch.equal(logits, before), "the model's logits are left alone"
     for token in range(30):  # whatever stands first is what counts
         one = before.clone()
         one[:, token] = 20.0
-        seen = [Draw(ANY, None, (token,)), Draw(ANY, None, ()), Draw(ANY, None, (token, token))]
-        strong = Sampler(GenerationOptions(repetition_penalty=1e6), 30, CPU)
-        assert [t == token for t in strong(one, seen)] == [False, True, False]
+        strong = GenerationOptions(repetition_penalty=1e6)
+        seen = [Draw(ANY, strong, None, history) for history in ((token,), (), (token, token))]
+        assert [t == token for t in sample(one, seen)] == [False, True, False]
 
 
 def test_a_lane_repeats_control_tokens_and_its_siblings_but_nothing_that_it_sees(

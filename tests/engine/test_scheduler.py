@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from aspd_cli.engine.decoder import Decoder
+from aspd_cli.engine.events import Done
 from aspd_cli.engine.kv_cache import LaneCache
+from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.scheduler import Scheduler
 from tests.engine.families import make_models_fork, tiny_model
 
@@ -136,3 +138,73 @@ def test_a_finished_request_leaves_nothing_behind(decoder, monkeypatch):
     assert scheduler.cache.rows == 1
     cache = scheduler.cache
     assert cache.writes > cache.used[0], "the second request began again at the first slot"
+
+
+def outputs_of(scheduler, decoder, prompts, options, steps=None):
+    """Answers by their index, with the lanes that each step fed."""
+    for index, prompt in enumerate(prompts):
+        scheduler.submit(index, decoder.encode(prompt, options[index]), options[index])
+    return {i: event.output for i, event in scheduler.run() if isinstance(event, Done)}
+
+
+def test_requests_of_one_step_have_options_of_their_own(decoder, monkeypatch):
+    make_models_fork(monkeypatch)
+    chosen = [
+        GenerationOptions(temperature=1.0, seed=3, **NESTED),
+        GenerationOptions(mode="plain", max_new_tokens=20),
+        GenerationOptions(mode="serial", temperature=0.7, top_k=20, **NESTED),
+        GenerationOptions(temperature=1.0, top_p=0.9, max_branches=2, max_new_tokens=50),
+    ]
+    prompts = ["Who?", "Who?", "So?", "Hi"]
+    together = outputs_of(decoder.scheduler(4), decoder, prompts, chosen)
+    for index, prompt in enumerate(prompts):
+        alone = outputs_of(decoder.scheduler(1), decoder, [prompt], [chosen[index]])[0]
+        assert together[index].token_ids == alone.token_ids
+
+
+@pytest.mark.parametrize("max_lanes", [3, 5, 50])
+def test_branches_that_wait_for_a_lane_write_the_same(max_lanes, decoder, monkeypatch):
+    """However few lanes there are, all are used, no more are, and the texts are those of many."""
+    make_models_fork(monkeypatch)
+    options = GenerationOptions(temperature=1.0, **NESTED | {"max_new_tokens": 600})
+    prompts = [f"{number}?" for number in range(6)]
+    free = outputs_of(decoder.scheduler(3), decoder, prompts, [options] * 6)
+    widths = []
+    scheduler = decoder.scheduler(3, max_lanes)
+    sample = scheduler.sampler
+
+    def counting(logits, draws):
+        widths.append(len(draws))
+        return sample(logits, draws)
+
+    scheduler.sampler = counting
+    bounded = outputs_of(scheduler, decoder, prompts, [options] * 6)
+    assert max(widths) <= max_lanes
+    assert max(widths) > 2 if max_lanes < 50 else max(widths) >= 6
+    whole = [i for i in range(6) if free[i].finish_reason == "stop"]
+    assert len(whole) > 1
+    for index in whole:
+        assert bounded[index].token_ids == free[index].token_ids
+        assert bounded[index].stats.steps >= free[index].stats.steps
+
+
+def test_a_cancelled_request_frees_its_row_and_disturbs_none(decoder, monkeypatch):
+    make_models_fork(monkeypatch)
+    options = GenerationOptions(temperature=1.0, **NESTED)
+    prompts = [f"{number}?" for number in range(6)]
+    alone = outputs_of(decoder.scheduler(1), decoder, prompts, [options] * 6)
+    scheduler, outputs = decoder.scheduler(2), {}
+    for index, prompt in enumerate(prompts):
+        scheduler.submit(index, decoder.encode(prompt, options), options)
+    scheduler.cancel(4)  # in the queue
+    for _ in range(5):
+        list(scheduler.step())
+    scheduler.cancel(0)  # in the middle of its answer
+    scheduler.cancel(77)
+    assert len(scheduler.active) == 1
+    while not scheduler.idle:
+        outputs |= {i: e.output for i, e in scheduler.step() if isinstance(e, Done)}
+    assert sorted(outputs) == [1, 2, 3, 5]
+    assert scheduler.lanes == 0
+    for index, output in outputs.items():
+        assert output.token_ids == alone[index].token_ids

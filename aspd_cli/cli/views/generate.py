@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from rich.console import Console
 
 from aspd_cli.cli.libraries import hush
-from aspd_cli.cli.views.live import Lanes, show_live
-from aspd_cli.engine.events import CutBy, Done, Event, Output
+from aspd_cli.cli.views.live import show_live
+from aspd_cli.engine.document_order import DocumentOrder
+from aspd_cli.engine.events import CutBy, Done, Event, Output, Text
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import GenerationSection
 from aspd_cli.safe_text import PrintableOut, printable
@@ -64,13 +65,14 @@ def stream_plain(events: Iterable[Event], out: TextIO | PrintableOut) -> Output:
 
     What comes out is `output.text`, and a newline when it does not end with one.
     """
-    lanes, written, text = Lanes(), 0, ""
+    order, written, text = DocumentOrder(), 0, ""
     try:
         for event in events:
-            lanes.apply(event)
-            for text in lanes.settled():
-                out.write(text)
-                written += len(text)
+            for settled in order.take(event):
+                if isinstance(settled, Text):
+                    text = settled.text
+                    out.write(text)
+                    written += len(text)
             out.flush()
             if isinstance(event, Done):
                 # Lanes that a budget or a stop string ended were never closed by an event.

@@ -6,7 +6,7 @@ function from lanes and a size to what is drawn; it never exceeds the size.
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
@@ -51,7 +51,6 @@ class Lanes:
     def __init__(self) -> None:
         self.lanes = {0: LaneView()}
         self._splits: dict[int, BlockView] = {}  # by the engine's number of the block
-        self._order = self._in_order(0)
 
     def apply(self, event: Event) -> None:
         """Takes one event of the engine; `Done` changes nothing."""
@@ -78,29 +77,6 @@ class Lanes:
             part if isinstance(part, str) else "".join(map(self.plain, part.lanes))
             for part in parts
         )
-
-    def settled(self) -> Iterator[str]:
-        """The text, new since the last call, that nothing can come before any more."""
-        for text in self._order:
-            if text is None:
-                return
-            yield text
-
-    def _in_order(self, number: int) -> Iterator[str | None]:
-        """Document order; None where it has to wait for a lane to be written."""
-        lane, at = self.lanes[number], 0
-        while True:
-            while at < len(lane.parts):
-                part = lane.parts[at]
-                at += 1
-                if isinstance(part, str):
-                    yield part
-                else:
-                    for inner in part.lanes:
-                        yield from self._in_order(inner)
-            if lane.closed:
-                return
-            yield None
 
 
 def show_live(events: Iterable[Event], console: Console) -> Output:

@@ -45,7 +45,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     """
     if label := label_of(head, heading=heading):
         return label
-    return _first_words(_clean(_bare(head)).split(), FIRST_WORDS) or None
+    return _first_words(_clean(_unmarked(_bare(head))).split(), FIRST_WORDS) or None
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
@@ -55,8 +55,7 @@ def label_of(head: str, *, heading: bool = False) -> str | None:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
         return (whole if short else _first_words(whole.split(), FIRST_WORDS)) or None
-    if found := ORDINAL.match(head):
-        head = head[found.end() :]
+    head = _unmarked(head)
     for match in (match_label, _BOLD.match, _COLON.match, _QUOTED.match):
         found = match(head)
         if found is None:
@@ -72,6 +71,12 @@ def _bare(head: str) -> str:
     """What is looked at of a head, without number and links."""
     head = _NUMBER.sub("", head[:_LOOKED_AT])
     return _LINK.sub(r"\1", head) if "](" in head else head
+
+
+def _unmarked(head: str) -> str:
+    """A head without the word that counts it, such as `Firstly,`."""
+    found = ORDINAL.match(head)
+    return head[found.end() :] if found else head
 
 
 def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:

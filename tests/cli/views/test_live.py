@@ -20,7 +20,7 @@ STATS = AnswerStats(*[0] * 14)
 
 
 def done(text: str) -> Done:
-    return Done(Output(text, text, Document((text,)), "stop", [], STATS))
+    return Done(Output(text, text, Document((text,)), "stop", [], STATS, ()))
 
 
 def answer(branches: int, words: int = 12) -> list[Event]:

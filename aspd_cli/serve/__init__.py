@@ -1,0 +1,13 @@
+"""`aspd serve`: an OpenAI-compatible server of our own engine.
+
+In reading order:
+
+- `app`: the routes, and what a request goes through
+- `protocol`: bodies of requests, and what they ask of the engine
+- `replies`: answers as OpenAI's objects, whole and in chunks
+- `engine_loop`: the engine in a thread of its own; requests come and go between steps
+- `logprobs`: log-probabilities in OpenAI's form
+- `guard`: who may ask, and how much
+- `metrics`: what Prometheus reads
+- `server`: the socket, the signals, the end
+"""
