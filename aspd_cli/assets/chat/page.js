@@ -211,12 +211,14 @@ class Turn {
     this.note.textContent = CUTS[this.answer.cutBy] ?? "";
     const { useful_tokens, markup_tokens, steps, branches } =
       this.answer.usage.completion_tokens_details;
-    const speedup = steps ? useful_tokens / steps : 0;
-    const figures = [["speed-up", `${speedup.toFixed(2)}×`], ["tokens", useful_tokens]];
-    if (branches) figures.push(["markup", markup_tokens]);
-    figures.push(["steps", steps]);
-    if (branches) figures.push(["branches", branches]);
-    figures.push(["seconds", seconds.toFixed(2)]);
+    const figures = [
+      ["speed-up", branches && `${(useful_tokens / steps).toFixed(2)}×`],
+      ["tokens", useful_tokens],
+      ["markup", branches && markup_tokens],
+      ["steps", steps],
+      ["branches", branches],
+      ["seconds", seconds.toFixed(2)],
+    ].filter(([, value]) => value);
     const list = make("dl");
     for (const [name, value] of figures) {
       const pair = list.appendChild(make("div"));
@@ -262,6 +264,7 @@ function explain(error, answer) {
     return "The conversation is longer than the server takes: start a new one, or ask less.";
   }
   if (error.status) return `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+  console.error(error);
   if (answer.begun) return "The connection broke off: this is what had come of the answer.";
   return "The server cannot be reached: check that it is still running.";
 }
