@@ -36,9 +36,9 @@ EXAMPLES = {
         "aspd eval -m MODEL --replay train.jsonl",
     ),
     "serve": (
-        "aspd serve",
-        "aspd serve -m runs/mine --port 8080",
-        "ASPD_API_KEY=... aspd serve -m runs/mine --host 0.0.0.0",
+        "aspd serve --port 8080",
+        "aspd serve -m runs/mine --max-num-seqs 32",
+        "aspd serve -m runs/mine --host 0.0.0.0",
     ),
     "env": ("aspd env", "aspd env -m runs/mine --device cuda:0"),
 }

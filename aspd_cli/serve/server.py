@@ -101,7 +101,6 @@ def serve(
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("aspd").setLevel(level)
-    logging.getLogger("uvicorn.access").setLevel(level)
     config = uvicorn.Config(
         server.app(api_key=key, local_only=is_loopback(settings.host)),
         log_config=None,
@@ -112,5 +111,6 @@ def serve(
         timeout_graceful_shutdown=settings.drain_s,
         timeout_keep_alive=30,
     )
+    logging.getLogger("uvicorn.access").setLevel(level)  # after uvicorn has set its own
     ready()
     uvicorn.Server(config).run(sockets=[bound])
