@@ -122,9 +122,20 @@ class EventStream(StreamingResponse):
 
 def no_output(prompt_ids: Sequence[int]) -> Output:
     """An answer of no tokens, for a prompt that is only to be scored."""
-    counts = dict.fromkeys(("tokens", "useful_tokens", "steps", "parallel_steps", "blocks"), 0)
-    more = ("branches", "branch_tokens", "title_tokens", "max_lanes", "parallel_useful_tokens")
-    counts |= dict.fromkeys(more, 0)
-    times = dict.fromkeys(("ttft_s", "time_s", "parallel_s"), 0.0)
-    stats = AnswerStats(prompt_tokens=len(prompt_ids), **counts, **times)
+    stats = AnswerStats(
+        prompt_tokens=len(prompt_ids),
+        tokens=0,
+        useful_tokens=0,
+        steps=0,
+        parallel_steps=0,
+        blocks=0,
+        branches=0,
+        branch_tokens=0,
+        title_tokens=0,
+        max_lanes=0,
+        ttft_s=0.0,
+        time_s=0.0,
+        parallel_s=0.0,
+        parallel_useful_tokens=0,
+    )
     return Output("", "", Document(()), "length", [], stats, ())

@@ -178,7 +178,7 @@ class CompletionBody(_Generation):
         """Each a text, or token ids."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        return [self.prompt] if isinstance(self.prompt[0], int) else self.prompt  # type: ignore[list-item, return-value]
+        return [self.prompt] if isinstance(self.prompt[0], int) else self.prompt
 
 
 class TokenizeBody(_Body):

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
 
 
-def api_key(settings: ServeSection) -> str | None:
+def api_key(serve: ServeSection) -> str | None:
     """The key that clients must send; None: none.
 
     Raises:
         UsageError: other machines could ask, and there is no key.
     """
-    key = os.environ.get(settings.api_key_env, "").strip() or None
+    key = os.environ.get(serve.api_key_env, "").strip() or None
     if key is not None:
         keep_secret(key)
-    elif not is_loopback(settings.host):
+    elif not is_loopback(serve.host):
         raise UsageError(
-            f"{settings.host} can be reached from other machines: set an API key in "
-            f"{settings.api_key_env} first, and have clients send it"
+            f"{serve.host} can be reached from other machines: set an API key in "
+            f"{serve.api_key_env} first, and have clients send it"
         )
     return key
 
@@ -68,10 +68,10 @@ def open_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(
+def run_server(
     decoder: "Decoder",
     options: GenerationOptions,
-    settings: ServeSection,
+    serve: ServeSection,
     bound: socket.socket,
     *,
     model: str,
@@ -87,28 +87,28 @@ def serve(
     engine = EngineLoop(
         decoder,
         Metrics(model),
-        rows=settings.max_num_seqs,
-        max_lanes=settings.max_lanes,
-        max_waiting=settings.max_queue,
+        rows=serve.max_num_seqs,
+        max_lanes=serve.max_lanes,
+        max_waiting=serve.max_queue,
     )
     server = Server(
         engine,
         options,
         model=model,
-        max_body=settings.max_body_bytes,
-        log_prompts=settings.log_prompts,
+        max_body=serve.max_body_bytes,
+        log_prompts=serve.log_prompts,
     )
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("aspd").setLevel(level)
     config = uvicorn.Config(
-        server.app(api_key=key, local_only=is_loopback(settings.host)),
+        server.app(api_key=key, local_only=is_loopback(serve.host)),
         log_config=None,
         log_level=logging.WARNING,
         access_log=not quiet,
         ws="none",
         server_header=False,
-        timeout_graceful_shutdown=settings.drain_s,
+        timeout_graceful_shutdown=serve.drain_s,
         timeout_keep_alive=30,
     )
     logging.getLogger("uvicorn.access").setLevel(level)  # after uvicorn has set its own

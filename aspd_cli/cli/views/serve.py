@@ -12,24 +12,24 @@ from aspd_cli.recipe import Recipe
 def serve_model(recipe: Recipe, *, quiet: bool) -> None:
     """Loads the model of a recipe and serves it until a signal comes."""
     from aspd_cli.engine.options import GenerationOptions
-    from aspd_cli.serve.server import api_key, open_socket, serve
+    from aspd_cli.serve.server import api_key, open_socket, run_server
 
-    section = recipe.serve
-    if section.max_lanes is not None and section.max_lanes < section.max_num_seqs:
+    serve = recipe.serve
+    if serve.max_lanes is not None and serve.max_lanes < serve.max_num_seqs:
         raise UsageError(
-            f"max_lanes={section.max_lanes} is less than max_num_seqs={section.max_num_seqs}: "
+            f"max_lanes={serve.max_lanes} is less than max_num_seqs={serve.max_num_seqs}: "
             "each answer needs a lane"
         )
-    key = api_key(section)
+    key = api_key(serve)
     options = GenerationOptions(**settings(recipe))
-    bound = open_socket(section.host, section.port)
+    bound = open_socket(serve.host, serve.port)
     with bound:
         decoder = open_decoder(recipe, quiet=quiet)
         if options.mode != "plain" and not decoder.has_control:
             options = replace(options, mode="plain")
             if not quiet:
                 print("the model was not trained to fork: answers are plain", file=sys.stderr)
-        name = section.served_model_name or model_name(recipe)
+        name = serve.served_model_name or model_name(recipe)
         host, port = bound.getsockname()[:2]
         place = f"[{host}]" if ":" in host else host
 
@@ -38,7 +38,7 @@ def serve_model(recipe: Recipe, *, quiet: bool) -> None:
                 print(f"serving {name} at http://{place}:{port}", file=sys.stderr)
                 print("press Ctrl-C to end", file=sys.stderr)
 
-        serve(decoder, options, section, bound, model=name, key=key, quiet=quiet, ready=ready)
+        run_server(decoder, options, serve, bound, model=name, key=key, quiet=quiet, ready=ready)
 
 
 def model_name(recipe: Recipe) -> str:
