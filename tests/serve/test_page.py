@@ -97,7 +97,7 @@ def test_branches_grow_side_by_side_until_the_plain_answer_stands_there(
     assert plain(turn) == expected.text
     frames = page.evaluate("frames_")
     partial = {tuple(lengths) for lengths, _, _ in frames if len(lengths) == 4 and all(lengths)}
-    assert len(partial) >= 5, "a fast answer is seen to grow"
+    assert len(partial) >= 2, "a fast answer is seen to grow"
     _, lefts, tops = next(frame for frame in frames if len(frame[0]) == 4)
     assert lefts == sorted(set(lefts)), "side by side"
     assert len(set(tops)) == 1

@@ -349,6 +349,7 @@ async function run(turn) {
     const response = await post(turn, signal);
     for await (const chunk of chunks(response.body)) {
       turn.answer.take(chunk);
+      turn.tick();
       follow();
     }
     turn.finish();
