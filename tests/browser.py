@@ -24,15 +24,22 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def open_page(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-    """The loaded page, and all it complained of or asked for besides itself."""
+def open_page(
+    browser: Any, place: Path | str, width: int = 1280, scheme: Any = "light"
+) -> tuple[Any, list[str]]:
+    """The loaded page, and all it complained of or asked for besides itself.
+
+    Args:
+        place: a file, which is opened without a network, or an address.
+    """
+    address, offline = (place, False) if isinstance(place, str) else (place.as_uri(), True)
     context = browser.new_context(
-        viewport={"width": width, "height": 850}, color_scheme=scheme, offline=True
+        viewport={"width": width, "height": 850}, color_scheme=scheme, offline=offline
     )
     opened, said = context.new_page(), []
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.on("request", lambda request: said.append(request.url))
-    opened.goto(path.as_uri())
-    said.remove(path.as_uri())
+    opened.goto(address)
+    said.remove(address)
     return opened, said

@@ -164,9 +164,14 @@ def _label(title: str, lead: str) -> str:
     return f'<span class="title">{escape(title)}</span>'
 
 
-def _style() -> str:
+def colour_rules() -> str:
+    """The colours of a page as variables in CSS, for light and dark screens."""
     light, dark = (
         "".join(f"--{name}:{values[at]};" for name, values in COLOURS.items()) for at in (0, 1)
     )
+    return f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _style() -> str:
     sheet = (files("aspd_cli") / "report" / "page.css").read_text(encoding="utf-8")
-    return f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{sheet}"
+    return f"{colour_rules()}\n{sheet}"

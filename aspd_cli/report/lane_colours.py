@@ -5,7 +5,7 @@ TERMINAL = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 PAGE = {
     "b0": ("#2f66c9", "#7fabff"),
-    "b1": ("#cf5a10", "#ff9f63"),
+    "b1": ("#c4540e", "#ff9f63"),
     "b2": ("#2a8545", "#79cd8a"),
     "b3": ("#9440b0", "#d59cf2"),
     "b4": ("#0c7a8a", "#57c9d6"),

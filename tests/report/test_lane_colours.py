@@ -27,6 +27,20 @@ def test_a_page_knows_every_colour_that_it_names() -> None:
         assert page_colour(branch) in html.COLOURS
 
 
+def test_titles_in_every_colour_can_be_read_on_light_and_on_dark_pages() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for shades in [*PAGE.values(), html.COLOURS["muted"]]:
+        for shade, paper in zip(shades, html.COLOURS["paper"], strict=True):
+            low, high = sorted([luminance(shade), luminance(paper)])
+            assert (high + 0.05) / (low + 0.05) >= 4.5, f"{shade} on {paper}: WCAG's AA"
+
+
 def test_the_live_view_and_the_picture_of_a_document_have_the_same_colours() -> None:
     lanes = Lanes()
     lanes.apply(Fork(0, 0, TITLES, tuple(range(1, 9))))
