@@ -59,7 +59,7 @@ def _is_of_0_1(data: bytes) -> bool:
     except (ValueError, yaml.YAMLError, RecursionError):
         return False
     sections = ["model", "data", "transform", "training", "lora", "generation", "evaluation"]
-    return isinstance(found, dict) and list(found)[: len(sections)] == sections and again == text
+    return isinstance(found, dict) and list(found) == sections and again == text
 
 
 def _digest(data: bytes) -> str:

@@ -205,3 +205,9 @@ def _unigram(kind: str) -> Tokenizer:
     steps = [decoders.Replace("▁", " "), *bytes_, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     made.decoder = decoders.Sequence(steps)
     return made
+
+
+def recipe_of_0_1(saved: str) -> str:
+    """Saved settings as version 0.1 wrote them: no first line, and no section `serve`."""
+    recipe = saved.partition("\n")[2] if saved.startswith("# aspd ") else saved
+    return recipe[: recipe.index("\nserve:") + 1]

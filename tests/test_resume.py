@@ -16,6 +16,7 @@ from aspd_cli.resume import (
     settings_text,
     source_facts,
 )
+from tests import make
 
 
 def refusal(before: dict[str, Any], now: dict[str, Any], *growing: str) -> str:
@@ -86,7 +87,7 @@ def test_saved_settings_say_who_wrote_them_and_whether_they_were_edited(tmp_path
 
 
 def test_a_recipe_of_version_0_1_is_told_from_one_that_a_user_wrote(tmp_path: Path) -> None:
-    path, text = tmp_path / "recipe.yaml", Recipe().to_yaml()
+    path, text = tmp_path / "recipe.yaml", make.recipe_of_0_1(Recipe().to_yaml())
     for mine, ours in ((text, True), (f"# mine\n{text}", False), ("model:\n  path: m\n", False)):
         path.write_text(mine)
         assert is_as_saved(path) == ours

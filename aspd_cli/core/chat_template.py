@@ -17,7 +17,6 @@ Message = Mapping[str, str]
 ROLES = frozenset({"system", "user", "assistant", "tool"})
 """Roles that every chat template may be given; any other must be named in it."""
 
-
 _USUAL = (("user",), ("user", "assistant", "user"), ("system", "user", "assistant", "user"))
 """Conversations that show which tokens a template writes around contents."""
 _MARK = re.compile(r"[^\w\s].+[^\w\s]", re.DOTALL)

@@ -1,9 +1,15 @@
 """The page of a real server in a real browser: what is asked, what grows, what stands there."""
 
 import json
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from subprocess import Popen
+from threading import Event as Signal
+from threading import Thread
 from typing import Any
 from urllib.request import urlopen
 
@@ -81,6 +87,27 @@ def stream(steps: list[list[Event]]) -> str:
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + ended
 
 
+@contextmanager
+def in_slow_motion(process: "Popen[str]") -> Iterator[None]:
+    """Stops a server again and again, so that a browser on a busy machine sees each step."""
+    over = Signal()
+
+    def halt() -> None:
+        while not over.is_set():
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.06)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+
+    halting = Thread(target=halt)
+    halting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        halting.join()
+
+
 def give(page: Any, body: str) -> None:
     """From now on, questions are answered with this stream."""
     page.route(ENDPOINT, lambda route: route.fulfill(content_type="text/event-stream", body=body))
@@ -91,13 +118,14 @@ def test_branches_grow_side_by_side_until_the_plain_answer_stands_there(
 ) -> None:
     page, said = open_page(browser, f"{server.url}/")
     page.evaluate(WATCH)
-    ask(page, ASKED)
-    turn = answered(page)
+    with in_slow_motion(server.process):
+        ask(page, ASKED)
+        turn = answered(page)
     [expected] = local.generate(ASKED, mode="parallel")
     assert plain(turn) == expected.text
     frames = page.evaluate("frames_")
     partial = {tuple(lengths) for lengths, _, _ in frames if len(lengths) == 4 and all(lengths)}
-    assert len(partial) >= 2, "a fast answer is seen to grow"
+    assert len(partial) >= 5, "it is seen to grow"
     _, lefts, tops = next(frame for frame in frames if len(frame[0]) == 4)
     assert lefts == sorted(set(lefts)), "side by side"
     assert len(set(tops)) == 1

@@ -18,6 +18,7 @@ from aspd_cli.core.parser import parse
 from aspd_cli.endpoint.usage import StageTally, Tally
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.transform.report import Report
+from tests import make
 from tests.endpoint_server import Fault, Reply, Server, serve
 from tests.killing import killed_between_files
 from tests.transform import answers, model
@@ -213,7 +214,7 @@ def test_what_version_0_1_has_paid_for_is_used(
     asked, whole = len(server.requests), out.read_bytes()
     (tmp_path / "out.jsonl.journal.sqlite").rename(tmp_path / "out.journal.sqlite")
     settings = tmp_path / "out.jsonl.recipe.yaml"
-    (tmp_path / "out.recipe.yaml").write_text(settings.read_text().partition("\n")[2])
+    (tmp_path / "out.recipe.yaml").write_text(make.recipe_of_0_1(settings.read_text()))
     for name in ("recipe.yaml", "report.json"):
         (tmp_path / f"out.jsonl.{name}").unlink()
     again = cli("transform", source, out, *flags(server))

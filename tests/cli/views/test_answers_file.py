@@ -16,6 +16,7 @@ from aspd_cli.cli.views.answers_file import Answers
 from aspd_cli.cli.views.prompts_file import PromptRecord
 from aspd_cli.errors import DataError
 from aspd_cli.outputs import RECIPE, beside
+from tests import make
 from tests.cli.conftest import Cli
 from tests.killing import killed_between_files
 from tests.small_disk import small_disk
@@ -234,7 +235,7 @@ def test_what_version_0_1_began_goes_on(cli: Cli, forking: Path, prompts: Path) 
     out, settings = prompts.with_name("answers.jsonl"), prompts.with_name("answers.recipe.yaml")
     command = ("generate", "--model", forking, *SAMPLED, "--input", prompts, "--output", out)
     assert cli(*command).exit_code == 0
-    text = beside(out, RECIPE).read_text().partition("\n")[2]
+    text = make.recipe_of_0_1(beside(out, RECIPE).read_text())
     beside(out, RECIPE).unlink()
     settings.write_text(text)
     whole = texts(out)
