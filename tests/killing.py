@@ -7,9 +7,11 @@ most of a test's time, and on a crowded machine all of it.
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +22,20 @@ _CONTEXT.set_forkserver_preload(
 )
 _DEADLINE = 280.0
 """Seconds after which a run counts as one that hangs."""
+
+
+@contextmanager
+def endpoint(log: Path) -> Iterator[str]:
+    """The address of an endpoint in a process of its own, now and then out of order."""
+    arguments = ["--latency", "0.05", "--script", "tests.transform.model:unreliable"]
+    command = [sys.executable, "-m", "tests.endpoint_server", *arguments, "--log", str(log)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 class Run:

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -73,6 +74,7 @@ class Server:
         # A tokenizer of its own: the engine decodes with the other one at the same time.
         tokenizer = copy.deepcopy(decoder.codec.tokenizer)
         self.codec = Codec(tokenizer, decoder.codec.chat_template_kwargs)
+        self._encoder = ThreadPoolExecutor(1)  # a long text must not hold up the streams of others
         self.created = int(time.time())
 
     def app(self, *, api_key: str | None, local_only: bool) -> Guard:
@@ -111,7 +113,7 @@ class Server:
     async def chat(self, body: ChatBody) -> Response:
         """`POST /v1/chat/completions`."""
         options = body.options(self.options, body.budget)
-        prompt_ids = self._encode(body.conversation(), options)
+        prompt_ids = await self._encode(body.conversation(), options)
         asks = [Ask(prompt_ids, options, draw) for draw in range(1, body.choices + 1)]
         reply = Reply("chat", self.model, body, prompts=1)
         if body.stream:
@@ -127,7 +129,7 @@ class Server:
     async def completions(self, body: CompletionBody) -> Response:
         """`POST /v1/completions`."""
         options = body.options(self.options, max(1, body.budget), mode="plain")
-        prompts = [self._prompt_ids(prompt, options) for prompt in body.prompts]
+        prompts = [await self._prompt_ids(prompt, options) for prompt in body.prompts]
         draws = range(1, body.choices + 1)
         asks = [Ask(ids, options, draw) for ids in prompts for draw in draws]
         reply = Reply("completion", self.model, body, prompts=len(prompts))
@@ -142,6 +144,7 @@ class Server:
         if body.budget:
             outputs = await Answers(self.engine, asks).outputs()
         else:
+            self.engine.check_room(len(asks))
             outputs = [no_output(ask.prompt_ids) for ask in asks]
         scored = []
         if body.logprobs is not None:
@@ -155,9 +158,10 @@ class Server:
         """`POST /tokenize`, as vLLM has it."""
         if body.messages is not None:
             turns = conversation(body.messages)
-            ids = encode_prompt(self.codec, turns, self.options.system)
+            ids = await self._encoded(encode_prompt, self.codec, turns, self.options.system)
         else:
-            ids = self.codec.encode_first(checked_text(body.prompt or "", "prompt"))
+            text = checked_text(body.prompt or "", "prompt")
+            ids = await self._encoded(self.codec.encode_first, text)
         return JSONResponse(
             {"count": len(ids), "max_model_len": self.decoder.context, "tokens": ids}
         )
@@ -218,14 +222,19 @@ class Server:
                 param="model",
             )
 
-    def _encode(self, turns: list[dict[str, str]], options: GenerationOptions) -> list[int]:
-        self._log(turns)
-        return self._checked(encode_prompt(self.codec, turns, options.system), options)
+    async def _encoded(self, encode: Callable[..., list[int]], *given: Any) -> list[int]:
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, encode, *given)
 
-    def _prompt_ids(self, prompt: str | list[int], options: GenerationOptions) -> list[int]:
+    async def _encode(self, turns: list[dict[str, str]], options: GenerationOptions) -> list[int]:
+        self._log(turns)
+        ids = await self._encoded(encode_prompt, self.codec, turns, options.system)
+        return self._checked(ids, options)
+
+    async def _prompt_ids(self, prompt: str | list[int], options: GenerationOptions) -> list[int]:
         self._log(prompt)
         if isinstance(prompt, str):
-            prompt = self.codec.encode_first(checked_text(prompt, "prompt"))
+            text = checked_text(prompt, "prompt")
+            prompt = await self._encoded(self.codec.encode_first, text)
         else:
             self._check_ids(prompt, "prompt")
         return self._checked(prompt, options)

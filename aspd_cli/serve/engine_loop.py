@@ -75,6 +75,7 @@ class EngineLoop:
         """Answers that may be decoded or wait."""
         self.metrics = metrics
         self._sinks: dict[int, Callable[[Told], None]] = {}
+        self._called = 0
         self._numbers = count()
         self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._scheduler = decoder.scheduler(rows, max_lanes)
@@ -89,8 +90,8 @@ class EngineLoop:
 
     @property
     def open(self) -> int:
-        """Answers that are decoded or wait."""
-        return len(self._sinks)
+        """Answers that are decoded or wait, and what else waits for the model."""
+        return len(self._sinks) + self._called
 
     @property
     def alive(self) -> bool:
@@ -107,6 +108,16 @@ class EngineLoop:
         self._calls.put(lambda: None)
         self._thread.join()
 
+    def check_room(self, answers: int) -> None:
+        """Raises as `submit` would for so many answers."""
+        if answers > self.capacity:
+            raise UsageError(f"at most {self.capacity} answers fit one request, not {answers}")
+        if self.open + answers > self.capacity:
+            self.metrics.count_refused()
+            raise BusyError(
+                f"the server is busy: {self.open} answers are decoded or wait; try again later"
+            )
+
     def submit(self, asks: Sequence[Ask], sinks: Sequence[Callable[[Told], None]]) -> list[int]:
         """Queues answers, all or none. Their events go to their sinks, in the event loop.
 
@@ -114,13 +125,7 @@ class EngineLoop:
             BusyError: too many wait.
             UsageError: more than could ever be taken.
         """
-        if len(asks) > self.capacity:
-            raise UsageError(f"at most {self.capacity} answers fit one request, not {len(asks)}")
-        if self.open + len(asks) > self.capacity:
-            self.metrics.count_refused()
-            raise BusyError(
-                f"the server is busy: {self.open} answers are decoded or wait; try again later"
-            )
+        self.check_room(len(asks))
         numbers = [next(self._numbers) for _ in asks]
         self._sinks |= dict(zip(numbers, sinks, strict=True))
         for number, ask in zip(numbers, asks, strict=True):
@@ -148,7 +153,11 @@ class EngineLoop:
                     future.set_exception(error)
 
         self._calls.put(run)
-        return await asyncio.wrap_future(future)
+        self._called += 1
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            self._called -= 1
 
     def _run(self) -> None:
         while not self._closing:

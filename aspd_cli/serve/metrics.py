@@ -32,7 +32,7 @@ class Metrics:
         self._first = made(
             Histogram,
             "vllm:time_to_first_token_seconds",
-            "From the arrival of a request to its first token.",
+            "From the arrival of a request to its first text or fork.",
             buckets=_SECONDS,
         )
         self._whole = made(

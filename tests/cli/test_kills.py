@@ -6,12 +6,9 @@ pytest -m slow tests/cli/test_kills.py -s      # prints a line for each command;
 import json
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from aspd_cli.evaluate.results import read_evaluation
 from aspd_cli.outputs import JOURNAL, beside
 from tests import make
 from tests.engine.families import tiny_model
-from tests.killing import Run
+from tests.killing import Run, endpoint
 from tests.transform import answers
 
 KILLS = 10
@@ -68,20 +65,6 @@ def transform(tmp_path: Path) -> Command:
     rows = ({"question": f"q {n}", "answer": TEXTS[n % len(TEXTS)]} for n in range(2000))
     source = write(tmp_path / "in.jsonl", rows)
     return Command(lambda out: ("transform", source, out, "--set", "transform.min_tokens=10"))
-
-
-@contextmanager
-def endpoint(log: Path) -> Iterator[str]:
-    """The address of an endpoint in a process of its own, now and then out of order."""
-    arguments = ["--latency", "0.05", "--script", "tests.transform.model:unreliable"]
-    command = [sys.executable, "-m", "tests.endpoint_server", *arguments, "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -300,6 +300,7 @@ BAD_COMPLETIONS = [
     ({"prompt": "hi", "suffix": "!"}, "suffix"),
     ({"prompt": "hi", "best_of": 4}, "best_of"),
     ({"prompt": ["hi"] * 999}, "at most"),
+    ({"prompt": ["hi"] * 999, "max_tokens": 0, "echo": True}, "at most"),
     ({"prompt": "\udfff"}, "surrogate"),
 ]
 

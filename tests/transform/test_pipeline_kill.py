@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.pipeline import transform_file_by
 from aspd_cli.transform.token_counts import EstimatingCodec
+from tests.killing import endpoint
 from tests.transform import answers, model
 
 CONCURRENCY = 6
@@ -51,20 +50,6 @@ from tests.transform.test_pipeline_kill import transform
 print("ready", flush=True)
 transform(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
 """
-
-
-@contextmanager
-def endpoint(log: Path) -> Iterator[str]:
-    """The address of an endpoint in a process of its own."""
-    arguments = ["--latency", "0.05", "--script", "tests.transform.model:unreliable"]
-    command = [sys.executable, "-m", "tests.endpoint_server", *arguments, "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def killed(source: Path, out: Path, url: str, seconds: float) -> bool:
