@@ -47,6 +47,8 @@ _START_BARE = re.compile(
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
+_EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
+"""What stands on both sides of a name."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
 """In the first sentence of a branch without a label: what is there besides something else."""
 _PARTS = (
@@ -158,7 +160,7 @@ def _words(
     # Where the first item begins with a pronoun too, it stands for what the text before names.
     shared = _pronoun(bodies[0], other) is not None
     last = len(branches) - 1
-    for at, ((_, content), body) in enumerate(zip(branches, bodies, strict=True)):
+    for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
         words = set(_WORD.findall(content.lower()))
         if found := _ahead(content, words):
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
@@ -167,7 +169,7 @@ def _words(
         begins = _START.match(body) or (other and languages.START.match(body)) or None
         if not begins and at < last:
             begins = _END.match(body) or (other and languages.END.match(body)) or None
-        if not begins and not shared and not labelled[at]:
+        if not begins and not shared and not labelled[at] and not _is_named(title, body):
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
@@ -175,6 +177,12 @@ def _words(
             yield Reference(at, "says that something is so, too")
         elif found := _back(content, words, other):
             yield Reference(at, f"says {_quote(found[0])}")
+
+
+def _is_named(title: str, body: str) -> bool:
+    """Whether the body begins with its title as a name, such as **He Got Game** (1998)."""
+    found = _EMPHASIS.match(body)
+    return found is not None and body.startswith(title + found[0], found.end())
 
 
 def _pronoun(body: str, other: bool) -> re.Match[str] | None:

@@ -128,6 +128,14 @@ def test_a_pronoun_that_all_items_begin_with_stands_for_what_is_before_them() ->
     assert cross_reference([("Yoga", "- Yoga helps.\n"), ("Calm", second)]) is not None
 
 
+@pytest.mark.parametrize("mark", ["**", "*", "_", '"'])
+def test_a_name_in_emphasis_is_no_pronoun(mark: str) -> None:
+    first = ("Clockers", "8. **Clockers** (1995) - A film about a murder in Brooklyn.\n")
+    name = f"{mark}He Got Game{mark} (1998) - A film about a father and his son.\n"
+    assert cross_reference([first, ("He Got Game", f"9. {name}")]) is None
+    assert cross_reference([first, ("He Got Game", "9. He got game in 1998.\n")]) is not None
+
+
 def test_rules_are_deterministic_and_quick() -> None:
     texts = [text for text, _ in answers.PARALLEL.values()] + list(answers.SERIAL.values())
     start = time.process_time()
