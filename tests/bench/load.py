@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.4, 0.7, 1.0])
     parser.add_argument("--bound", type=float, default=3.0, help="times the median of one alone")
     args = parser.parse_args()
-    prompts = [each.prompt for each in examples(args.requests, seed=11)]
+    prompts = [each.question for each in examples(args.requests, seed=11)]
     model = ["--model", args.model] if args.model else []
     limit = {"max_tokens": args.max_tokens}
     console = Console()
