@@ -16,4 +16,10 @@ In reading order:
 - `rate_limits`: requests and tokens a minute, and what a run may cost
 - `journal`: every reply that was paid for, on disk
 - `usage`: counts and dollars per stage
+
+A server that answers prompts as a local model does, `aspd serve` or any other, is asked without a
+journal:
+
+- `served`: the model behind a server, with the calls of a decoder
+- `streaming`: one answer as it comes, chunk by chunk
 """
