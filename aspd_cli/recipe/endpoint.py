@@ -66,8 +66,8 @@ class EndpointSection(Section):
 class ServerSection(Section):
     """An OpenAI-compatible server, such as `aspd serve`, that answers prompts."""
 
-    base_url: str = Field(pattern="^https?://")
-    """URL of the server, as in http://localhost:8000/v1; without a path, /v1 is meant."""
+    base_url: str = Field("http://127.0.0.1:8000/v1", pattern="^https?://")
+    """URL of the server; without a path, /v1 is meant."""
     model: str = ""
     """Name of the model there; empty: the only one that the server lists."""
     api_key_env: str = "OPENAI_API_KEY"
