@@ -133,7 +133,7 @@ def test_a_server_is_a_system_beside_the_others(
     out = tmp_path / "run"
     with serve(lambda _: "The answer is 7.") as plain:
         result = cli(
-            *("eval", "--tasks", "aspd_synth", "--limit", "1", "--gen_kwargs", "max_gen_toks=48"),
+            *("eval", "--tasks", "aspd_synth", "--limit", "1", "--gen_kwargs", "max_gen_toks=100"),
             *("--compare", f"plain,ours={server.url},other={plain.url}", "--model", forking),
             *("--output", out),
         )
