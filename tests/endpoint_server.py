@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -92,6 +93,8 @@ class Server:
     errors: list[Exception] = field(default_factory=list)
     """What the script raised; `serve` raises the first at its end."""
     port: int = 0
+    models: list[str] = field(default_factory=lambda: ["m"])
+    """What `GET /v1/models` lists."""
 
     @property
     def url(self) -> str:
@@ -119,7 +122,10 @@ class Server:
                 }
                 raw = await reader.readexactly(int(headers.get("content-length", 0)))
                 if "/chat/completions" not in start:
-                    writer.write(_response(404, b"{}"))
+                    cards = [{"id": name, "owned_by": "somebody"} for name in self.models]
+                    known = start.startswith("GET /v1/models ")
+                    content = _dump({"data": cards}) if known else b"{}"
+                    writer.write(_response(200 if known else 404, content))
                     continue
                 exchange = Exchange(json.loads(raw), headers, time.monotonic())
                 exchange.path = start.split(" ")[1]
@@ -155,6 +161,8 @@ class Server:
         if kind == "drop":
             return False
         status, headers, payload = _content(exchange.body, reply)
+        if exchange.body.get("stream") and status == 200 and kind in (None, "cut", "slow"):
+            headers, payload = {"Content-Type": "text/event-stream"}, _chunks(json.loads(payload))
         exchange.status = status
         data = _response(status, payload, headers)
         writer.write(data[: len(data) - len(payload) // 2] if kind == "cut" else data)
@@ -243,6 +251,18 @@ def _completion(body: dict[str, Any], contents: list[Any], short: bool = False) 
             "total_tokens": prompt + written,
         },
     }
+
+
+def _chunks(whole: dict[str, Any]) -> bytes:
+    """A chat completion of one choice as a stream, word by word."""
+    text, usage = whole["choices"][0]["message"]["content"], whole.pop("usage")
+    words = re.findall(r"\S+|\s+", text)
+    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]
+    choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
+    choices.append([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    chunks = [{**whole, "choices": each} for each in choices]
+    chunks.append({**whole, "choices": [], "usage": usage})
+    return b"".join(b"data: %b\n\n" % _dump(chunk) for chunk in chunks) + b"data: [DONE]\n\n"
 
 
 def tokens(text: str) -> int:

@@ -30,6 +30,7 @@ EXAMPLES = {
         'aspd generate "What do I need for a garden, a pond and a shed?"',
         'aspd generate -m runs/mine "..." --stats',
         "aspd generate --input prompts.jsonl --output answers.jsonl",
+        'aspd generate --endpoint http://127.0.0.1:8000 "..."',
     ),
     "eval": (
         "aspd eval --latency --compare parallel,serial,plain",

@@ -17,4 +17,10 @@ In reading order:
 - `batch`: requests to a file and replies from one, in place of calls
 - `journal`: every reply that was paid for, on disk; `journal_file`: whose that file is
 - `usage`: counts and dollars per stage
+
+A server that answers prompts as a local model does, `aspd serve` or any other, is asked without a
+journal:
+
+- `served`: the model behind a server, with the calls of a decoder
+- `streaming`: one answer as it comes, chunk by chunk
 """

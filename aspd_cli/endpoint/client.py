@@ -52,7 +52,7 @@ class Endpoint:
     """An endpoint, for one run; an async context manager.
 
     To keep all its slots busy, keep a few more calls going than `section.concurrency`: a reply that
-    is being checked or written to the journal holds no slot.
+    is being checked holds no slot; one that the journal writes still does.
 
     Args:
         section: which endpoint, its limits and its prices.
@@ -167,10 +167,10 @@ class Endpoint:
                 self.tally.add(call.stage, paid)
             finally:
                 self.budget.release(*expected)
-        longest = paid.completion_tokens // len(response.texts)
-        self._longest[call.stage] = max(self._longest.get(call.stage, 0), longest)
-        if self._journal:
-            await self._journal.record(entry)
+            longest = paid.completion_tokens // len(response.texts)
+            self._longest[call.stage] = max(self._longest.get(call.stage, 0), longest)
+            if self._journal:  # within the slot: a slow disk must not let what was paid pile up
+                await self._journal.record(entry)
 
     def expected(self, asked: Asked, n: int) -> tuple[int, int]:
         """Tokens of the prompt and of the replies of a request, rather too many than too few."""

@@ -7,7 +7,7 @@ grow while its siblings are held back until their turn comes.
 from collections.abc import Iterator
 
 from aspd_cli.core.visibility import MAIN
-from aspd_cli.engine.events import Close, Event, Fork, Merge, Text
+from aspd_cli.engine.events import AnyEvent, Close, Event, Fork, Merge, Text
 
 
 class DocumentOrder:
@@ -18,7 +18,7 @@ class DocumentOrder:
         self._order = self._in_order(MAIN)
         self._ended = False
 
-    def take(self, event: Event) -> Iterator[Event]:
+    def take(self, event: AnyEvent) -> Iterator[Event]:
         """Takes an event of any lane; gives those that nothing can come before any more."""
         match event:
             case Text(lane) | Close(lane) | Merge(_, lane):

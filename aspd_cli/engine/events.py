@@ -1,7 +1,7 @@
 """What happens while an answer is decoded, in the order in which it happens."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from aspd_cli.core.layout import TokenTree
@@ -69,11 +69,16 @@ class Output:
     """The budget that closed something, where the finish reason is "length"."""
 
 
+Answer = TypeVar("Answer", covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Done:
+class Done(Generic[Answer]):
     """The answer is complete; `output.text` is final (a stop string may have cut it)."""
 
-    output: Output
+    output: Answer
 
 
-Event = Text | Fork | Close | Merge | Done
+Event = Text | Fork | Close | Merge | Done[Output]
+AnyEvent = Text | Fork | Close | Merge | Done[Any]
+"""Of our engine, or of a server that tells less of a finished answer."""

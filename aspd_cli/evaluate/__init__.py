@@ -3,7 +3,8 @@
 In reading order:
 
 - `run`: one evaluation
-- `systems`: what is compared: our engine in its modes, and `hf_generate`, transformers' own
+- `systems`: what is compared: our engine in its modes, `hf_generate`, transformers' own, and
+  `served`, servers
 - `requests`: what a system is asked, and what is reported of its answer
 - `prompt_sets`, `replay`: prompts for speed alone, and documents that the engine is led through
 - `interleave`: systems take turns, prompt by prompt

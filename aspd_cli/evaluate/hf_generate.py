@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from aspd_cli.core.chat import Prompt
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.metrics import AnswerStats, structure
@@ -28,6 +29,15 @@ class HFGenerate:
         self.model: Any = decoder.stock
         self.barred = sorted(decoder.codec.control) if decoder.has_control else []
         """A system that writes plain text never writes a control token."""
+
+    @property
+    def device(self) -> Any:
+        return self.decoder.device
+
+    def encode(self, prompt: Prompt, options: "GenerationOptions") -> dict[str, Any]:
+        """A prompt as fields of an `EvalRequest`. Raises `ModelError` when it does not fit."""
+        options = replace(options, mode=self.system.mode)
+        return {"ids": tuple(self.decoder.encode(prompt, options))}
 
     def answer(
         self, requests: Sequence[EvalRequest], concurrency: int

@@ -18,10 +18,15 @@ AT_ONCE = 4
 
 
 class PeakMemory:
-    """Most bytes held between `start` and `stop`: the GPU's allocator, or else the process."""
+    """Most bytes held between `start` and `stop`: the GPU's allocator, or else the process.
+
+    Args:
+        device: None: another machine's; its memory is not known.
+    """
 
     def __init__(self, device: Any) -> None:
-        self.cuda = device if device.type == "cuda" else None
+        self.known = device is not None
+        self.cuda = device if self.known and device.type == "cuda" else None
 
     def start(self) -> None:
         if self.cuda is not None:
@@ -36,6 +41,8 @@ class PeakMemory:
             pass
 
     def stop(self) -> int:
+        if not self.known:
+            return 0
         if self.cuda is not None:
             import torch
 
@@ -89,7 +96,7 @@ class _Timed:
     """One run of one system over a round."""
 
     def __init__(self, runner: Runner, requests: Sequence[EvalRequest], concurrency: int) -> None:
-        memory = PeakMemory(runner.decoder.device)
+        memory = PeakMemory(runner.device)
         memory.start()
         began = time.perf_counter()
         outputs = runner.answer(requests, concurrency)

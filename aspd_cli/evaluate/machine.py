@@ -17,12 +17,13 @@ def machine(
     """Versions, device, cores, when it began and how many seconds it took."""
     import torch
 
-    device = runners[0].decoder.device
+    device = next((runner.device for runner in runners if runner.device is not None), None)
+    on_gpu = device is not None and device.type == "cuda"
     names = ("aspd", "torch", "transformers", "lm_eval")
     return {
         **{name: installed(name) for name in names},
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": processes.number,

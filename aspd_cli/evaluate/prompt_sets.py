@@ -1,7 +1,7 @@
 """Measures of speed alone: given prompts, or generated questions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aspd_cli.core.chat import Prompt, to_messages
@@ -55,14 +55,10 @@ def speed_requests(
                 category=each.category or task,
                 doc_id=each.id,
                 prompt="\n".join(m["content"] for m in to_messages(each.prompt)),
-                ids=tuple(_encode(runner, each.prompt, options)),
                 options=options,
+                **runner.encode(each.prompt, options),
             )
             for each in chosen
         ]
         for runner in runners
     }
-
-
-def _encode(runner: Runner, prompt: Prompt, options: "GenerationOptions") -> list[int]:
-    return runner.decoder.encode(prompt, replace(options, mode=runner.system.mode))

@@ -1,5 +1,6 @@
 """What a system is asked, and what is reported of its answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,15 @@ class EvalRequest:
     prompt: str
     """As text, for people."""
     ids: tuple[int, ...]
+    """As a model of this machine gets it; empty for a server."""
     options: "GenerationOptions"
     """The mode is the system's own."""
     repeat: int = 0
     target: str | None = None
     document: Document | None = None
     """What the answer has to be, whatever the model would choose; None: it is free."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """The conversation, as a server gets it; empty for a model of this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,13 @@ class System:
     """What answered: a model with a way of decoding."""
 
     name: str
-    """As `--compare` calls it: parallel, serial, plain, hf, or the NAME of NAME=PATH."""
+    """As `--compare` calls it: parallel, serial, plain, hf, or a NAME of one's own."""
     library: str
-    """`aspd`, our engine, or `transformers`, its stock `generate`."""
+    """`aspd`, our engine; `transformers`, its stock `generate`; or `server`."""
     mode: Mode
     """parallel, serial or plain."""
     model: str
-    """Directory or Hub id; `embedded` is the model of the package."""
+    """Directory or Hub id, or name and address; `embedded` is the model of the package."""
     adapter: str | None = None
     parameters: int = 0
     """Weights of the model, embeddings included."""
@@ -79,7 +79,8 @@ class EvalAnswer:
     malformed: bool = False
     """Whether its structure needed mending: a block cut by a budget, or a title announced twice."""
     peak_memory: int = 0
-    """Most bytes while it was decoded: of the GPU's allocator, or of the whole process."""
+    """Most bytes while it was decoded: of the GPU's allocator, or of the whole process; 0: not
+    known."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Metric -> value of this answer."""
     target: str | None = None
@@ -103,7 +104,7 @@ class EvalAnswer:
         """One line of samples.jsonl."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {
-            "stats": self.stats.as_dict(),
+            "stats": json_safe(self.stats.as_dict()),
             "times_s": [round(seconds, 6) for seconds in self.times_s],
             "bars": [asdict(bar) for bar in self.bars],
             "scores": dict(self.scores),
@@ -115,6 +116,8 @@ class EvalAnswer:
         names = {f.name for f in fields(cls)}
         measures = {f.name for f in fields(AnswerStats)}
         stats = {name: n for name, n in value["stats"].items() if name in measures}
+        # What a server does not tell.
+        stats |= {n: math.nan for n, v in stats.items() if v is None and n != "decoded_tokens"}
         return cls(
             **{name: found for name, found in value.items() if name in names}
             | {

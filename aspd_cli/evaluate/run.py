@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from aspd_cli.evaluate.prompt_sets import Prompted, speed_requests
 from aspd_cli.evaluate.replay import random_decoder, replay_requests
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Evaluation
+from aspd_cli.evaluate.served import ServedSystem
 from aspd_cli.evaluate.systems import (
     STOCK,
     Runner,
@@ -65,8 +67,16 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
         UsageError: what is asked for does not exist or does not go together.
         DataError: documents, prompts or a transform output cannot be reached or read.
         ModelError: a model cannot be loaded, or cannot decode as asked.
-        EndpointError: the judge of a judged bench cannot be used.
+        EndpointError: a server, or the judge of a judged bench, cannot be used.
     """
+    if recipe.model.endpoint is not None:
+        raise UsageError("model.endpoint is for `aspd generate`: compare a server by NAME=URL")
+    with ExitStack() as held:
+        return _evaluate(recipe, job, processes, held)
+
+
+def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack) -> Evaluation:
+    """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
     words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
@@ -77,7 +87,7 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     if evaluation.tasks:
         benches = prepare(evaluation, rejected)
         tasks = _find_tasks(recipe, notes)
-        runners = _open(recipe, words, processes)
+        runners = _open(recipe, words, processes, held)
         quality = Quality([], [], {})
         if tasks is not None:
             quality = _run_tasks(recipe, runners, tasks, job, processes)
@@ -93,7 +103,7 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
                 advance=job.advance,
             )
     else:
-        runners, requests = _timed(recipe, words, job, processes, notes)
+        runners, requests = _timed(recipe, words, job, processes, notes, held)
         quality = Quality(_answers(recipe, runners, requests, job, processes), [], {})
     systems = tuple(runner.system for runner in runners)
     answers = (*quality.answers, *judged.answers)
@@ -168,7 +178,12 @@ def _run_tasks(
 
 
 def _timed(
-    recipe: "Recipe", words: Sequence[str], job: Job, processes: Processes, notes: list[str]
+    recipe: "Recipe",
+    words: Sequence[str],
+    job: Job,
+    processes: Processes,
+    notes: list[str],
+    held: ExitStack,
 ) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
     """Systems and prompts where speed alone is measured."""
     limit = recipe.evaluation.limit
@@ -176,7 +191,7 @@ def _timed(
         raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of prompts")
     number = None if limit is None else int(limit)
     if job.replay is None:
-        runners = _open(recipe, words, processes)
+        runners = _open(recipe, words, processes, held)
         requests = speed_requests(runners, job.prompts, _options(recipe), number)
     else:
         runners, requests = _replay(recipe, words, job, processes, number, notes)
@@ -204,9 +219,10 @@ def _replay(
             trust_remote_code=model.trust_remote_code,
         )
         notes.append(f"random weights: the texts are replayed, with the tokenizer of {place}")
-        runners = [make_runner(name, decoder, model.path, None) for name in words]
+        runners: list[Runner] = [make_runner(name, decoder, model.path, None) for name in words]
     else:
-        runners = _open(recipe, words, processes)
+        runners = _open(recipe, words, processes, ExitStack())  # no server replays
+        assert not isinstance(runners[0], ServedSystem)
         decoder = runners[0].decoder
     assert job.replay is not None
     evaluation = recipe.evaluation
@@ -246,7 +262,9 @@ def _answers(
     return answers
 
 
-def _open(recipe: "Recipe", words: Sequence[str], processes: Processes) -> list[Runner]:
+def _open(
+    recipe: "Recipe", words: Sequence[str], processes: Processes, held: ExitStack
+) -> list[Runner]:
     model = recipe.model
 
     def open_model(path: str | None, adapter: str | None, keep_stock: bool) -> "Decoder":
@@ -263,7 +281,7 @@ def _open(recipe: "Recipe", words: Sequence[str], processes: Processes) -> list[
             chat_template_kwargs=recipe.data.chat_template_kwargs or None,
         )
 
-    return open_systems(words, model, open_model)
+    return open_systems(words, model, open_model, held)
 
 
 def _options(recipe: "Recipe") -> "GenerationOptions":

@@ -1,13 +1,15 @@
-"""The systems that are compared: our engine in its modes, and transformers' own `generate`.
+"""The systems: our engine in its modes, transformers' own `generate`, and servers.
 
 `open_systems` makes them of the words of `--compare`; one `Runner` answers requests for one system.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from aspd_cli.core.chat import Prompt
 from aspd_cli.core.layout import tokenize
 from aspd_cli.core.markup import plain
 from aspd_cli.engine.options import Mode
@@ -15,12 +17,15 @@ from aspd_cli.errors import ModelError, UsageError
 from aspd_cli.evaluate.hf_generate import HFGenerate
 from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
+from aspd_cli.evaluate.served import ServedSystem, open_served
 from aspd_cli.evaluate.timeline import TimelineBar, timeline
 from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.events import Output
+    from aspd_cli.engine.options import GenerationOptions
     from aspd_cli.recipe.sections import ModelSection
 
 WARM_UP_TOKENS = 8
@@ -37,6 +42,15 @@ class Engine:
 
     def __init__(self, system: System, decoder: "Decoder") -> None:
         self.system, self.decoder = system, decoder
+
+    @property
+    def device(self) -> Any:
+        return self.decoder.device
+
+    def encode(self, prompt: Prompt, options: "GenerationOptions") -> dict[str, Any]:
+        """A prompt as fields of an `EvalRequest`. Raises `ModelError` when it does not fit."""
+        options = replace(options, mode=self.system.mode)
+        return {"ids": tuple(self.decoder.encode(prompt, options))}
 
     def answer(self, requests: Sequence[EvalRequest], concurrency: int) -> list["Output"]:
         """Decodes requests of equal options, so many at a time; in their order."""
@@ -79,7 +93,8 @@ class Engine:
         return output.finish_reason == "length" or announced != output.stats.branches
 
 
-Runner = Engine | HFGenerate
+LocalRunner = Engine | HFGenerate
+Runner = LocalRunner | ServedSystem
 
 
 def warm_up(runner: Runner, request: EvalRequest) -> None:
@@ -89,7 +104,7 @@ def warm_up(runner: Runner, request: EvalRequest) -> None:
 
 
 def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[str, str | None]]:
-    """(name, path of its own model or None) of each system.
+    """(name, path or URL of its own model or None) of each system.
 
     Raises:
         UsageError: a word that is no system, or one that comes twice.
@@ -99,7 +114,8 @@ def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[s
         name, equals, path = (part.strip() for part in word.partition("="))
         if equals and (not path or name in (*MODES, STOCK) or not name):
             raise UsageError(
-                f"--compare {word}: write a second model as NAME=PATH, such as seq=runs/seq"
+                f"--compare {shown(word)}: write a second model as NAME=PATH, such as "
+                "seq=runs/seq, and a server as NAME=URL"
             )
         if name == SEQ and not equals:
             if model.path is not None:
@@ -107,8 +123,8 @@ def check_systems(compare: Sequence[str], model: "ModelSection") -> list[tuple[s
             path = EMBEDDED_NAME
         elif not equals and name not in (*MODES, STOCK):
             raise UsageError(
-                f"--compare {word}: unknown system; choose from parallel, serial, plain, hf "
-                "and NAME=PATH"
+                f"--compare {word}: unknown system; choose from parallel, serial, plain, hf, "
+                "NAME=PATH and NAME=URL"
             )
         if name in [known for known, _ in found]:
             raise UsageError(f"--compare names {name} twice")
@@ -128,19 +144,27 @@ def open_systems(
     compare: Sequence[str],
     model: "ModelSection",
     load: Callable[[str | None, str | None, bool], "Decoder"],
+    held: ExitStack,
 ) -> list[Runner]:
     """The systems, those on the same weights sharing them.
 
     Args:
         load: a decoder for (path, adapter, whether its stock model is kept); (None, None) is the
             embedded model with its adapter.
+        held: closes the connections to servers.
 
     Raises:
+        EndpointError: a server cannot be used; before any model is loaded.
         ModelError: a model cannot be loaded, or cannot decode as asked.
     """
     runners: list[Runner] = []
     decoders: dict[str | None, Decoder] = {}
-    for name, path in check_systems(compare, model):
+    found = check_systems(compare, model)
+    servers = {name: open_served(name, url, held) for name, url in found if is_url(url)}
+    for name, path in found:
+        if name in servers:
+            runners.append(servers[name])
+            continue
         if path not in decoders:
             decoders[path] = _load(path, model, load, keep_stock=path is None and STOCK in compare)
         decoder = decoders[path]
@@ -155,9 +179,14 @@ def open_systems(
     return runners
 
 
+def is_url(path: str | None) -> TypeGuard[str]:
+    """Whether a system is a server."""
+    return path is not None and path.startswith(("http://", "https://"))
+
+
 def make_runner(
     name: str, decoder: "Decoder", path: str | None, adapter: str | None, *, own: bool = False
-) -> Runner:
+) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
     system = System(
         name=name,

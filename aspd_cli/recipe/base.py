@@ -25,7 +25,7 @@ class Section(BaseModel):
         """Expands `~` here, so that every reader of a field gets the same path."""
         if isinstance(value, dict):  # task -> file
             return {name: cls._from_home(path) for name, path in value.items()}
-        if isinstance(value, list):  # NAME=PATH
+        if isinstance(value, list):  # NAME=PATH or NAME=URL
             return [
                 name + equals + os.path.expanduser(path)
                 for name, equals, path in (text.rpartition("=") for text in value)

@@ -1,6 +1,7 @@
-"""The section of an endpoint: where it is, how it is asked, what it costs."""
+"""Endpoints that judge and propose, with what they cost; and servers that answer prompts."""
 
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -65,3 +66,46 @@ class EndpointSection(Section):
     def secrets(self) -> list[str]:
         """What `without_secrets` hides."""
         return [*secrets_of_url(self.base_url or ""), *secrets_in(self.extra_body)]
+
+
+class ServerSection(Section):
+    """An OpenAI-compatible server, such as `aspd serve`, that answers prompts."""
+
+    base_url: str = Field("http://127.0.0.1:8000/v1", pattern="^https?://")
+    """URL of the server; without a path, /v1 is meant."""
+    model: str = ""
+    """Name of the model there; empty: the only one that the server lists."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the API key, if the server asks for one."""
+    extra_body: dict[str, Any] = {}
+    """Extra fields for every request, as in {reasoning_effort: low}."""
+    timeout: float = Field(300.0, gt=0)
+    """Seconds of silence after which a request counts as failed."""
+    max_retries: int = Field(8, ge=0)
+    """How often to retry a failed request of a file of prompts, with exponential backoff."""
+
+    def as_endpoint(self, *, max_retries: int | None = None) -> EndpointSection:
+        """How it is asked."""
+        return EndpointSection(
+            model=self.model or "default",
+            base_url=_with_path(self.base_url),
+            api_key_env=self.api_key_env,
+            extra_body=self.extra_body,
+            timeout=self.timeout,
+            max_retries=self.max_retries if max_retries is None else max_retries,
+        )
+
+    def without_secrets(self) -> Self:
+        """The section as it may be saved and shown."""
+        shown = self.as_endpoint().without_secrets()
+        return self.model_copy(
+            update={"base_url": without_secrets(self.base_url), "extra_body": shown.extra_body}
+        )
+
+
+def _with_path(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return parts._replace(path="/v1").geturl() if parts.path in ("", "/") else url

@@ -6,8 +6,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from aspd_cli.recipe.base import Section
-from aspd_cli.recipe.endpoint import EndpointSection
+from aspd_cli.recipe.endpoint import EndpointSection, ServerSection
 from aspd_cli.recipe.serving import ServeSection
+from aspd_cli.safe_text import without_secrets
 
 
 class ModelSection(Section):
@@ -31,6 +32,8 @@ class ModelSection(Section):
     """How accelerate spreads a large model over devices, such as `auto`; null: one device."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model or tokenizer; only for code that you trust."""
+    endpoint: ServerSection | None = None
+    """Server that answers for `aspd generate` in place of a local model; null: none."""
 
 
 class DataSection(Section):
@@ -281,7 +284,7 @@ class EvaluationSection(Section):
     log_samples: bool = True
     """Write every answer to samples.jsonl."""
     compare: list[Annotated[str, Field(min_length=1)]] | None = None
-    """Systems: parallel, serial, plain, hf (transformers), NAME=PATH (a model); null: automatic."""
+    """Systems: parallel, serial, plain, hf (transformers), NAME=PATH, NAME=URL; null: automatic."""
     concurrency: list[Annotated[int, Field(ge=1)]] = [1]
     """Number of prompts at once; with several numbers, measure each."""
     repeats: int = Field(1, ge=1)
@@ -322,15 +325,21 @@ class Recipe(Section):
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""
+        served = self.model.endpoint
         asked, judging = self.transform.endpoint, self.transform.judge
-        judge = self.evaluation.judge
+        judge, compare = self.evaluation.judge, self.evaluation.compare
+        model = {"endpoint": served and served.without_secrets()}
         transform = {
             "endpoint": asked and asked.without_secrets(),
             "judge": judging and judging.without_secrets(),
         }
-        evaluation = {"judge": judge and judge.without_secrets()}
+        evaluation = {
+            "judge": judge and judge.without_secrets(),
+            "compare": compare and without_secrets(compare),
+        }
         return self.model_copy(
             update={
+                "model": self.model.model_copy(update=model),
                 "transform": self.transform.model_copy(update=transform),
                 "evaluation": self.evaluation.model_copy(update=evaluation),
             }

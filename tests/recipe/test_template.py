@@ -35,7 +35,7 @@ def test_without_its_hash_signs_it_holds_every_field_with_its_default() -> None:
     assert set(data["transform"]["endpoint"]) == set(endpoint.model_fields)  # type: ignore[union-attr]
     found = recipe(FULL).model_dump()
     found["transform"]["endpoint"] = found["evaluation"]["judge"] = None
-    found["transform"]["judge"] = None
+    found["transform"]["judge"] = found["model"]["endpoint"] = None
     found["training"]["output_dir"] = whole["training"]["output_dir"]
     assert found == whole
 

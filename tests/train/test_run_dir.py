@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from aspd_cli.errors import UsageError
 from aspd_cli.train import run_dir
 from aspd_cli.train.run_dir import newest_complete
+from tests import make
 from tests.train.conftest import recipe
 
 
@@ -71,7 +72,9 @@ def test_what_another_program_left_is_refused_whatever_is_asked(tmp_path: Path) 
 
 
 def test_a_run_of_version_0_1_is_known_by_its_versions(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "b", tmp_path).to_yaml())
+    (tmp_path / "recipe.yaml").write_text(
+        make.recipe_of_0_1(recipe(tmp_path / "b", tmp_path).to_yaml())
+    )
     (tmp_path / "versions.json").write_text('{"aspd": "0.1.0"}')
     last = checkpoint(tmp_path, 3)
     made = recipe(tmp_path / "b", tmp_path)

@@ -67,7 +67,7 @@ def evaluate(
         str | None,
         option(
             "--compare",
-            "Comma-separated: parallel, serial, plain, hf, NAME=PATH (default: parallel).",
+            "Of parallel, serial, plain, hf, NAME=PATH, NAME=URL (default: parallel).",
             HOW,
             autocompletion=words("parallel", "serial", "plain", "hf", "seq="),
         ),
@@ -139,7 +139,8 @@ def evaluate(
 ) -> None:
     """Measure the quality and speed of several systems side by side.
 
-    A system is a mode of the engine, transformers (hf) or another model. All systems answer each
+    A system is a mode of the engine, transformers (hf), another model or a
+    server. All systems answer each
     prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names, such as
     --output_path.
     """

@@ -22,7 +22,7 @@ from aspd_cli.cli.options import (
 )
 from aspd_cli.errors import DataError, UsageError
 
-DECODING, OUTPUT = "Decoding", "Input and output"
+SERVER, DECODING, OUTPUT = "Server", "Decoding", "Input and output"
 
 
 def generate(
@@ -37,6 +37,14 @@ def generate(
     device: Device = None,
     dtype: Dtype = None,
     trust_remote_code: TrustRemoteCode = None,
+    endpoint: Annotated[
+        str | None,
+        option("--endpoint", "Server that answers instead; --model is its name there.", SERVER),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        option("--api-key-env", "Variable with its key (default: OPENAI_API_KEY).", SERVER),
+    ] = None,
     max_new_tokens: Annotated[
         int | None,
         option("--max-new-tokens", "Longest answer in tokens (default: 1024).", DECODING, "-n"),
@@ -107,7 +115,7 @@ def generate(
     """Answer a prompt, decoding its independent parts at once.
 
     With --input and --output, answer every record of a JSONL file; run the same command again to
-    resume.
+    resume. With --endpoint, a running aspd serve or any OpenAI-compatible server answers.
     """
     from aspd_cli.recipe import find_recipe, load_recipe
 
@@ -116,7 +124,12 @@ def generate(
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code),
+        **(
+            model_flags(model, adapter, device, dtype, trust_remote_code)
+            if endpoint is None
+            else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
+        ),
+        "model.endpoint.api_key_env": api_key_env,
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,
@@ -130,6 +143,12 @@ def generate(
         "generation.seed": seed,
         "generation.batch_size": batch_size,
     }
+    own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
+    own["--trust-remote-code"] = trust_remote_code
+    if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
+        raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
+    if api_key_env is not None and endpoint is None:
+        raise UsageError("--api-key-env needs --endpoint URL: a model of this machine has no key")
     settings = load_recipe(recipe, set or (), flags)
     if json and markup:
         raise UsageError("--json already contains the markup; leave out --markup")
@@ -152,11 +171,13 @@ def generate(
         )
         raise typer.Exit(code)
     from aspd_cli.cli.views.generate import OutputForm, answer_prompt
+    from aspd_cli.cli.views.served import answer_from_server
 
     form: OutputForm = (
         "json" if json else "markup" if markup else "whole" if no_stream else "stream"
     )
-    answer_prompt(settings, _question(prompt), form=form, stats=stats, quiet=quiet)
+    answer = answer_prompt if settings.model.endpoint is None else answer_from_server
+    answer(settings, _question(prompt), form=form, stats=stats, quiet=quiet)
 
 
 def _question(prompt: str | None) -> str:

@@ -2,10 +2,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.answers_file import (
@@ -19,14 +20,19 @@ from aspd_cli.cli.views.answers_file import (
 )
 from aspd_cli.cli.views.generate import answer_json, cut_at, open_decoder, settings
 from aspd_cli.cli.views.prompts_file import PromptRecord, RejectedPrompt, read_prompts
-from aspd_cli.errors import DataError, ModelError, UsageError
+from aspd_cli.cli.views.served import answers_from_server, named, open_server, served_json
+from aspd_cli.errors import DataError, ModelError, ReplyError, UsageError
 from aspd_cli.files import write_jsonl, write_text
 from aspd_cli.outputs import RECIPE, REJECTED, beside, claim
 from aspd_cli.recipe import Recipe
 from aspd_cli.resume import settings_text
 
 if TYPE_CHECKING:
+    from aspd_cli.endpoint.served import ServedModel
     from aspd_cli.evaluate.processes import Processes
+
+Decode = Callable[[list[PromptRecord], Answers], list[RejectedPrompt]]
+"""Answers records into the file; returns those that cannot be answered."""
 
 
 def share(records: Sequence[PromptRecord], process: int, processes: int) -> list[PromptRecord]:
@@ -57,7 +63,13 @@ def answer_file(
     if not records and not rejected:
         raise DataError(f"{source} contains no prompts")
     with claim(out, "--output") if processes.is_first else nullcontext():
-        return _answer(recipe, records, rejected, out, processes, quiet=quiet)
+        if recipe.model.endpoint is None:
+            decode = partial(_decode, recipe, processes=processes, quiet=quiet)
+            return _answer(recipe, records, rejected, out, processes, decode, quiet=quiet)
+        with open_server(recipe, patient=True) as model:
+            recipe = named(recipe, model)
+            ask = partial(_ask, recipe, model, quiet=quiet)
+            return _answer(recipe, records, rejected, out, processes, ask, quiet=quiet)
 
 
 def _answer(
@@ -66,6 +78,7 @@ def _answer(
     rejected: list[RejectedPrompt],
     out: Path,
     processes: "Processes",
+    decode: "Decode",
     *,
     quiet: bool,
 ) -> int:
@@ -94,7 +107,7 @@ def _answer(
     owed = [record for record in records if record.digest in missing]
     mine = share(owed, processes.index, processes.number)
     try:
-        refused = _decode(recipe, mine, answers, processes, quiet=quiet) if owed else []
+        refused = decode(mine, answers) if owed else []
         rejected += processes.gather(refused)
     except KeyboardInterrupt:
         if not quiet:
@@ -124,8 +137,8 @@ def _decode(
     recipe: Recipe,
     owed: list[PromptRecord],
     answers: Answers,
-    processes: "Processes",
     *,
+    processes: "Processes",
     quiet: bool,
 ) -> list[RejectedPrompt]:
     """Decodes the records that are owed; returns those whose prompt the model cannot take."""
@@ -147,8 +160,27 @@ def _decode(
     batch_size = recipe.generation.batch_size
     with ProgressReporter("answers", quiet=quiet, total=len(fit)) as progress:
         for at, output in decoder.generate_iter(prompts, batch_size=batch_size, **arguments):
-            record = fit[at]
-            head = {"index": record.index, "digest": record.digest, "id": record.id}
-            answers.append({**head, "prompt": record.prompt, **answer_json(output)})
+            answers.append(_line(fit[at], answer_json(output)))
             progress.advance()
     return rejected
+
+
+def _ask(
+    recipe: Recipe, model: "ServedModel", owed: list[PromptRecord], answers: Answers, *, quiet: bool
+) -> list[RejectedPrompt]:
+    """Has a server answer the records that are owed; returns those that it does not take."""
+    rejected: list[RejectedPrompt] = []
+    with ProgressReporter("answers", quiet=quiet, total=len(owed)) as progress:
+        for record, answer in answers_from_server(recipe, model, owed):
+            if isinstance(answer, ReplyError):
+                rejected.append(RejectedPrompt(record.line, str(answer)))
+            else:
+                answers.append(_line(record, served_json(answer)))
+            progress.advance()
+    return rejected
+
+
+def _line(record: PromptRecord, answer: dict[str, Any]) -> dict[str, Any]:
+    """One line of the answers file."""
+    head = {"index": record.index, "digest": record.digest, "id": record.id}
+    return {**head, "prompt": record.prompt, **answer}

@@ -201,7 +201,7 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     return settings_of(
         recipe.model_dump(mode="json"),
         only=(
-            *("model.path", "model.adapter", "model.dtype"),
+            *("model.path", "model.adapter", "model.dtype", "model.endpoint.model"),
             *("data.chat_template_kwargs", "generation"),
         ),
         free=("generation.batch_size",),

@@ -153,7 +153,7 @@ def _speed(evaluation: "Evaluation", concurrency: int) -> WideTable:
         for row in rows
     ]
     if any(peaks):
-        table.add("peak memory, GB", *(plain(peak / 1e9, 2) for peak in peaks))
+        table.add("peak memory, GB", *(plain(peak / 1e9, 2) if peak else _NONE for peak in peaks))
     return table
 
 

@@ -17,7 +17,8 @@ from rich.console import Console
 from aspd_cli.cli.libraries import hush
 from aspd_cli.cli.views.live import show_live
 from aspd_cli.engine.document_order import DocumentOrder
-from aspd_cli.engine.events import CutBy, Done, Event, Output, Text
+from aspd_cli.engine.events import AnyEvent, CutBy, Done, Output, Text
+from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.sections import GenerationSection
 from aspd_cli.safe_text import PrintableOut, printable
@@ -35,35 +36,54 @@ def answer_prompt(
     decoder = open_decoder(recipe, quiet=quiet)
     arguments = settings(recipe)
     console = Console()
+    output: Output
     if form == "stream":
-        events = decoder.stream(prompt, **arguments)
-        alive = console.is_terminal and not console.is_dumb_terminal and not quiet
-        out = PrintableOut(sys.stdout) if console.is_terminal else sys.stdout
-        output = show_live(events, console) if alive else stream_plain(events, out)
+        output = show_stream(decoder.stream(prompt, **arguments), console, quiet=quiet)
     else:
         output = decoder.generate([prompt], **arguments)[0]
     compared = stats and arguments["mode"] == "parallel"
     against = compare(decoder, prompt, arguments) if compared else None
     if form == "json":
-        answer = answer_json(output) | (against.as_dict() if against else {})
-        write_line(sys.stdout, json.dumps(answer, ensure_ascii=False))
+        write_json(answer_json(output) | (against.as_dict() if against else {}))
     elif form != "stream":
-        text = output.markup if form == "markup" else output.text
-        write_line(sys.stdout, printable(text) if console.is_terminal else text)
+        write_answer(output.markup if form == "markup" else output.text, console)
     if stats or (console.is_terminal and not quiet):
         lines = [measures(output)]
         if stats:
             lines.append(speedups(output, arguments["mode"], against))
-        told = Console(stderr=True, soft_wrap=True, highlight=False)
-        told.print("\n".join(lines), style="dim", markup=False)
+        tell_measures(lines)
     if output.cut_by and not quiet:
         print(cut_at(output.cut_by, recipe.generation), file=sys.stderr)
 
 
-def stream_plain(events: Iterable[Event], out: TextIO | PrintableOut) -> Output:
+def show_stream(events: Iterable[AnyEvent], console: Console, *, quiet: bool) -> Any:
+    """Shows an answer while it grows; returns the output of its last event."""
+    if console.is_terminal and not console.is_dumb_terminal and not quiet:
+        return show_live(events, console)
+    return stream_plain(events, PrintableOut(sys.stdout) if console.is_terminal else sys.stdout)
+
+
+def write_json(answer: dict[str, Any]) -> None:
+    """Writes an answer to standard output as one line of JSON."""
+    write_line(sys.stdout, json.dumps(answer, ensure_ascii=False))
+
+
+def write_answer(text: str, console: Console) -> None:
+    """Writes a finished text to standard output."""
+    write_line(sys.stdout, printable(text) if console.is_terminal else text)
+
+
+def tell_measures(lines: list[str]) -> None:
+    """Writes lines about an answer to standard error."""
+    told = Console(stderr=True, soft_wrap=True, highlight=False)
+    told.print("\n".join(lines), style="dim", markup=False)
+
+
+def stream_plain(events: Iterable[AnyEvent], out: TextIO | PrintableOut) -> Any:
     """Writes the first open branch live; its siblings wait in memory until it is their turn.
 
-    What comes out is `output.text`, and a newline when it does not end with one.
+    What comes out is `output.text`, and a newline when it does not end with one. Returns the
+    output of the last event.
     """
     order, written, text = DocumentOrder(), 0, ""
     try:
@@ -106,6 +126,8 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
         from aspd_cli.engine.loading import load
 
         model = recipe.model
+        if model.endpoint is not None:
+            raise UsageError("model.endpoint is for `aspd generate`: leave it out here")
         return load(
             model.path,
             adapter=model.adapter,

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -16,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from aspd_cli.engine.events import Close, Done, Event, Fork, Merge, Output
+from aspd_cli.engine.events import AnyEvent, Close, Done, Fork, Merge
 from aspd_cli.engine.events import Text as TextEvent
 from aspd_cli.report.lane_colours import terminal_colour
 from aspd_cli.safe_text import printable
@@ -52,7 +53,7 @@ class Lanes:
         self.lanes = {0: LaneView()}
         self._splits: dict[int, BlockView] = {}  # by the engine's number of the block
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: AnyEvent) -> None:
         """Takes one event of the engine; `Done` changes nothing."""
         match event:
             case TextEvent(lane, text):
@@ -79,8 +80,10 @@ class Lanes:
         )
 
 
-def show_live(events: Iterable[Event], console: Console) -> Output:
+def show_live(events: Iterable[AnyEvent], console: Console) -> Any:
     """Draws an answer while it is decoded and leaves the plain text behind, also when interrupted.
+
+    Returns the output of its last event.
 
     A frame is drawn after the event that it is due at, so that drawing never delays a step that
     nobody would see.

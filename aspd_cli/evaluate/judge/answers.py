@@ -145,17 +145,18 @@ def _request(
         category=question.category,
         doc_id=f"{question.id}/{turn + 1}",
         prompt="\n".join(message["content"] for message in messages),
-        ids=tuple(runner.decoder.encode(messages, options)),
         options=options,
         target=question.reference(turn) or None,
+        **runner.encode(messages, options),
     )
 
 
 def _digest(runner: Runner, request: EvalRequest) -> str:
     system = runner.system
+    asked = request.ids or request.messages
     decided = (
         (system.name, system.library, system.mode, system.model, system.adapter, system.dtype),
-        (request.task, request.category, request.doc_id, request.target, request.ids),
+        (request.task, request.category, request.doc_id, request.target, asked),
         repr(request.options),
     )
     return content_digest(repr(decided)).hex()

@@ -100,6 +100,10 @@ class AspdLM(HFLM):
         """Of these contexts, the longest first."""
 
     @property
+    def has_chat_template(self) -> bool:
+        return bool(self.decoder.codec.tokenizer.chat_template)
+
+    @property
     def rank(self) -> int:
         return self.processes.index
 
@@ -182,29 +186,9 @@ class AspdLM(HFLM):
         Raises:
             UsageError: an argument that the engine does not have.
         """
-        kwargs: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, _MAX_GEN_TOKS))
-        if unknown := sorted(kwargs.keys() - _TAKEN):
-            raise UsageError(
-                f"the engine does not support the generation argument {', '.join(unknown)}"
-            )
-        if int(kwargs.pop("num_beams", 1) or 1) > 1:
-            raise UsageError("the engine does not support beam search: leave out num_beams")
         penalty = getattr(self.decoder.model.generation_config, "repetition_penalty", None) or 1.0
         base = base or GenerationOptions(mode=self.mode)  # type: ignore[arg-type]
-        warm = bool(kwargs.get("do_sample"))
-        fields = {
-            "max_new_tokens": kwargs["max_gen_toks"],
-            "stop": tuple(stop for stop in kwargs["until"] if stop),
-            "temperature": float(kwargs.get("temperature") or 1.0) if warm else 0.0,
-            "repetition_penalty": float(kwargs.get("repetition_penalty", penalty)),
-        }
-        for name in ("top_k", "top_p", "min_p", "seed", "max_branch_tokens"):
-            if kwargs.get(name) is not None:
-                fields[name] = kwargs[name]
-        if not fields.get("top_k", 1):
-            del fields["top_k"]  # 0 is how transformers spells none
-        kept = {name: getattr(base, name) for name in base.__slots__ if name not in fields}
-        return GenerationOptions(**kept, **fields)
+        return options_of(gen_kwargs, base, penalty)
 
     def context_ids(self, context: str, options: GenerationOptions) -> list[int]:
         """The ids of a context, cut on the left as lm-eval does where the answer needs the room.
@@ -219,6 +203,10 @@ class AspdLM(HFLM):
                 f"context is {self.max_length} tokens"
             )
         return ids[-room:]
+
+    def encode(self, context: str, options: GenerationOptions) -> dict[str, Any]:
+        """A context as fields of an `EvalRequest`."""
+        return {"ids": tuple(self.context_ids(context, options))}
 
     def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
         """(B, T, V) logits of B rows of T tokens: one forward pass, each row plainly causal."""
@@ -257,6 +245,41 @@ class AspdLM(HFLM):
 
     def barrier(self) -> None:
         self.processes.wait()
+
+
+def options_of(
+    gen_kwargs: dict[str, Any], base: GenerationOptions, penalty: float = 1.0
+) -> GenerationOptions:
+    """The options for a task's generation arguments.
+
+    Args:
+        base: what the arguments say nothing about.
+        penalty: of repetitions, where the arguments name none.
+
+    Raises:
+        UsageError: an argument that the engine does not have.
+    """
+    kwargs: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, _MAX_GEN_TOKS))
+    if unknown := sorted(kwargs.keys() - _TAKEN):
+        raise UsageError(
+            f"the engine does not support the generation argument {', '.join(unknown)}"
+        )
+    if int(kwargs.pop("num_beams", 1) or 1) > 1:
+        raise UsageError("the engine does not support beam search: leave out num_beams")
+    warm = bool(kwargs.get("do_sample"))
+    fields = {
+        "max_new_tokens": kwargs["max_gen_toks"],
+        "stop": tuple(stop for stop in kwargs["until"] if stop),
+        "temperature": float(kwargs.get("temperature") or 1.0) if warm else 0.0,
+        "repetition_penalty": float(kwargs.get("repetition_penalty", penalty)),
+    }
+    for name in ("top_k", "top_p", "min_p", "seed", "max_branch_tokens"):
+        if kwargs.get(name) is not None:
+            fields[name] = kwargs[name]
+    if not fields.get("top_k", 1):
+        del fields["top_k"]  # 0 is how transformers spells none
+    kept = {name: getattr(base, name) for name in base.__slots__ if name not in fields}
+    return GenerationOptions(**kept, **fields)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from aspd_cli.errors import AspdError, DataError
+from aspd_cli.errors import AspdError, DataError, UsageError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
 from aspd_cli.evaluate.lm_eval.silence import silence
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Score
+from aspd_cli.evaluate.served import ServedSystem
 from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
     from aspd_cli.evaluate.lm_eval.model import AspdLM
+    from aspd_cli.evaluate.lm_eval.served import ServedLM
     from aspd_cli.evaluate.lm_eval.tasks import Tasks
     from aspd_cli.evaluate.processes import Processes
 
@@ -73,8 +75,10 @@ def evaluate_tasks(
 
     Raises:
         DataError: the documents of a task cannot be reached, or do not fit the task.
-        UsageError: a generation argument that the engine does not have.
+        UsageError: a generation argument that the engine does not have, or a task that a server
+            cannot be asked.
     """
+    _check_servers(runners, tasks, settings)
     models = _language_models(runners)
     requests = {
         r.system.name: _requests(models[r.system.name], tasks, settings, base) for r in runners
@@ -128,19 +132,44 @@ def _in_order(answers: Sequence[EvalAnswer], runners: Sequence[Runner]) -> list[
     )
 
 
-def _language_models(runners: Sequence[Runner]) -> dict[str, "AspdLM"]:
+def _check_servers(runners: Sequence[Runner], tasks: "Tasks", settings: TaskSettings) -> None:
+    """Refuses by name what a server cannot be asked."""
+    server = next((r.system.name for r in runners if isinstance(r, ServedSystem)), None)
+    if server is None:
+        return
+    if settings.apply_chat_template is False:
+        raise UsageError(
+            f"the server {server} is asked by chat turns: leave out --no-chat-template or {server}"
+        )
+    loaded = tasks.load()
+    grouped = [task for group in loaded["groups"].values() for task in group.get_all_tasks()]
+    for task in (*grouped, *_single(loaded)):
+        if task.OUTPUT_TYPE != "generate_until":
+            raise UsageError(
+                f"the task {task.task_name} compares likelihoods, which the server {server} does "
+                f"not tell: leave out {task.task_name} or {server}"
+            )
+
+
+def _language_models(runners: Sequence[Runner]) -> "dict[str, AspdLM | ServedLM]":
     """lm-eval's model of each system; systems on the same weights share one."""
     from aspd_cli.evaluate.lm_eval.model import AspdLM
+    from aspd_cli.evaluate.lm_eval.served import ServedLM
 
-    made: dict[int, AspdLM] = {}
+    shared: dict[int, AspdLM] = {}
+    found: dict[str, AspdLM | ServedLM] = {}
     for runner in runners:
-        decoder = runner.decoder
-        made.setdefault(id(decoder), AspdLM(decoder))
-    return {runner.system.name: made[id(runner.decoder)] for runner in runners}
+        name = runner.system.name
+        if isinstance(runner, ServedSystem):
+            found[name] = ServedLM(name)
+        else:
+            decoder = runner.decoder
+            found[name] = shared.setdefault(id(decoder), AspdLM(decoder))
+    return found
 
 
 def _requests(
-    model: "AspdLM", tasks: "Tasks", settings: TaskSettings, base: "GenerationOptions"
+    model: "AspdLM | ServedLM", tasks: "Tasks", settings: TaskSettings, base: "GenerationOptions"
 ) -> list[EvalRequest]:
     """What lm-eval would have a model generate."""
     instances: list[Any] = []
@@ -166,16 +195,16 @@ def _requests(
                 category=category_of(instance.doc, instance.task_name),
                 doc_id=str(instance.doc_id),
                 prompt=model.questions.get(context, str(context)),
-                ids=tuple(model.context_ids(context, options)),
                 options=options,
                 repeat=repeat,
+                **model.encode(context, options),
             )
         )
     return requests
 
 
 def _simple_evaluate(
-    model: "AspdLM",
+    model: "AspdLM | ServedLM",
     tasks: "Tasks",
     settings: TaskSettings,
     generate: Callable[[Sequence[Any]], list[str]],
@@ -184,7 +213,7 @@ def _simple_evaluate(
 
     template = settings.apply_chat_template
     if template is None:
-        template = bool(model.decoder.codec.tokenizer.chat_template)
+        template = model.has_chat_template
     loaded = tasks.load()
     model._answer = generate
     try:
