@@ -161,7 +161,15 @@ class TransformSection(Section):
     """How ordinary answers become parallel-structured ones."""
 
     dialect: Literal[
-        "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
+        "auto",
+        "messages",
+        "prompt-completion",
+        "prompt-response",
+        "alpaca",
+        "sharegpt",
+        "question-answer",
+        "apar",
+        "chatml",
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
     min_tokens: int = Field(128, ge=0)

@@ -39,6 +39,8 @@ def run(
     *,
     recipe_file: Path | None,
     limit: int | None,
+    workers: int,
+    shard: str | None,
     fresh: bool,
     discard_paid: bool,
     dry_run: bool,
@@ -56,25 +58,33 @@ def run(
     """
     if discard_paid and not fresh:
         raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
+    if workers > 1 and endpoint_of(recipe) is not None:
+        raise UsageError(
+            "--workers are processes that apply the rules; an endpoint is asked many requests at "
+            "once by transform.endpoint.concurrency"
+        )
     files = TransformFiles.checked(recipe, source, out, recipe_file, html)
+    part = None if shard is None else _part(source, shard, limit)
     codec, counter = open_codec(
         recipe.model.tokenizer or recipe.model.path,
         trust_remote_code=recipe.model.trust_remote_code,
     )
     endpoint = endpoint_of(recipe)
     if dry_run:
-        return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
+        return _estimate(recipe, source, codec, limit=limit, part=part, json=json, quiet=quiet)
     if out == STDOUT:
         _check_stdout(endpoint, html=html, json=json, fresh=fresh)
     with nullcontext() if out == STDOUT else claim(out, "OUT"):
         settings = ""
         if out != STDOUT:
             origin = files.origin()
-            files.guard(recipe, origin, fresh=fresh)
-            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin)
+            files.guard(recipe, origin, shard=shard, fresh=fresh)
+            read = {"limit": limit, "shard": shard, "part": part and [part.start, part.stop]}
+            facts = {name: value for name, value in read.items() if value is not None}
+            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin, **facts)
         if not quiet:
             print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)
-        expected = None if quiet else _count(source, limit)
+        expected = len(part) if part is not None else None if quiet else _count(source, limit)
         with ProgressReporter(
             "records", quiet=quiet, total=expected, before="reading the input"
         ) as shown:
@@ -90,11 +100,13 @@ def run(
                     codec,
                     settings=settings,
                     limit=limit,
+                    part=part,
+                    workers=workers,
                     progress=progress,
                 )
             else:
                 journal = _journal(recipe, files, fresh=fresh, discard=discard_paid, quiet=quiet)
-                report = _ask(recipe, source, out, journal, codec, settings, limit, progress)
+                report = _ask(recipe, source, out, journal, codec, settings, limit, part, progress)
         if html is not None:
             from aspd_cli.report.transform_page import write_page
 
@@ -166,6 +178,7 @@ def _ask(
     codec: Codec,
     settings: str,
     limit: int | None,
+    part: range | None,
     progress: Callable[[Report], None],
 ) -> Report:
     """The run with an endpoint and its journal."""
@@ -185,6 +198,7 @@ def _ask(
                 codec,
                 settings=settings,
                 limit=limit,
+                part=part,
                 progress=progress,
             )
 
@@ -201,7 +215,14 @@ def _ask(
 
 
 def _estimate(
-    recipe: Recipe, source: Path, codec: Codec, *, limit: int | None, json: bool, quiet: bool
+    recipe: Recipe,
+    source: Path,
+    codec: Codec,
+    *,
+    limit: int | None,
+    part: range | None,
+    json: bool,
+    quiet: bool,
 ) -> int:
     """Tells what a run would ask for."""
     from aspd_cli.transform.cost_estimate import estimate
@@ -214,7 +235,7 @@ def _estimate(
         )
     # The embedded tokenizer is small and would count two or three times too many tokens.
     named = recipe.model.tokenizer or recipe.model.path
-    records = islice(read_records(source, section.dialect), limit)
+    records = islice(read_records(source, section.dialect, part=part), limit)
     found = estimate(records, section, codec, codec if named else EstimatingCodec())
     if json:
         print(jsonlib.dumps(found.as_dict()))
@@ -236,6 +257,23 @@ def _back_end(recipe: Recipe) -> str:
         f"{section.proposals} proposals, {section.accept} of {section.samples} votes"
         + (f"; {how}" if how else "")
     )
+
+
+def _part(source: Path, shard: str, limit: int | None) -> range:
+    """The indices of the values of one part of a source, which is counted for it.
+
+    Raises:
+        UsageError: there is no such part, or the source can be read only once.
+        DataError: the source cannot be read.
+    """
+    number, _, count = shard.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard {shard} is no part: write I/N with I from 1 to N, as in 1/4")
+    if source == STDIN:
+        raise UsageError("--shard counts the records of IN first; give a file in place of -")
+    total = sum(1 for _ in islice(read_values(source), limit))
+    start, stop = (total * at // int(count) for at in (int(number) - 1, int(number)))
+    return range(start, stop)
 
 
 def _count(source: Path, limit: int | None) -> int | None:
