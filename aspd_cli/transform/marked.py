@@ -7,7 +7,7 @@ from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import MarkupError
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import too_many_branches
+from aspd_cli.transform.blocks import flatten, too_many_branches
 from aspd_cli.transform.io.notations import Marked
 from aspd_cli.transform.io.records import Record
 from aspd_cli.transform.outcome import Outcome, outside_limits, paying, serial
@@ -28,7 +28,11 @@ def marked_outcome(
         return Outcome(document, structure, stage, f"no two paths in its {marked.notation} tags")
     if reason := too_many_branches(marked.document):
         return Outcome(document, structure, stage, reason)
-    found = paying(narrowed(marked.document, transform.max_branches), codec, transform)
+    said = flatten(
+        narrowed(marked.document, transform.max_branches),
+        lambda block: min(len(codec.encode(text)) for text in block.texts) > 1,
+    )
+    found = paying(said, codec, transform)
     if not any(found.blocks()):
         return Outcome(document, structure, stage, "no block pays for its titles")
     return Outcome(found, measure(found, codec), "parallel")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.transform_files import COMMAND, DISCARD, TransformFiles, decisive
@@ -79,8 +79,9 @@ def run(
         if out != STDOUT:
             origin = files.origin()
             files.guard(recipe, origin, shard=shard, fresh=fresh)
-            read = {"limit": limit, "shard": shard, "part": part and [part.start, part.stop]}
-            facts = {name: value for name, value in read.items() if value is not None}
+            facts: dict[str, Any] = {} if limit is None else {"limit": limit}
+            if part is not None:
+                facts |= {"shard": shard, "part": [part.start, part.stop]}
             settings = settings_text(COMMAND, recipe.to_yaml(), source=origin, **facts)
         if not quiet:
             print(f"{_back_end(recipe)}; tokens by {counter}", file=sys.stderr)

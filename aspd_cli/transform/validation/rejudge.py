@@ -11,7 +11,7 @@ from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.blocks import in_context
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.llm.judge import Judge
-from aspd_cli.transform.validation.checks import Checked, Finding
+from aspd_cli.transform.validation.findings import Checked, Finding, around
 
 
 class Revote:
@@ -74,7 +74,9 @@ class Revote:
             if yes < self._transform.accept:
                 titles = ", ".join(repr(branch.title) for branch in block.branches)
                 reason = f"{yes} of {self._transform.samples} votes find {titles} independent"
-                findings.append(Finding(checked.line, "judge", reason))
+                near = around(block.texts[0], 0)
+                found = Finding(checked.line, "judge", reason, excerpt=near, block=block)
+                findings.append(found)
         return replace(checked, findings=tuple(findings))
 
 
