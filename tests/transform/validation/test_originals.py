@@ -55,7 +55,7 @@ def test_changed_words_are_shown_with_those_of_the_source(tmp_path: Path) -> Non
     first, second = found(path, list(range(12)), **changes)
     assert first == (
         "line 4: raw: the plain text differs from the source answer, which has "
-        '"…nswer number 3 is said in so many words." | "…nswer number 3 is said in too few words."'
+        '"…wer number 3 is said in so many words." | "…wer number 3 is said in too few words."'
     )
     assert second.startswith("line 8: raw")
 
