@@ -73,7 +73,7 @@ def transform_records(
     codec = _codec(model.tokenizer or model.path, model.trust_remote_code)
     columns = isinstance(records, Mapping)
     values = _by_record(records) if isinstance(records, Mapping) else list(records)
-    dialect = section.dialect
+    dialect: str = section.dialect
     if dialect == "auto" and values:
         dialect = find_dialect([Raw(at, value) for at, value in enumerate(values, start=1)])
     rows = [_row_of(at, value, dialect, section, codec) for at, value in enumerate(values)]

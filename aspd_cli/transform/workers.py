@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ def written(record: Record, outcome: Outcome) -> Written:
 
 def by_rules(
     records: Iterable[Record | Rejected], transform: TransformSection, codec: Codec, workers: int
-) -> Iterator[Written | Rejected]:
+) -> Generator[Written | Rejected, None, None]:
     """What becomes of each record, in order.
 
     Raises:

@@ -129,8 +129,8 @@ class TransformFiles:
             raise UsageError(f"{self.out} was not made by `aspd transform`; {cure}")
         refuse_changes(self.out, decisive(load_recipe(saved)), decisive(recipe), cure)
         refuse_another_source(self.out, facts.get("source"), origin, cure)
-        parts = [{"--shard": part} if part else {} for part in (facts.get("shard"), shard)]
-        refuse_changes(self.out, *parts, cure)
+        before, now = ({"--shard": part} if part else {} for part in (facts.get("shard"), shard))
+        refuse_changes(self.out, before, now, cure)
 
     def origin(self) -> dict[str, Any]:
         """What tells the source from others.

@@ -29,13 +29,13 @@ class Repaired:
 
 def repair(checked: Checked, checker: Checker) -> Repaired:
     """The record without its findings. Its plain text is the same, or it is dropped."""
-    value, document = checked.raw.value, checked.document
+    value = checked.raw.value
     if not checked.findings:
         return Repaired(value)
     fatal = next((each for each in checked.findings if each.kind in _DROPPED), None)
-    if document is None or fatal is not None:
+    if checked.document is None or fatal is not None:
         return Repaired(None, f"dropped: {(fatal or checked.findings[0]).reason}")
-    left = checked.findings
+    left, document = checked.findings, checked.document
     for _ in range(MAX_DEPTH):
         bad = {each.block for each in left if each.block is not None}
         whole = any(each.kind in ("length", "budget") and each.block is None for each in left)
@@ -46,7 +46,7 @@ def repair(checked: Checked, checker: Checker) -> Repaired:
         left = (*checker.of_document(checked, document), *others)
     if document == checked.document:
         return Repaired(value, left=left)
-    before, after = (sum(1 for _ in each.blocks()) for each in (checked.document, document))
+    before, after = len(list(checked.document.blocks())), len(list(document.blocks()))
     first = next(
         each for each in checked.findings if each.block or each.kind in ("length", "budget")
     )
