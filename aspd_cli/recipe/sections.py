@@ -84,7 +84,15 @@ class TransformSection(Section):
     """How ordinary answers become parallel-structured ones."""
 
     dialect: Literal[
-        "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
+        "auto",
+        "messages",
+        "prompt-completion",
+        "prompt-response",
+        "alpaca",
+        "sharegpt",
+        "question-answer",
+        "apar",
+        "chatml",
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
     from_model: str | None = None
