@@ -62,6 +62,7 @@ def _fields(kind: type[Section], at: str, written: dict[type[Section], str]) -> 
             line, choices = f"#{name}: {_default(field)}", _choices(field)
             if choices and len(line) + len(choices) > _WIDTH:
                 yield from (f"# {part}" for part in wrap(f"One of {choices}.", _WIDTH))
+                yield line
             else:
                 yield f"{line}  # {choices}" if choices else line
         else:
