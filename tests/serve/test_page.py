@@ -145,6 +145,8 @@ def test_branches_grow_side_by_side_until_the_plain_answer_stands_there(
     assert {url.removeprefix(server.url) for url in said if not url.startswith("data:")} == {
         "/page.css",
         "/page.js",
+        "/lanes.js",
+        "/server.js",
         "/v1/models",
         "/v1/chat/completions",
     }, "no complaint, and nothing from elsewhere"
@@ -321,11 +323,10 @@ def test_a_key_is_asked_for_where_one_is_needed_and_is_not_kept(
     note.get_by_text("The conversation is longer than the server takes").wait_for()
 
 
-def test_the_page_is_three_files_that_need_no_key_and_hold_no_code_of_elsewhere(
-    guarded: Served,
-) -> None:
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
-        with urlopen(guarded.url + path) as reply:
+def test_the_page_is_files_that_need_no_key_and_hold_no_code_of_elsewhere(guarded: Served) -> None:
+    kinds = {"": "html", "page.js": "javascript", "lanes.js": "javascript"}
+    for path, kind in {**kinds, "server.js": "javascript", "page.css": "css"}.items():
+        with urlopen(f"{guarded.url}/{path}") as reply:
             text = reply.read().decode()
             assert reply.headers["Content-Type"].startswith(f"text/{kind}")
             assert "script-src 'self'" in reply.headers["Content-Security-Policy"]
