@@ -19,7 +19,7 @@ from aspd_cli.train.model import device_of
 
 _OWN = {
     *("output_dir", "optim", "warmup_ratio", "save_dtype", "loss_on_prompt", "samples"),
-    *("attention", "bf16", "eval_steps"),
+    *("attention", "bf16", "eval_steps", "packing"),
 }
 """Fields of the training section that are not handed to transformers under their name."""
 

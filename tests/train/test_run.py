@@ -67,6 +67,20 @@ def test_sampling_and_evaluating_change_no_weight(
     assert equal(train(recipe(base, tmp_path, **options)).run, done.run)
 
 
+def test_rows_of_several_records_and_padded_ones_train_alike(
+    base: Path, done: TrainResult, tmp_path: Any
+) -> None:
+    """Losses and not weights: Adam's first step is a sign, also of a gradient that rounds to 0."""
+    padded = train(recipe(base, tmp_path, **STEPS, training__packing=False))
+    assert [v for _, v in padded.losses] == pytest.approx([v for _, v in done.losses], rel=1e-4)
+    assert padded.evaluation == pytest.approx(done.evaluation, rel=1e-4)
+    tokens = [
+        json.loads((run / "trainer_state.json").read_text())["log_history"][-2]["num_tokens"]
+        for run in (padded.run, done.run)
+    ]
+    assert tokens[0] == tokens[1]
+
+
 def test_gradient_checkpointing_changes_no_weight(
     base: Path, done: TrainResult, tmp_path: Any
 ) -> None:
