@@ -49,6 +49,8 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
+            # A GPU would wait for batches that this process makes; a CPU has no core to spare.
+            dataloader_num_workers=int(on_gpu),
             disable_tqdm=True,
             # Else several processes on a machine without a GPU would each train a model of its own.
             use_cpu=recipe.model.device == "cpu"

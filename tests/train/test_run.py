@@ -74,11 +74,11 @@ def test_rows_of_several_records_and_padded_ones_train_alike(
     padded = train(recipe(base, tmp_path, **STEPS, training__packing=False))
     assert [v for _, v in padded.losses] == pytest.approx([v for _, v in done.losses], rel=1e-4)
     assert padded.evaluation == pytest.approx(done.evaluation, rel=1e-4)
-    tokens = [
-        json.loads((run / "trainer_state.json").read_text())["log_history"][-2]["num_tokens"]
-        for run in (padded.run, done.run)
+    counted = [
+        max(entry.get("num_tokens", 0) for entry in json.loads(state)["log_history"])
+        for state in ((run / run_dir.STATE).read_text() for run in (padded.run, done.run))
     ]
-    assert tokens[0] == tokens[1]
+    assert counted[0] == counted[1] > 0
 
 
 def test_gradient_checkpointing_changes_no_weight(
