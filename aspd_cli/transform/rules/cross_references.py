@@ -32,7 +32,8 @@ _START = re.compile(
     r"|as a (?:result|consequence),|the former(?= (?:is|are|was|were|has|can))|the latter"
     r"|more generally|in other words|(?:the|an) other|others|and|but"
     r"|as (?:above|before)|from (?:there|here)|at this point|by this time|eventually"
-    r"|once (?:this|that|these|all of|everything)|these (?:two|three|four)|suddenly"
+    r"|once (?:this|that|these|all of|everything|you|your|the|we|it|they)"
+    r"|these (?:two|three|four)|suddenly"
     r"|the (?:resulting|remaining|previous) )\b",
     re.IGNORECASE,
 )

@@ -126,6 +126,9 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     """Where the last item ends: it has no more paragraphs and lists than the earlier ones."""
     indent = lines[head].indent
     paragraphs = min(len(_paragraphs(lines, item)) for item in earlier)
+    below = _stands_below(lines, head, hi)
+    paragraphs = max(paragraphs, below)
+    own = re.compile(rf"{lines[head].number}\.\d")
     kinds = {lines[i].kind for item in earlier for i in range(item.first + 1, item.last)}
     goes_on = all(_goes_on(lines, item) for item in earlier)
     end = head + 1
@@ -135,8 +138,10 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
             continue
         if line.indent <= indent:
             if line.kind is Kind.TEXT:
-                paragraphs -= after_blank
-                if paragraphs < 0 or ((after_blank or not goes_on) and closes(line.text)):
+                alone = below and end == head + 1
+                paragraphs -= after_blank and not own.match(line.text)
+                closing = (after_blank or not goes_on) and not alone and closes(line.text)
+                if paragraphs < 0 or closing:
                     break
             elif line.kind not in kinds or line.kind is Kind.RULE:
                 break
@@ -144,6 +149,15 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     while end < hi and lines[end].kind is Kind.BLANK:
         end += 1
     return end
+
+
+def _stands_below(lines: list[Line], head: int, hi: int) -> bool:
+    """Whether what an item says is a paragraph below its first line, which is a label alone."""
+    body = lines[head].body
+    if body.rstrip("*_ ")[-1:] not in (":", "：") and not body[:2] == body[-2:] == "**":
+        return False
+    after = next((line for line in lines[head + 1 : hi] if line.kind is not Kind.BLANK), None)
+    return after is not None and after.kind is Kind.TEXT and after.indent <= lines[head].indent
 
 
 def _goes_on(lines: list[Line], item: Item) -> bool:

@@ -42,7 +42,7 @@ def procedure(
     return (
         _by_titles(form, titles, other)
         or _by_reckoning(contents, words)
-        or _by_announcement(form, titles, contents, words, announcement_of(before, form), prompt)
+        or _by_announcement(form, titles, contents, words, before, prompt)
     )
 
 
@@ -81,10 +81,12 @@ def _by_announcement(
     titles: Sequence[str],
     contents: Sequence[str],
     words: Sequence[frozenset[str]],
-    announcement: str,
+    before: str,
     prompt: str,
 ) -> str | None:
     """What is asked for and announced, and what the items do."""
+    announcement = announcement_of(before, form)
+    paragraph = before.rstrip().rpartition("\n\n")[2]
     other = languages.is_foreign(contents)
     asked, doing, order, work = _asks(prompt, other)
     if work:
@@ -98,11 +100,20 @@ def _by_announcement(
     advice = aside or announced(english.ADVICE, languages.ADVICE)
     if not advice and announced(english.ANNOUNCED, languages.ANNOUNCED):
         return ANNOUNCED
+    if form in ("numbered", "bullets", "labels") and english.IN_STEPS.search(paragraph):
+        return ANNOUNCED
+    if english.WALKED.search(announcement) and ("```" in before or "```" in prompt):
+        if 2 * _count(english.QUOTED_CODE.match, contents) < len(contents):
+            return "a walk through a program"
+    if english.SORTED.search(prompt):
+        return "classes of given things"
     unlabelled = _count(english.LABELLED.match, contents) < len(contents)
     if unlabelled and english.WORKING.search(announcement):
         return ANNOUNCED
-    if form in ("numbered", "bullets") and english.BEGINNING.match(contents[0]) and not ideas:
-        return "items that begin with a first step"
+    if form in ("numbered", "bullets") and not ideas:
+        below = not advice and english.BEGINNING_BELOW.match(contents[0])
+        if below or english.BEGINNING.match(contents[0]):
+            return "items that begin with a first step"
     if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
         return "items of what is asked for in order"
     share = _SHARE
@@ -143,6 +154,7 @@ def _evidence(
         found = english.FIRST_WORD.match(title)
         yield bool(
             (found and _of_hands(found[1].lower()))
+            or _listed_by_hands(content)
             or (
                 not own.isdisjoint(english.SEQUENCE_WORDS)
                 and english.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
@@ -157,6 +169,12 @@ def _evidence(
                 )
             )
         )
+
+
+def _listed_by_hands(content: str) -> bool:
+    """Whether most of what is listed inside of an item is work of the hands."""
+    verbs = english.DONE_BELOW.findall(content) if "\n" in content else ()
+    return len(verbs) > 1 and 2 * sum(_of_hands(verb.lower()) for verb in verbs) > len(verbs)
 
 
 def _of_hands(word: str) -> bool:
