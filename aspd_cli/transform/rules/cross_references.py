@@ -21,6 +21,7 @@ from aspd_cli.transform.rules.shared_things import (
 
 MAX_COMPARED = 256
 """Most branches that are compared, each with all others."""
+HOLDS_EQUATION = "holds an equation, as another branch does"
 REACH = 20_000
 """Characters, at the beginning and at the end, of the text before a block that are looked at."""
 
@@ -48,6 +49,8 @@ _START_BARE = re.compile(
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
+_SO = re.compile(r"\W*(?:therefore|thus|hence|consequently)\b", re.IGNORECASE)
+"""How even the label of a branch begins that is drawn from others."""
 _EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
 """What stands on both sides of a name."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
@@ -56,7 +59,7 @@ _PARTS = (
     r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
 )
 _BACK = re.compile(
-    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
+    r"\b(?:the latter|again!?(?=\))|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
     r"|those) (?:\w+ )?(?:components"
     r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned"
     r"|(?:all of |all )?the above"
@@ -80,7 +83,7 @@ _AHEAD = re.compile(
 )
 """What points at a neighbour that may come later."""
 _HINTS = frozenset(
-    "latter obtained resulting these those aforementioned above earlier before previous previously "
+    "latter again obtained resulting these those aforementioned above earlier before previous previously "
     "preceding foregoing below mentioned "
     "noted stated discussed described explained repeat others rest first second former last next "
     "other "
@@ -167,7 +170,7 @@ def _words(
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
             continue
-        begins = _START.match(body) or (other and languages.START.match(body)) or None
+        begins = _SO.match(title) or _START.match(body) or (other and languages.START.match(body)) or None
         if not begins and at < last:
             begins = _END.match(body) or (other and languages.END.match(body)) or None
         if not begins and not shared and not labelled[at] and not _is_named(title, body):
@@ -193,7 +196,7 @@ def _pronoun(body: str, other: bool) -> re.Match[str] | None:
 def _equations(branches: Branches) -> Iterator[Reference]:
     holding = [at for at, (_, content) in enumerate(branches) if holds_equation(content)]
     for at in holding[1:]:
-        yield Reference(at, "holds an equation, as another branch does")
+        yield Reference(at, HOLDS_EQUATION)
 
 
 def within_reach(given: str) -> str:

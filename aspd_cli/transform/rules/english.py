@@ -12,7 +12,8 @@ ORDERED_LABEL = re.compile(
     r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
     r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
-    r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?(?:s|sec|seconds|min|minutes)?\)\W*$"
+    r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?"
+    r"(?:s|sec|seconds|min|minutes|[ap]\.?m\.?)?\)?\W*$"
     r"|(?:initial|first|second|third|final|last) (?:step|phase|stage|part|act|half|week|day)\b)",
     re.IGNORECASE,
 )
@@ -246,6 +247,14 @@ CHOOSES = re.compile(
     re.IGNORECASE,
 )
 """Titles of sections that are made of what their siblings say."""
+PLANNED = re.compile(
+    r"\W*(?:(?:project|implementation|proposed|success|key|program) )?(?:timelines?|milestones|schedule"
+    r"|deliverables|(?:success )?metrics|(?:key )?performance indicators(?: \(KPIs\)?)?|KPIs?"
+    r"|evaluation(?: (?:criteria|plan|metrics))?|(?:monitoring|measurement) and evaluation"
+    r"|measur\w+ (?:of )?success|next steps|call to action|budget(?: (?:and|&) \w+)?)\W*$",
+    re.IGNORECASE,
+)
+"""Titles of parts of a plan that hold for its other parts."""
 RESULT = re.compile(
     r"\W*(?:the |your )?(?:grand |final |overall )?(?:total|result|sum|answer|outcome)\b",
     re.IGNORECASE,

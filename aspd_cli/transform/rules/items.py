@@ -59,6 +59,10 @@ _OPENING_HEAD = re.compile(
 )
 
 
+_NAME = re.compile(r"\W*(?:\w+ )?(?:name|title|tag ?line|slogan|theme)s?\b\W*", re.IGNORECASE)
+"""The label of a first item that gives a name to what all others describe."""
+
+
 def closes(text: str) -> bool:
     """Whether text closes a list instead of going on with its last item."""
     return bool(_CLOSING.match(text) or (not text.isascii() and languages.CLOSING.match(text)))
@@ -151,10 +155,15 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     return end
 
 
+def is_label(head: Line) -> bool:
+    """Whether the first line of an item is a label alone."""
+    bold = head.body[:2] == head.body[-2:] == "**"
+    return head.body.rstrip("*_ ")[-1:] in (":", "：") or (bold and head.body.count("**") == 2)
+
+
 def _stands_below(lines: list[Line], head: int, hi: int) -> bool:
     """Whether what an item says is a paragraph below its first line, which is a label alone."""
-    body = lines[head].body
-    if body.rstrip("*_ ")[-1:] not in (":", "：") and not body[:2] == body[-2:] == "**":
+    if not is_label(lines[head]):
         return False
     after = next((line for line in lines[head + 1 : hi] if line.kind is not Kind.BLANK), None)
     return after is not None and after.kind is Kind.TEXT and after.indent <= lines[head].indent
@@ -182,5 +191,9 @@ def without_ends(lines: list[Line], group: ItemGroup) -> Iterator[ItemGroup]:
         and heads(items[0], _OPENING_HEAD, languages.OPENING_HEAD)
     ):
         items.pop(0)
+    if items and len(items) > 2:
+        head = lines[items[0].first]
+        if _NAME.fullmatch((head.body or head.text).partition(":")[0]):
+            items.pop(0)
     if len(items) > 1:
         yield replace(group, items=tuple(items))

@@ -84,6 +84,8 @@ _SENTENCE = re.compile(
 )
 """What a line that leads into something says, and a heading does not."""
 _LEADS_IN = re.compile(r"(?:For|In|To|As|Of|Some|From|By|With|After|Now|Next|Finally)\b")
+_HERE = re.compile(r"(?:here|below|the following|let)(?:['’]s| is| are| me| us)\b", re.IGNORECASE)
+"""How a line in bold begins that leads into something."""
 _UNDERLINE = re.compile(r"(=+|-+)$")
 _ITEM_TAG = re.compile(r"<li>(.+)</li>$")
 _PAGE = re.compile(r"<(?:html|head|body|script|style|div|nav|form)\b|\b(?:class|style|href|id)=")
@@ -193,7 +195,7 @@ def _line(start: int, end: int, text: str, indent: int) -> Line:
     if item and item.number is not None:
         return Line(start, end, text, Kind.NUMBERED, indent, 0, item.marker, item.number, item.body)
     if indent == 0:
-        if first in "*_" and (found := _BOLD.match(text)):
+        if first in "*_" and (found := _BOLD.match(text)) and not _HERE.match(found[2]):
             return Line(start, end, text, Kind.HEADING, 0, BOLD_RANK, body=found[2])
         if text[-1] in ":：" and (words := _label(text)):
             return Line(start, end, text, Kind.HEADING, 0, LABEL_RANK, body=words)

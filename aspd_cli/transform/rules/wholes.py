@@ -15,6 +15,8 @@ _INNER_LABEL = re.compile(
     r"|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]"
 )
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
+_MARKED = 16
+"""Characters that may stand around a title."""
 _MAX_LABELS = 64
 """Labels inside of one branch that are looked at."""
 _LEAST_NAMED = 2
@@ -37,6 +39,10 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     last = len(branches) - 1
     if _says(branches[last][0], english.RESULT, languages.RESULT):
         yield Reference(last, "is what the others lead to", alone=True)
+    planned = [at for at, (title, _) in enumerate(branches) if english.PLANNED.match(title)]
+    if planned and _is_plan(branches):
+        for at in planned:
+            yield Reference(at, "holds for the others", alone=True)
     if form != "sections":
         return
     named = [
@@ -57,6 +63,14 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
         if len(seen) >= _LEAST_NAMED:
             reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
             yield Reference(at, reason, alone=True)
+
+
+def _is_plan(branches: Branches) -> bool:
+    """Whether what the items say stands below their titles, as it does in the parts of a plan."""
+    below = sum(
+        "\n" in content.strip()[: len(title) + _MARKED] for title, content in branches
+    )
+    return 2 * below > len(branches)
 
 
 def _says(title: str, own: re.Pattern[str], others: re.Pattern[str]) -> bool:
