@@ -34,7 +34,7 @@ _START = re.compile(
     r"|more generally|in other words|(?:the|an) other|others|and|but"
     r"|as (?:above|before)|from (?:there|here)|at this point|by this time|eventually"
     r"|once (?:this|that|these|all of|everything|you|your|the|we|it|they)"
-    r"|these (?:two|three|four)|suddenly"
+    r"|these (?:two|three|four)|suddenly|(?:below|above|inside|beside) (?:that|this|it)"
     r"|the (?:resulting|remaining|previous) )\b",
     re.IGNORECASE,
 )

@@ -12,6 +12,8 @@ ORDERED_LABEL = re.compile(
     r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
     r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
+    r"|(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+    r"(?:\W*$|\W* [-–—(]|\W*:|\W+\d)"
     r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?"
     r"(?:s|sec|seconds|min|minutes|[ap]\.?m\.?)?\)?\W*$"
     r"|(?:initial|first|second|third|final|last) (?:step|phase|stage|part|act|half|week|day)\b)",
@@ -100,7 +102,8 @@ IN_STEPS = re.compile(
 )
 """Says anywhere in the paragraph before the items that they are steps."""
 GUIDED = re.compile(
-    r"\b(?:guide|outline|roadmap|walk(?:s|ing)? (?:you )?through|here'?s how"
+    r"\b(?:guide|outline|roadmap|(?:general|basic|possible|simple|high-level|common) "
+    r"(?:approach|process|way|method|workflow)|walk(?:s|ing)? (?:you )?through|here'?s how"
     r"|how (?:you|we) (?:can|could|might|would) (?:do|implement|approach|set|create|build|achieve"
     r"|proceed))\b[^.]*:$",
     re.IGNORECASE,
@@ -155,7 +158,9 @@ ORDER = re.compile(
 DOING = re.compile(
     r"\b(?:how (?:do|can|could|would|should|to)"
     r"|(?:easy|easiest|best|right|proper|quick|simple|good) (?:to )?way"
-    r"|guide|procedure|fix|repair|replace|clean|remove|set ?up|install)\b",
+    r"|guide|procedure|fix|repair|replace|clean|remove|set ?up|install"
+    r"|(?:want|need|like|trying|help me|can you|could you) (?:to )?"
+    r"(?:create|build|make|develop|design|implement|code|program))\b",
     re.IGNORECASE,
 )
 """Something is to be done."""
@@ -211,6 +216,12 @@ MAKING = frozenset(
     "download unplug".split()
 )
 """Words of recipes and of instructions for machines."""
+PROGRAMMING = frozenset(
+    "create build design implement define write configure deploy extract convert calculate compute "
+    "load import train preprocess initialize connect integrate query store fetch parse render "
+    "normalize split tokenize compile execute".split()
+)
+"""What is done by those who make programs; evidence only where a way is shown."""
 BRINGS_IN = re.compile(
     r"\b(?:an?|some|one|two|three|enough) ((?:[a-z-]{3,}(?: (?=[a-z-]{3}))?){1,3})"
 )
@@ -255,6 +266,14 @@ PLANNED = re.compile(
     re.IGNORECASE,
 )
 """Titles of parts of a plan that hold for its other parts."""
+TOTAL = re.compile(
+    r"\b(?:exactly|in total|(?:a|the) total of|totall?ing|adds? up to|sums? to|budget of)"
+    r" (?:(?:around|about|exactly|only) )?[$€£]?\d[\d,.]*k? ?"
+    r"(?:cards?|points?|calories|kcal|dollars|euros|usd|hours|minutes|m|km|meters|miles|credits"
+    r"|grams?|g|percent|%|[$€£])\b",
+    re.IGNORECASE,
+)
+"""A sum that what is asked for must come to."""
 RESULT = re.compile(
     r"\W*(?:the |your )?(?:grand |final |overall )?(?:total|result|sum|answer|outcome)\b",
     re.IGNORECASE,

@@ -119,6 +119,8 @@ def _by_announcement(
     share = _SHARE
     if (asked or doing) and not ideas and not advice:
         guided = form == "numbered" and english.GUIDED.search(announcement)
+        if guided and 2 * sum(map(_programs, titles, contents)) > len(titles):
+            return "items that go on from one to the next"
         share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
     done = list(_evidence(titles, contents, words, other, making=asked and not aside))
     steps: float = sum(done)
@@ -169,6 +171,13 @@ def _evidence(
                 )
             )
         )
+
+
+def _programs(title: str, content: str) -> bool:
+    """Whether an item begins, with its title or behind it, with the making of a program."""
+    behind = content.partition(title)[2]
+    words = (english.FIRST_WORD.match(text) for text in (title, behind))
+    return any(word is not None and word[1].lower() in english.PROGRAMMING for word in words)
 
 
 def _listed_by_hands(content: str) -> bool:

@@ -21,6 +21,9 @@ _MAX_LABELS = 64
 """Labels inside of one branch that are looked at."""
 _LEAST_NAMED = 2
 """So many labels of siblings make a branch speak about them."""
+SHARES = "shares of one whole"
+_DIGIT = re.compile(r"[^\W_]{2}.*\b\d", re.DOTALL)
+"""A number behind the marker."""
 _SHARE = re.compile(
     r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])"
     r"|Prozent\b|pour cent|por ciento|Punkte\b)"
@@ -98,6 +101,9 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
 
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
     """Why the items are shares of one whole; None when they are not."""
+    counting = sum(_DIGIT.search(content) is not None for content in contents)
+    if 2 * counting > len(contents) and english.TOTAL.search(given):
+        return SHARES
     shares: list[list[tuple[str, str]]] = []
     for content in contents:
         shares.append(_SHARE.findall(content))
@@ -109,4 +115,4 @@ def shared_budget(contents: Sequence[str], given: str) -> str | None:
         return None
     total = sum(float(share) for [(share, _)] in shares)
     whole = _WHOLE[0] <= total <= _WHOLE[1] or str(round(total)) in _TOTAL.findall(given[-2000:])
-    return "shares of one whole" if whole else None
+    return SHARES if whole else None
