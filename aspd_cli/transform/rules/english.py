@@ -30,7 +30,8 @@ ARGUMENT = re.compile(
 TAKES_UP = re.compile(
     r"\W*(?:(?:an? |the |for )?examples?(?: \w+)?|samples?(?: \w+)?|explanations?|answers?"
     r"|solutions?"
-    r"|translations?|rationale|justification|interpretation|usage)\W*$",
+    r"|translations?|rationale|justification|interpretation|usage|mark(?:ing)? schemes?"
+    r"|answer keys?|hints?)\W*$",
     re.IGNORECASE,
 )
 """What belongs to something that was said before."""
