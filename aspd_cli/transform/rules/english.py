@@ -189,7 +189,8 @@ WALKED = re.compile(
 QUOTED_CODE = re.compile(r"\W{0,8}(?:\d+[.)]\s*)?(?:\*\*)?`|\W*\d*\W*[Ll]ines? \d")
 """How an item of such a walk begins that says itself which part of the program it is about."""
 SORTED = re.compile(
-    r"\b(?:categori[sz]e|classify|cluster|bucket|(?:sort|group|divide|organi[sz]e|put|split)(?= .*\binto\b))\b"
+    r"\b(?:categori[sz]e|classify|cluster|bucket"
+    r"|(?:sort|group|divide|organi[sz]e|put|split)(?= [^\n]{0,200}\binto\b))\b"
     r" (?:\w+ ){0,4}?(?:the|these|those|them|this|following|my|each|all|it)\b",
     re.IGNORECASE,
 )
@@ -260,8 +261,9 @@ CHOOSES = re.compile(
 )
 """Titles of sections that are made of what their siblings say."""
 PLANNED = re.compile(
-    r"\W*(?:(?:project|implementation|proposed|success|key|program) )?(?:timelines?|milestones|schedule"
-    r"|deliverables|(?:success )?metrics|(?:key )?performance indicators(?: \(KPIs\)?)?|KPIs?"
+    r"\W*(?:(?:project|implementation|proposed|success|key|program) )?"
+    r"(?:timelines?|milestones|schedule|deliverables|(?:success )?metrics|(?:key )?performance"
+    r" indicators(?: \(KPIs\)?)?|KPIs?"
     r"|evaluation(?: (?:criteria|plan|metrics))?|(?:monitoring|measurement) and evaluation"
     r"|measur\w+ (?:of )?success|next steps|call to action|budget(?: (?:and|&) \w+)?)\W*$",
     re.IGNORECASE,
@@ -280,5 +282,6 @@ RESULT = re.compile(
     re.IGNORECASE,
 )
 """The title of a last item to which the others lead."""
+ASSUMING = frozenset("assume assuming suppose estimate".split())
 ASSUMED = re.compile(r"\b(?:assum(?:e|ing)|suppose|estimate that)\b", re.IGNORECASE)
 """What is reckoned with in an estimate."""

@@ -155,9 +155,11 @@ def _bullets(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
             lines[at].marker,
         ):
             heads.append(i)
-        elif line.kind is not Kind.TEXT or lines[i - 1].kind is Kind.BLANK:
-            break
-        elif line.indent < lines[at].indent + 2 and _heads_next(lines, i, hi):
+        elif (
+            line.kind is not Kind.TEXT
+            or lines[i - 1].kind is Kind.BLANK
+            or (line.indent < lines[at].indent + 2 and _heads_next(lines, i, hi))
+        ):
             break
     least = _LEAST_PICTURES if lines[at].marker == PICTURE else 2
     return _chain("bullets", lines, heads, hi) if len(heads) >= least else None

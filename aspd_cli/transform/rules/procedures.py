@@ -73,7 +73,11 @@ def _by_reckoning(contents: Sequence[str], words: Sequence[frozenset[str]]) -> s
         not own.isdisjoint(english.RECKONING) and english.NEEDED.search(text) is not None
         for own, text in zip(words, contents, strict=True)
     )
-    return DERIVED if needed > 1 or _count(english.ASSUMED.search, contents) > 1 else None
+    assumed = sum(
+        not own.isdisjoint(english.ASSUMING) and english.ASSUMED.search(text) is not None
+        for own, text in zip(words, contents, strict=True)
+    )
+    return DERIVED if needed > 1 or assumed > 1 else None
 
 
 def _by_announcement(
@@ -88,7 +92,7 @@ def _by_announcement(
     announcement = announcement_of(before, form)
     paragraph = before.rstrip().rpartition("\n\n")[2]
     other = languages.is_foreign(contents)
-    asked, doing, order, work = _asks(prompt, other)
+    asked, doing, order, work, sorting = _asks(prompt, other)
     if work:
         return "parts of one work"
 
@@ -102,10 +106,9 @@ def _by_announcement(
         return ANNOUNCED
     if form in ("numbered", "bullets", "labels") and english.IN_STEPS.search(paragraph):
         return ANNOUNCED
-    if english.WALKED.search(announcement) and ("```" in before or "```" in prompt):
-        if 2 * _count(english.QUOTED_CODE.match, contents) < len(contents):
-            return "a walk through a program"
-    if english.SORTED.search(prompt):
+    if _walks(announcement, before, prompt, contents):
+        return "a walk through a program"
+    if sorting:
         return "classes of given things"
     unlabelled = _count(english.LABELLED.match, contents) < len(contents)
     if unlabelled and english.WORKING.search(announcement):
@@ -173,6 +176,14 @@ def _evidence(
         )
 
 
+def _walks(announcement: str, before: str, prompt: str, contents: Sequence[str]) -> bool:
+    """Whether the items tell what happens in a program that was shown, one after the other."""
+    if "```" not in before and "```" not in prompt:
+        return False
+    quoting = _count(english.QUOTED_CODE.match, contents)
+    return 2 * quoting < len(contents) and english.WALKED.search(announcement) is not None
+
+
 def _programs(title: str, content: str) -> bool:
     """Whether an item begins, with its title or behind it, with the making of a program."""
     behind = content.partition(title)[2]
@@ -223,9 +234,10 @@ def _takes(small: str, brought: set[str]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
+def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool, bool]:
     """Whether a prompt asks for one thing that is made from beginning to end, for something to be
-    done, for an order, and for a work of many parts; they are the same for a whole answer."""
+    done, for an order, for a work of many parts, and for given things to be told apart; they are
+    the same for a whole answer."""
     asked, doing, order, work = (
         bool(one.search(prompt) or (other and foreign.search(prompt)))
         for one, foreign in (
@@ -235,7 +247,7 @@ def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
             (english.WORK, languages.WORK),
         )
     )
-    return asked, doing, order, work
+    return asked, doing, order, work, english.SORTED.search(prompt) is not None
 
 
 def _in_phases(titles: Sequence[str]) -> bool:

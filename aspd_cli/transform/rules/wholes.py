@@ -22,8 +22,7 @@ _MAX_LABELS = 64
 _LEAST_NAMED = 2
 """So many labels of siblings make a branch speak about them."""
 SHARES = "shares of one whole"
-_DIGIT = re.compile(r"[^\W_]{2}.*\b\d", re.DOTALL)
-"""A number behind the marker."""
+_DIGIT = re.compile(r"\d")
 _SHARE = re.compile(
     r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])"
     r"|Prozent\b|pour cent|por ciento|Punkte\b)"
@@ -70,9 +69,7 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
 
 def _is_plan(branches: Branches) -> bool:
     """Whether what the items say stands below their titles, as it does in the parts of a plan."""
-    below = sum(
-        "\n" in content.strip()[: len(title) + _MARKED] for title, content in branches
-    )
+    below = sum("\n" in content.strip()[: len(title) + _MARKED] for title, content in branches)
     return 2 * below > len(branches)
 
 
@@ -101,9 +98,10 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
 
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
     """Why the items are shares of one whole; None when they are not."""
-    counting = sum(_DIGIT.search(content) is not None for content in contents)
-    if 2 * counting > len(contents) and english.TOTAL.search(given):
-        return SHARES
+    if english.TOTAL.search(given):
+        counting = sum(_DIGIT.search(content, _MARKED) is not None for content in contents)
+        if 2 * counting > len(contents):
+            return SHARES
     shares: list[list[tuple[str, str]]] = []
     for content in contents:
         shares.append(_SHARE.findall(content))
