@@ -143,8 +143,12 @@ def generate(
         "generation.seed": seed,
         "generation.batch_size": batch_size,
     }
-    own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own["--trust-remote-code"] = trust_remote_code
+    own = {
+        "--adapter": adapter,
+        "--device": device,
+        "--dtype": dtype,
+        "--trust-remote-code": trust_remote_code,
+    }
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:
