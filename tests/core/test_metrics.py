@@ -9,6 +9,7 @@ from hypothesis import given
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out, tokenize
+from aspd_cli.core.markup import Document
 from aspd_cli.core.metrics import (
     AnswerStats,
     Structure,
@@ -17,7 +18,6 @@ from aspd_cli.core.metrics import (
     parallelism,
     structure,
 )
-from aspd_cli.core.markup import Document
 from aspd_cli.core.parser import parse
 from aspd_cli.transform.token_counts import EstimatingCodec
 from tests import make
