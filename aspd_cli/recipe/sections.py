@@ -106,6 +106,8 @@ class TransformSection(Section):
     """Maximum number of branches per block; a longer list becomes several blocks."""
     min_speedup: float = Field(1.2, ge=0)
     """Blocks whose ideal speed-up over their plain text is lower become serial text."""
+    min_saved: float = Field(0.0, ge=0)
+    """Blocks that save fewer steps for each token they add become serial text; 0: keep them all."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
     judge: EndpointSection | None = None
