@@ -147,8 +147,12 @@ def generate(
         "generation.batch_size": batch_size,
         "generation.draft": False if no_draft else None,
     }
-    own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own["--trust-remote-code"] = trust_remote_code
+    own = {
+        "--adapter": adapter,
+        "--device": device,
+        "--dtype": dtype,
+        "--trust-remote-code": trust_remote_code,
+    }
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:
