@@ -81,6 +81,11 @@ class AnswerStats:
     tokens where it drops a list of titles without branches, and more where open branches are closed
     for it."""
 
+    drafted_tokens: int = 0
+    """Tokens that were fed as drafts, before it was known whether they are sampled."""
+    accepted_tokens: int = 0
+    """Drafted tokens that were sampled: each saved a step."""
+
     @property
     def decoded(self) -> int:
         return self.tokens if self.decoded_tokens is None else self.decoded_tokens

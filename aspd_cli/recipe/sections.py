@@ -270,6 +270,8 @@ class GenerationSection(Section):
     """Seed for sampling."""
     batch_size: int = Field(8, ge=1)
     """Number of prompts to decode at once."""
+    draft: bool = True
+    """Guess the next tokens from those before and check them in the same step; same text."""
     max_branches: int = Field(16, ge=2)
     """Maximum number of branches per block."""
     max_title_tokens: int = Field(32, ge=1)

@@ -90,6 +90,9 @@ def generate(
         int | None,
         option("--batch-size", "Prompts to decode at once (default: 8).", DECODING),
     ] = None,
+    no_draft: Annotated[
+        bool, option("--no-draft", "Do not guess next tokens; same text, more steps.", DECODING)
+    ] = False,
     input: Annotated[
         Path | None, option("--input", "JSONL file of prompts; needs --output.", OUTPUT)
     ] = None,
@@ -142,6 +145,7 @@ def generate(
         "generation.stop": stop or None,
         "generation.seed": seed,
         "generation.batch_size": batch_size,
+        "generation.draft": False if no_draft else None,
     }
     own = {
         "--adapter": adapter,
