@@ -30,7 +30,7 @@ def recipe(ordinary: Path, tmp_path: Path) -> Path:
     path.write_text(
         f"model: {{path: {ordinary}}}\ndata: {{examples: 8}}\nlora: {{r: 2}}\n"
         "training: {max_steps: 1, per_device_train_batch_size: 2, logging_steps: 1, "
-        f"output_dir: {tmp_path / 'run'}}}\n"
+        f"output_dir: {tmp_path / 'run'}}}\ngeneration: {{max_new_tokens: 20}}\n"
     )
     return path
 
