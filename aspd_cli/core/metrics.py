@@ -94,7 +94,8 @@ class AnswerStats:
     def ideal_speedup(self) -> float:
         """Decoded tokens / steps: the gain on a machine whose steps cost the same at every width.
 
-        An answer that was cut before its first branch is serial so far: 1, like any serial answer.
+        An answer that was cut before its first branch is serial so far: 1, like any serial answer,
+        or as much as drafts gained.
         """
         return _per_step(self.decoded, self.steps)
 

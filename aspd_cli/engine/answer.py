@@ -116,12 +116,12 @@ class Answer:
         """
         if not (fed.drafts and self.pending):
             return None
-        following = self.pending[-1]
-        if following[:2] != (fed.lane, [fed.drafts[0]]) or not following.samples:
+        lane, ids, position, samples, _ = self.pending[-1]
+        if lane is not fed.lane or not samples or ids != [fed.drafts[0]]:
             return None
         self.pending.pop()
         self.awaited += 1
-        return following._replace(drafts=fed.drafts[1:])
+        return Pending(lane, ids, position, samples, fed.drafts[1:])
 
     def choice(self, lane: Lane) -> Choice:
         """What the lane may sample next."""

@@ -179,17 +179,17 @@ class Scheduler:
         work = self._work()
         logits, rows = self._forward(work)
         sampled = iter(self._sample(work, logits if len(rows) == len(logits) else logits[rows]))
-        now, at = time.perf_counter(), iter(rows)
+        now = time.perf_counter()
         for request, pending in work:
             fed = [each for each in pending if each.samples]
-            tokens, row = [next(sampled) for _ in fed], [next(at) for _ in fed][-1]
+            tokens, own = [next(sampled) for _ in fed], [rows.pop(0) for _ in fed]
             self._measure(request, len(fed), now, now - began)
             while fed:
                 yield from self._take(request, fed, tokens)
                 # A lane that samples what it had drafted samples from that as well.
                 if fed := self._confirmed(request, fed):
-                    row += 1
-                    tokens = self._sample([(request, fed)], logits[row : row + 1])
+                    own = [own[-1] + 1]
+                    tokens = self._sample([(request, fed)], logits[own])
 
     def _work(self) -> Work:
         """What each request feeds; where a single lane of it samples, with drafts if they pay."""
@@ -212,10 +212,10 @@ class Scheduler:
         assert request.answer is not None
         if request.answer.alone:
             at = next(i for i, each in enumerate(pending) if each.samples)
-            guessed = drafts.guess(pending[at].lane.id, price)
+            lane, ids, position, samples, _ = pending[at]
             # The last token of a budget is sampled, but never fed.
-            guessed = guessed[: request.answer.remaining - 1]
-            pending[at] = pending[at]._replace(drafts=guessed)
+            guessed = drafts.guess(lane.id, price)[: request.answer.remaining - 1]
+            pending[at] = Pending(lane, ids, position, samples, guessed)
             request.drafted += len(guessed)
 
     def _confirmed(self, request: Request, fed: list[Pending]) -> list[Pending]:
