@@ -188,15 +188,17 @@ def make_runner(
     name: str, decoder: "Decoder", path: str | None, adapter: str | None, *, own: bool = False
 ) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
+    dtype = str(next(decoder.model.parameters()).dtype).removeprefix("torch.")
+    bits = decoder.kernels.quantized
     system = System(
         name=name,
         library="transformers" if name == STOCK else "aspd",
         mode=MODES.get(name, "plain"),
         model=path or EMBEDDED_NAME,
         adapter=None if own else adapter,
-        parameters=sum(weight.numel() for weight in decoder.model.parameters()),
+        parameters=decoder.runner.parameters,
         device=str(decoder.device),
-        dtype=str(next(decoder.model.parameters()).dtype).removeprefix("torch."),
+        dtype=dtype if name == STOCK or not bits else f"{dtype} with {bits} weights",
     )
     return HFGenerate(system, decoder) if name == STOCK else Engine(system, decoder)
 

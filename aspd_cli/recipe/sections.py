@@ -26,6 +26,8 @@ class ModelSection(Section):
     """Position of the text after a block: after the sum of its branches, or after the longest."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format; auto: float32 on CPU or when training all weights, otherwise bfloat16."""
+    quantize: Literal["int8"] | None = None
+    """`int8`: decode on a CPU with weights of 8 bits, faster and less exact; null: as they are."""
     device: str | None = None
     """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None

@@ -13,6 +13,7 @@ from aspd_cli.cli.options import (
     Dtype,
     Json,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -99,6 +100,7 @@ def evaluate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     random_weights: Annotated[
         bool,
@@ -147,7 +149,7 @@ def evaluate(
     from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,

@@ -13,6 +13,7 @@ from aspd_cli.cli.options import (
     Dtype,
     Json,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -36,6 +37,7 @@ def generate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     endpoint: Annotated[
         str | None,
@@ -125,7 +127,7 @@ def generate(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
         **(
-            model_flags(model, adapter, device, dtype, trust_remote_code)
+            model_flags(model, adapter, device, dtype, trust_remote_code, quantize)
             if endpoint is None
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
@@ -144,7 +146,7 @@ def generate(
         "generation.batch_size": batch_size,
     }
     own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own["--trust-remote-code"] = trust_remote_code
+    own |= {"--quantize": quantize, "--trust-remote-code": trust_remote_code}
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:

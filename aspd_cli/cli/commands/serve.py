@@ -8,6 +8,7 @@ from aspd_cli.cli.options import (
     Device,
     Dtype,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -24,6 +25,7 @@ def serve(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     host: Annotated[
         str | None, option("--host", "Address to listen on (default: 127.0.0.1).", SERVER)
@@ -64,7 +66,7 @@ def serve(
     from aspd_cli.recipe import load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
         "serve.host": host,
         "serve.port": port,
         "serve.served_model_name": served_model_name,

@@ -201,8 +201,8 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     return settings_of(
         recipe.model_dump(mode="json"),
         only=(
-            *("model.path", "model.adapter", "model.dtype", "model.endpoint.model"),
-            *("data.chat_template_kwargs", "generation"),
+            *("model.path", "model.adapter", "model.dtype", "model.quantize"),
+            *("model.endpoint.model", "data.chat_template_kwargs", "generation"),
         ),
         free=("generation.batch_size",),
     )

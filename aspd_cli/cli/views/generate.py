@@ -51,6 +51,8 @@ def answer_prompt(
         lines = [measures(output)]
         if stats:
             lines.append(speedups(output, arguments["mode"], against))
+        if stats and (bits := decoder.kernels.quantized):
+            lines.append(f"weights in {bits}: faster, less exact ({decoder.kernels})")
         tell_measures(lines)
     if output.cut_by and not quiet:
         print(cut_at(output.cut_by, recipe.generation), file=sys.stderr)
@@ -136,6 +138,7 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
             device_map=model.device_map,
             trust_remote_code=model.trust_remote_code,
             chat_template_kwargs=recipe.data.chat_template_kwargs or None,
+            quantize=model.quantize,
         )
 
 

@@ -42,7 +42,7 @@ class _Shell:
     def __init__(self, decoder: "Decoder") -> None:
         self.device, self.config = decoder.device, decoder.model.config
         self.dtype = next(decoder.model.parameters()).dtype
-        self.num_parameters = decoder.model.num_parameters
+        self.num_parameters = lambda: decoder.runner.parameters
 
 
 @register_model("aspd")
@@ -64,6 +64,7 @@ class AspdLM(HFLM):
         mode: str = "parallel",
         device: str | None = None,
         dtype: str | None = None,
+        quantize: str | None = None,
         batch_size: int | str = 8,
         max_length: int | None = None,
         trust_remote_code: bool | None = False,
@@ -83,6 +84,7 @@ class AspdLM(HFLM):
                 self.processes.device(device),
                 dtype,
                 trust_remote_code=bool(trust_remote_code),
+                quantize=quantize,
             )
         self.decoder, self.mode, self._answer = pretrained, mode, generate
         super().__init__(

@@ -209,3 +209,36 @@ def test_an_interrupt_ends_with_130_and_what_was_written(
     assert process.returncode == 130
     assert errors == b""
     assert (first + rest).endswith(b"\n")
+
+
+def test_quantised_weights_are_said_and_keep_parallel_equal_to_serial(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    command = ("generate", "--model", forking, *sampled, "--quantize", "int8", "Hi")
+    parallel, serial = cli(*command, "--stats"), cli(*command, "--serial")
+    assert parallel.stdout == serial.stdout
+    assert parallel.stderr.splitlines()[-1].startswith("weights in int8: faster, less exact (")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--quantize", "int4"), "model.quantize"),
+        (
+            ("--quantize", "int8", "--endpoint", "http://localhost:1"),
+            "--quantize is for a model of",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_quantised_are_a_usage_error(
+    cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
+    result = cli("generate", *arguments, "Hi")
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_half_precision_cannot_be_quantised(cli: Cli) -> None:
+    result = cli("generate", "--quantize", "int8", "--dtype", "bfloat16", "Hi")
+    assert result.exit_code == 1
+    assert "leave out --dtype" in result.stderr
