@@ -29,6 +29,7 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "lora__target_modules": ["q_proj", "lm_head"],
         "model__device": "cuda",
         "model__device_map": "auto",
+        "model__quantize": "int8",
         "training__attention": "flex_attention",
     }
     with pytest.raises(RecipeError) as caught:
@@ -45,6 +46,7 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "lora.quantization: 4bit needs a CUDA device",
         "model.device: cuda is not available on this machine",
         "model.device_map is only for decoding",
+        "model.quantize is only for decoding",
         "training.attention: flex_attention cannot train on a CPU",
     ):
         assert sum(line.startswith(words) for line in lines) == 1, words

@@ -52,9 +52,7 @@ def answer_prompt(
         if stats:
             lines.append(speedups(output, arguments["mode"], against))
         if stats and (bits := decoder.kernels.quantized):
-            lines.append(
-                f"weights in {bits}: {decoder.kernels}; answers differ from exact weights'"
-            )
+            lines.append(f"weights in {bits}: faster, less exact ({decoder.kernels})")
         tell_measures(lines)
     if output.cut_by and not quiet:
         print(cut_at(output.cut_by, recipe.generation), file=sys.stderr)
