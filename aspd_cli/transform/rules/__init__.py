@@ -159,6 +159,8 @@ class _Search:
                     depth=self.depth + 1,
                     refusals=[],
                 )
-                branch = Branch(branch.title, inner.document(content))
+                found = inner.document(content)
+                branch = Branch(branch.title, found) if any(found.blocks()) else branch
             branches.append(branch)
-        return Block(tuple(branches), block.form)
+        same = all(one is other for one, other in zip(branches, block.branches, strict=True))
+        return block if same else Block(tuple(branches), block.form)
