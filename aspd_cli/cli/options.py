@@ -100,6 +100,15 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+Engine = Annotated[
+    str | None,
+    option(
+        "--engine",
+        "aspd, or vllm (experimental) (default: aspd).",
+        MODEL,
+        autocompletion=words("aspd", "vllm"),
+    ),
+]
 TrustRemoteCode = Annotated[
     bool | None,
     option("--trust-remote-code", "Run Python code that comes with the model.", MODEL),

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 TIMED = ["parallel", "serial", "hf"]
 """What is compared when nobody says and speed alone is measured."""
+TIMED_ON_VLLM = ["parallel", "plain"]
+"""The same where vLLM decodes, which has the weights."""
 SCORED = ["parallel"]
 
 
@@ -79,7 +81,8 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
     """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
-    words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
+    timed = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
+    words = evaluation.compare or (SCORED if evaluation.tasks else timed)
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
     rejected = list(job.rejected)
@@ -268,6 +271,14 @@ def _open(
     model = recipe.model
 
     def open_model(path: str | None, adapter: str | None, keep_stock: bool) -> "Decoder":
+        if model.engine == "vllm":
+            from aspd_cli.vllm.decoder import open_vllm
+
+            if (path, adapter) != (model.path, model.adapter):
+                raise UsageError("vLLM runs one model: leave NAME=PATH out, or evaluate it apart")
+            decoder = open_vllm(recipe)
+            held.callback(decoder.close)
+            return decoder
         from aspd_cli.engine.loading import load
 
         return load(

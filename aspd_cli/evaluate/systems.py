@@ -32,6 +32,8 @@ WARM_UP_TOKENS = 8
 
 MODES: dict[str, Mode] = {"parallel": "parallel", "serial": "serial", "plain": "plain"}
 STOCK = "hf"
+VLLM = "vllm"
+"""Library of systems whose steps are vLLM's."""
 SEQ = "seq"
 """The Seq model; without a path, the serial base of the embedded model."""
 EMBEDDED_NAME = "embedded"
@@ -188,15 +190,23 @@ def make_runner(
     name: str, decoder: "Decoder", path: str | None, adapter: str | None, *, own: bool = False
 ) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
+    if decoder.model is None:
+        parameters, dtype, library = 0, decoder.runner.dtype, VLLM
+        if name == STOCK:
+            raise UsageError("--compare hf needs the weights, which vLLM has: leave it out")
+    else:
+        parameters = sum(weight.numel() for weight in decoder.model.parameters())
+        dtype = next(decoder.model.parameters()).dtype
+        library = "transformers" if name == STOCK else "aspd"
     system = System(
         name=name,
-        library="transformers" if name == STOCK else "aspd",
+        library=library,
         mode=MODES.get(name, "plain"),
         model=path or EMBEDDED_NAME,
         adapter=None if own else adapter,
-        parameters=sum(weight.numel() for weight in decoder.model.parameters()),
+        parameters=parameters,
         device=str(decoder.device),
-        dtype=str(next(decoder.model.parameters()).dtype).removeprefix("torch."),
+        dtype=str(dtype).removeprefix("torch."),
     )
     return HFGenerate(system, decoder) if name == STOCK else Engine(system, decoder)
 

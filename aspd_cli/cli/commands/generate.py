@@ -11,6 +11,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     Json,
     ModelName,
     Quiet,
@@ -37,6 +38,7 @@ def generate(
     device: Device = None,
     dtype: Dtype = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     endpoint: Annotated[
         str | None,
         option("--endpoint", "Server that answers instead; --model is its name there.", SERVER),
@@ -130,6 +132,7 @@ def generate(
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
         "model.endpoint.api_key_env": api_key_env,
+        "model.engine": engine,
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,
@@ -144,7 +147,7 @@ def generate(
         "generation.batch_size": batch_size,
     }
     own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own["--trust-remote-code"] = trust_remote_code
+    own |= {"--trust-remote-code": trust_remote_code, "--engine": engine}
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:

@@ -7,6 +7,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     ModelName,
     Quiet,
     RecipeFile,
@@ -25,6 +26,7 @@ def serve(
     device: Device = None,
     dtype: Dtype = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     host: Annotated[
         str | None, option("--host", "Address to listen on (default: 127.0.0.1).", SERVER)
     ] = None,
@@ -51,6 +53,10 @@ def serve(
     max_queue: Annotated[
         int | None, option("--max-queue", "Answers that may wait (default: 256).", LOAD)
     ] = None,
+    print_command: Annotated[
+        bool,
+        option("--print-command", "With --engine vllm: print how to start vLLM, and end.", SERVER),
+    ] = False,
     recipe: RecipeFile = None,
     set: Set = None,
     quiet: Quiet = False,
@@ -65,6 +71,7 @@ def serve(
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code),
+        "model.engine": engine,
         "serve.host": host,
         "serve.port": port,
         "serve.served_model_name": served_model_name,
@@ -75,6 +82,9 @@ def serve(
         "serve.max_queue": max_queue,
     }
     settings = load_recipe(recipe, set or (), flags)
-    from aspd_cli.cli.views.serve import serve_model
+    from aspd_cli.cli.views.serve import print_vllm_command, serve_model
 
-    serve_model(settings, quiet=quiet)
+    if print_command:
+        print_vllm_command(settings)
+    else:
+        serve_model(settings, quiet=quiet)
