@@ -72,6 +72,9 @@ def refusal(config, kv_cache_config=None):
             parallel.decode_context_parallel_size, parallel.prefill_context_parallel_size
         )
         > 1,
+        "there are several replicas (data parallelism), and an answer must stay on one": (
+            parallel.data_parallel_size > 1
+        ),
         "speculative decoding is on": config.speculative_config is not None,
     }
     found = [reason for reason, holds in reasons.items() if holds]
