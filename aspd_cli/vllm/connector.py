@@ -205,10 +205,12 @@ class AspdConnector(KVConnectorBase_V1):
         elif ended and _keeps(wanted, request):
             # The last token was sampled and never fed: it has no keys and values.
             kept = min(request.num_computed_tokens, request.num_tokens - 1)
-            self._keep(held, wanted["name"], block_ids[: -(-kept // self._size)], kept)
+            self._keep(held, wanted.get("name", ""), block_ids[: -(-kept // self._size)], kept)
             for name in wanted.get("frees", ()):
                 self._let_go(held, name)
             kept = kept if self._make_room(key) else 0
+        if held.open <= 0 and not held.kept:
+            self._answers.pop(key, None)
         stitched = self._stitched.pop(request.request_id, 0)
         self._lost.discard(request.request_id)
         return False, {"aspd": {"kept": kept, "stitched": stitched}}
@@ -358,7 +360,15 @@ def _places(cache):
 
 
 def _wanted(request):
-    return (request.kv_transfer_params or {}).get("aspd")
+    """What a request wants of the connector; None where it wants nothing, or in another form."""
+    wanted = (request.kv_transfer_params or {}).get("aspd")
+    if not isinstance(wanted, dict) or not isinstance(wanted.get("answer"), str):
+        return None
+    uses = wanted.get("uses") or ()
+    counts = [number for _, *numbers in uses for number in numbers]
+    if any(len(use) != 3 for use in uses) or not all(isinstance(n, int) and n >= 0 for n in counts):
+        return None
+    return wanted
 
 
 def _covered(request, wanted):

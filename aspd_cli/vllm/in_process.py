@@ -82,6 +82,8 @@ class InProcess:
             self.engine.add_request(request.id, prompt, parameters)
         except ValueError as error:
             raise ModelError(f"vLLM does not take a request: {reason(error)}") from error
+        if request.cache.get("release"):  # the connector has seen it: it need not run
+            self.engine.abort_request([request.id])
 
     def abort(self, ids: Sequence[str]) -> None:
         self.engine.abort_request(list(ids))

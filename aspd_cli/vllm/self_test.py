@@ -97,7 +97,8 @@ class _Asking:
         return output.logprobs[0]
 
     def end(self) -> None:
-        self._send([0], (), {"release": True})
+        told = {"answer": self.key, "release": True}
+        self.engine.submit(TokenRequest(f"{self.key}-end", [0], 1, cache=told, streams=False))
 
     def _send(
         self, ids: Sequence[int], uses: Uses, cache: dict[str, Any], logprobs: int | None = None
