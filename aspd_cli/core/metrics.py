@@ -171,16 +171,19 @@ def parallelism(
         "ape": (branch - title, branch),
     }
 
-    def ratio(above: Array, below: Array) -> Interval:
-        def of(rows: Array) -> Array:
-            at = rows.astype(int)
-            total = below[at].sum(axis=-1)
-            share: Array = above[at].sum(axis=-1) / np.where(total, total, np.nan)
-            return share
+    return {name: ratio(*sums, samples=samples, seed=seed) for name, sums in parts.items()}
 
-        return bootstrap(range(len(answers)), of, samples=samples, seed=seed)
 
-    return {name: ratio(*sums) for name, sums in parts.items()}
+def ratio(above: Array, below: Array, *, samples: int = 2000, seed: int = 0) -> Interval:
+    """The sum of `above` over that of `below`, both (N,), with an interval that draws pairs."""
+
+    def of(rows: Array) -> Array:
+        at = rows.astype(int)
+        total = below[at].sum(axis=-1)
+        share: Array = above[at].sum(axis=-1) / np.where(total, total, np.nan)
+        return share
+
+    return bootstrap(range(len(above)), of, samples=samples, seed=seed)
 
 
 def bootstrap(

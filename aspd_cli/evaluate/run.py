@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aspd_cli.errors import UsageError
+from aspd_cli.evaluate import content_loss
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
@@ -22,6 +23,7 @@ from aspd_cli.evaluate.results import EvalAnswer, Evaluation
 from aspd_cli.evaluate.served import ServedSystem
 from aspd_cli.evaluate.systems import (
     STOCK,
+    Engine,
     Runner,
     baseline,
     check_systems,
@@ -41,12 +43,16 @@ TIMED = ["parallel", "serial", "hf"]
 TIMED_ON_VLLM = ["parallel", "plain"]
 """The same where vLLM decodes, which has the weights."""
 SCORED = ["parallel"]
+LAID_OUT = ["parallel", "plain"]
+"""The same where documents are scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the command line adds to the recipe."""
 
+    documents: Path | None = None
+    """Whose loss is measured, and nothing else."""
     replay: Path | None = None
     random_weights: bool = False
     prompts: Sequence[Prompted] | None = None
@@ -81,13 +87,24 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
     """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
+<<<<<<< HEAD
     timed = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
     words = evaluation.compare or (SCORED if evaluation.tasks else timed)
+=======
+    words = evaluation.compare or (
+        SCORED if evaluation.tasks else LAID_OUT if job.documents else TIMED
+    )
+>>>>>>> 31a4e7ae7e12e919baa432e485442293e53672a5
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
     rejected = list(job.rejected)
     judged = Judged()
-    if evaluation.tasks:
+    documents: dict[str, Any] = {}
+    if job.documents is not None:
+        runners, found = _score_documents(recipe, words, job.documents, job, processes, held)
+        quality, documents = Quality([], found.scores, {}), found.documents
+        notes += found.notes
+    elif evaluation.tasks:
         benches = prepare(evaluation, rejected)
         tasks = _find_tasks(recipe, notes)
         runners = _open(recipe, words, processes, held)
@@ -119,6 +136,7 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
         latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
+        documents=documents,
         settings=recipe.without_secrets().model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
         notes=(
@@ -180,6 +198,40 @@ def _run_tasks(
     )
 
 
+def _score_documents(
+    recipe: "Recipe",
+    words: Sequence[str],
+    documents: Path,
+    job: Job,
+    processes: Processes,
+    held: ExitStack,
+) -> tuple[list[Runner], content_loss.Losses]:
+    """Systems, and the losses of given documents."""
+    named = check_systems(words, recipe.model)
+    content_loss.check(named)
+    limit = _whole_limit(recipe, "documents")
+    runners = _open(recipe, words, processes, held)
+    found = content_loss.measure(
+        documents,
+        [runner for runner in runners if isinstance(runner, Engine)],
+        baseline([name for name, _ in named]),
+        processes,
+        limit=limit,
+        max_length=recipe.evaluation.max_length,
+        expect=job.expect,
+        advance=job.advance,
+    )
+    return runners, found
+
+
+def _whole_limit(recipe: "Recipe", what: str) -> int | None:
+    """`--limit` where it counts prompts or documents. Raises `UsageError` for a fraction."""
+    limit = recipe.evaluation.limit
+    if limit is not None and (limit < 1 or limit != int(limit)):
+        raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of {what}")
+    return None if limit is None else int(limit)
+
+
 def _timed(
     recipe: "Recipe",
     words: Sequence[str],
@@ -189,10 +241,7 @@ def _timed(
     held: ExitStack,
 ) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
     """Systems and prompts where speed alone is measured."""
-    limit = recipe.evaluation.limit
-    if limit is not None and (limit < 1 or limit != int(limit)):
-        raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of prompts")
-    number = None if limit is None else int(limit)
+    number = _whole_limit(recipe, "prompts")
     if job.replay is None:
         runners = _open(recipe, words, processes, held)
         requests = speed_requests(runners, job.prompts, _options(recipe), number)

@@ -87,7 +87,15 @@ class TransformSection(Section):
     """How ordinary answers become parallel-structured ones."""
 
     dialect: Literal[
-        "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
+        "auto",
+        "messages",
+        "prompt-completion",
+        "prompt-response",
+        "alpaca",
+        "sharegpt",
+        "question-answer",
+        "apar",
+        "chatml",
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
     from_model: str | None = None
@@ -187,6 +195,8 @@ class TrainingSection(Section):
     """Records per batch on each device."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Batches whose gradients are summed into one step."""
+    packing: bool = True
+    """Lay the records of a batch into one row without padding; each sees itself only."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of the optimizer."""
     max_grad_norm: float = Field(1.0, ge=0)

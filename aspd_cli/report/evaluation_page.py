@@ -76,8 +76,10 @@ def render(evaluation: Evaluation, charts: Iterable[tuple[str, str, Chart]] = ()
     parts += [pair(*beside)] if beside else []
     parts += [card for chart, card in cards if chart.wide[0] > 7]
     if evaluation.scores or evaluation.latency:
-        note = f"With 95% intervals; speed-ups of the whole answer over {evaluation.baseline}."
-        parts.append(section("By category", category_table(evaluation), note=note))
+        note = "With 95% intervals"
+        if evaluation.latency:
+            note += f"; speed-ups of the whole answer over {evaluation.baseline}"
+        parts.append(section("By category", category_table(evaluation), note=f"{note}."))
     parts += [_judged(bench, found) for bench, found in evaluation.judged.items()]
     if evaluation.latency:
         note = (
