@@ -79,6 +79,10 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     """
     if recipe.model.endpoint is not None:
         raise UsageError("model.endpoint is for `aspd generate`: compare a server by NAME=URL")
+    if recipe.model.engine == "vllm" and (job.documents is not None or job.replay is not None):
+        raise UsageError(
+            "--replay and --documents need the weights, which vLLM has: use aspd's own engine"
+        )
     with ExitStack() as held:
         return _evaluate(recipe, job, processes, held)
 
@@ -87,14 +91,10 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
     """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
-<<<<<<< HEAD
     timed = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
-    words = evaluation.compare or (SCORED if evaluation.tasks else timed)
-=======
     words = evaluation.compare or (
-        SCORED if evaluation.tasks else LAID_OUT if job.documents else TIMED
+        SCORED if evaluation.tasks else LAID_OUT if job.documents else timed
     )
->>>>>>> 31a4e7ae7e12e919baa432e485442293e53672a5
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
     rejected = list(job.rejected)

@@ -146,17 +146,13 @@ def generate(
         "generation.seed": seed,
         "generation.batch_size": batch_size,
     }
-<<<<<<< HEAD
-    own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own |= {"--trust-remote-code": trust_remote_code, "--engine": engine}
-=======
     own = {
         "--adapter": adapter,
         "--device": device,
         "--dtype": dtype,
         "--trust-remote-code": trust_remote_code,
+        "--engine": engine,
     }
->>>>>>> 31a4e7ae7e12e919baa432e485442293e53672a5
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:
