@@ -59,25 +59,25 @@ def open_vllm(recipe: Recipe) -> VllmDecoder:
         ModelError: vLLM or the model cannot decode as aspd does.
         EndpointError: the server of vLLM cannot be used.
     """
-    section, model = recipe.vllm, recipe.model
+    vllm, model = recipe.vllm, recipe.model
     if model.device or model.device_map:
         raise UsageError("vLLM chooses its devices itself: leave out --device and model.device_map")
-    if section.url is None and not is_here():
+    if vllm.url is None and not is_here():
         raise UsageError(
             "vLLM cannot be imported here: start a server of it where it can, with the command of "
             "`aspd serve --engine vllm --print-command`, and pass --set vllm.url=URL"
         )
     with ExitStack() as held:
         trusted = model.trust_remote_code
-        path = held.enter_context(merged_directory(model, section.merged))
+        path = held.enter_context(merged_directory(model, vllm.merged))
         arguments = recipe.data.chat_template_kwargs or None
         remote = RemoteModel(path, trust_remote_code=trusted, chat_template_kwargs=arguments)
         engine: TokenEngine
-        if section.url is None:
-            given = {"dtype": model.dtype, "trust_remote_code": trusted, **section.args}
+        if vllm.url is None:
+            given = {"dtype": model.dtype, "trust_remote_code": trusted, **vllm.args}
             engine = InProcess(path, given)
         else:
-            engine = VllmServer(section.url, os.environ.get(section.api_key_env, "").strip())
+            engine = VllmServer(vllm.url, os.environ.get(vllm.api_key_env, "").strip())
         held.callback(engine.close)
         self_test(engine, remote)
         return VllmDecoder(remote, engine, held.pop_all())
