@@ -11,6 +11,7 @@ from aspd_cli.engine.packed_linear import LinearKernels
 from aspd_cli.engine.scheduler import Scheduler
 from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe
+from aspd_cli.safe_text import keep_secret
 from aspd_cli.vllm.in_process import InProcess, is_here
 from aspd_cli.vllm.model import RemoteModel, merged_directory
 from aspd_cli.vllm.planner import Planner, check_options
@@ -77,7 +78,9 @@ def open_vllm(recipe: Recipe) -> VllmDecoder:
             given = {"dtype": model.dtype, "trust_remote_code": trusted, **vllm.args}
             engine = InProcess(path, given)
         else:
-            engine = VllmServer(vllm.url, os.environ.get(vllm.api_key_env, "").strip())
+            key = os.environ.get(vllm.api_key_env, "").strip()
+            keep_secret(key)
+            engine = VllmServer(vllm.url, key)
         held.callback(engine.close)
         self_test(engine, remote)
         return VllmDecoder(remote, engine, held.pop_all())

@@ -70,6 +70,7 @@ class Completions:
             salt=body.get("cache_salt"),
             cache=body["kv_transfer_params"]["aspd"],
             streams=body["stream"],
+            logprobs=body.get("logprobs"),
         )
         self.inboxes[wanted.id] = asyncio.Queue()
         self.engine.submit(wanted)
@@ -116,5 +117,11 @@ def _chunk(output: TokenOutput) -> dict[str, Any]:
         "token_ids": list(output.tokens),
         "finish_reason": "stop" if output.finished else None,
         "stop_reason": output.stopped_by,
+        "logprobs": {
+            "top_logprobs": [
+                {f"token_id:{token}": value for token, value in place.items()}
+                for place in output.logprobs
+            ]
+        },
     }
     return {"choices": [choice]}

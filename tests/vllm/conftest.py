@@ -34,6 +34,17 @@ def forking():
     return decoder, stock
 
 
+@pytest.fixture(scope="session")
+def folder(forking, tmp_path_factory):
+    """The directory of that model."""
+    decoder, stock = forking
+    target = tmp_path_factory.mktemp("vllm") / "forking"
+    stock.save_pretrained(target)
+    decoder.codec.tokenizer.save_pretrained(target)
+    (target / "aspd.json").write_text('{"positions": "same-seq", "max_depth": 2, "format": 2}')
+    return str(target)
+
+
 @pytest.fixture
 def on_vllm(forking):
     """Makes a decoder whose steps an engine takes."""

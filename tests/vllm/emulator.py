@@ -37,6 +37,7 @@ class EmulatedVllm:
         pace: how likely a request goes on in a step.
         losses: how likely a step loses everything that one answer keeps.
         tells_all: as in this process (True) or over HTTP (False).
+        stitches: whether what is kept is used; otherwise it is recomputed, and nothing said.
     """
 
     max_model_len = None
@@ -49,9 +50,10 @@ class EmulatedVllm:
         losses: float = 0.0,
         tells_all: bool = True,
         has_connector: bool = True,
+        stitches: bool = True,
     ) -> None:
         self.model, self.pace, self.losses, self.tells_all = model, pace, losses, tells_all
-        self.has_connector = has_connector
+        self.has_connector, self.stitches = has_connector, stitches
         self._cache_argument = _cache_argument(model)
         self.draw = Random(0)
         self.running: dict[str, Running] = {}
@@ -67,7 +69,7 @@ class EmulatedVllm:
             self.kept.pop(wanted["answer"], None)
             return
         cache, at = DynamicCache(), 0
-        if uses := wanted["uses"] if self.has_connector else ():
+        if uses := wanted["uses"] if self.has_connector and self.stitches else ():
             kept = self.kept.get(wanted["answer"], {})
             if any(name not in kept or _length(kept[name]) < a + n for name, a, n in uses):
                 self.lost.append(request.id)
@@ -114,6 +116,10 @@ class EmulatedVllm:
             others = torch.ones_like(scores, dtype=torch.bool)
             others[allowed] = False
             scores[others] = -torch.inf
+        logprobs = []
+        if run.request.logprobs:
+            values, tokens = scores.log_softmax(-1).topk(run.request.logprobs)
+            logprobs = [dict(zip(tokens.tolist(), values.tolist(), strict=True))]
         token = int(scores.argmax())
         run.feed = [token]
         run.tokens.append(token)
@@ -129,18 +135,20 @@ class EmulatedVllm:
             True,
             token if stopped else None,
             told=told if heard else None,
+            logprobs=logprobs,
         )
 
     def _finish(self, run: Running, stopped_by: int | None) -> int:
         wanted = run.request.cache
-        if stopped_by in wanted["ends"]:
+        if stopped_by in wanted.get("ends", ()):
             self.kept.pop(wanted["answer"], None)
             return 0
-        if wanted["keeps"] is not True and stopped_by not in wanted["keeps"]:
+        keeps = wanted.get("keeps", ())
+        if keeps is not True and stopped_by not in keeps:
             return 0
         held = self.kept.setdefault(wanted["answer"], {})
         held[wanted["name"]] = [(layer.keys, layer.values) for layer in run.cache.layers]
-        for name in wanted["frees"]:
+        for name in wanted.get("frees", ()):
             held.pop(name, None)
         return run.cache.get_seq_length()
 

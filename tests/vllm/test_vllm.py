@@ -12,6 +12,7 @@ from aspd_cli.recipe import load_recipe
 from aspd_cli.synth import draw
 from aspd_cli.vllm.decoder import VllmDecoder
 from aspd_cli.vllm.model import RemoteModel, merged_directory
+from aspd_cli.vllm.planner import Planner
 from aspd_cli.vllm.self_test import self_test
 from tests.vllm.test_planner import same
 
@@ -129,9 +130,12 @@ def test_sampled_documents_keep_to_the_grammar(decoder):
     ],
     ids=["no prefix cache", "prefill in chunks of 16", "a small cache"],
 )
-def test_answers_are_the_same_under(arguments, start, own):
+def test_answers_are_the_same_under(arguments, start, own, monkeypatch):
+    lost, lose = [], Planner._lose
+    monkeypatch.setattr(Planner, "_lose", lambda self, plan: [lost.append(plan), lose(self, plan)])
     decoder, prompts = start(**arguments), questions(24)
     found = decoder.generate(prompts, batch_size=16)
+    assert bool(lost) == ("num_gpu_blocks_override" in arguments)
     assert same(own.generate(prompts, batch_size=16), found) == [True] * len(prompts)
     assert all_is_free(decoder)
 
