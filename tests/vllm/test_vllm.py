@@ -6,14 +6,17 @@ from contextlib import ExitStack
 import pytest
 
 import aspd_cli
+from aspd_cli.core.layout import lay_out
+from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.options import GenerationOptions
+from aspd_cli.engine.scoring import score
 from aspd_cli.errors import ModelError
 from aspd_cli.recipe import load_recipe
 from aspd_cli.synth import draw
 from aspd_cli.vllm.decoder import VllmDecoder
 from aspd_cli.vllm.model import RemoteModel, merged_directory
 from aspd_cli.vllm.planner import Planner
-from aspd_cli.vllm.self_test import self_test
+from aspd_cli.vllm.self_test import _Asking, self_test
 from tests.vllm.test_planner import same
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
@@ -93,6 +96,37 @@ def test_answers_are_cut_where_our_own_engine_cuts(options, decoder, own):
     found = decoder.generate(prompts, **options)
     assert same(own.generate(prompts, **options), found) == [True] * len(prompts)
     assert all_is_free(decoder)
+
+
+def test_what_follows_a_block_has_the_log_probabilities_of_the_mask(decoder, own):
+    """A text of a block, stitched, against our engine's pass over its layout."""
+    worst, blocks = 0.0, 0
+    for prompt in questions(12):
+        ids, output = own.encode(prompt, GenerationOptions()), own.generate(prompt)[0]
+        if not output.stats.blocks:
+            continue
+        layout = lay_out(output.tree, own.codec, prompt_ids=ids)
+        tokens, lanes = layout.input_ids.tolist(), layout.lanes.tolist()
+        branches = sorted(set(lanes) - {MAIN})
+        fork, merge = lanes.index(branches[0]), len(lanes) - lanes[::-1].index(branches[-1])
+        asking = _Asking(decoder.engine)
+        asking.keep("main", tokens[:fork])
+        uses = []
+        for lane in branches:
+            content = [token for token, at in zip(tokens, lanes, strict=True) if at == lane]
+            asking.keep(f"{lane}", tokens[:fork] + content, [("main", 0, fork)])
+            start = fork if uses else 0
+            uses.append((f"{lane}", start, fork + len(content) - start))
+        found = asking.ask(tokens[: merge + 1], uses)
+        asking.end()
+        expected = score(own, layout, top=20)[merge + 1].top
+        common = found.keys() & expected.keys()
+        assert len(common) > 15
+        worst = max(worst, *(abs(found[token] - expected[token]) for token in common))
+        blocks += 1
+    print(f"{blocks} blocks, largest difference {worst:.1e}")
+    assert blocks >= 6
+    assert worst < 1e-4
 
 
 def test_the_self_test_finds_this_vllm_exact(decoder):
