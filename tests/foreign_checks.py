@@ -43,6 +43,16 @@ def packed_products(_: Path) -> None:
     torch.testing.assert_close(product, layer(x))
 
 
+def quantised_products(_: Path) -> None:
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch has no FBGEMM")
+    from aspd_cli.engine.quantized_linear import Int8Linear
+
+    layer, x = torch.nn.Linear(48, 32), torch.randn(3, 48)
+    with torch.inference_mode():
+        torch.testing.assert_close(Int8Linear(layer)(x), layer(x), atol=0.02, rtol=0.02)
+
+
 def module_hooks(_: Path) -> None:
     layer = torch.nn.Linear(1, 1)
     assert not layer._forward_hooks

@@ -76,6 +76,16 @@ ENTRIES = [
     ),
     Entry(
         "torch",
+        ("linear_prepack", "linear_with_input_q_dq_qweight_dq_output_fp32"),
+        ("engine/quantized_linear.py",),
+        "Products with weights of 8 bits whose activations have a scale that we give.",
+        "torch.ao's dynamic Linear takes one scale for all tokens of a step, so that a lane would "
+        "depend on its neighbours; torchao's layers have no kernels of their own on a CPU and want "
+        "torch.compile.",
+        checks.quantised_products,
+    ),
+    Entry(
+        "torch",
         ("_forward_hooks", "_forward_pre_hooks"),
         ("engine/packed_linear.py",),
         "A linear layer that somebody listens to must not be replaced.",

@@ -109,6 +109,15 @@ Engine = Annotated[
         autocompletion=words("aspd", "vllm"),
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    option(
+        "--quantize",
+        "int8: 8-bit weights, on a CPU (default: as they are).",
+        MODEL,
+        autocompletion=words("int8"),
+    ),
+]
 TrustRemoteCode = Annotated[
     bool | None,
     option("--trust-remote-code", "Run Python code that comes with the model.", MODEL),
@@ -121,8 +130,9 @@ def model_flags(
     device: str | None,
     dtype: str | None,
     trust_remote_code: bool | None,
+    quantize: str | None = None,
 ) -> dict[str, Any]:
     """The flags of the panel "Model" as fields of a recipe."""
-    names = ("path", "adapter", "device", "dtype", "trust_remote_code")
-    values = (model, adapter, device, dtype, trust_remote_code)
+    names = ("path", "adapter", "device", "dtype", "trust_remote_code", "quantize")
+    values = (model, adapter, device, dtype, trust_remote_code, quantize)
     return {f"model.{name}": value for name, value in zip(names, values, strict=True)}

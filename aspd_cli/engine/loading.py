@@ -17,6 +17,7 @@ from aspd_cli.core.markup import CONTROL_TOKENS, FORMAT
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.lora import base_of, merge_adapter
 from aspd_cli.engine.packed_linear import pack_linears
+from aspd_cli.engine.quantized_linear import Quantize, check_quantize
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.pretrained import from_pretrained, gguf_file, is_local, not_a_model
@@ -37,6 +38,7 @@ def load(
     keep_stock: bool = False,
     trust_remote_code: bool = False,
     chat_template_kwargs: dict[str, Any] | None = None,
+    quantize: str | None = None,
 ) -> Decoder:
     """A decoder for a model.
 
@@ -54,22 +56,23 @@ def load(
         trust_remote_code: whether Python code that comes with model, adapter or tokenizer may run.
         chat_template_kwargs: arguments of the chat template; None: those that the model was
             trained with.
+        quantize: "int8": weights of 8 bits on a CPU, faster and less exact; None: as they are.
 
     Raises:
         ModelError: nothing loadable is there, it needs code of its own and may not run it, or the
             family cannot be decoded in parallel.
     """
     chosen = choose_device(device)
-    model, tokenizer, settings = assemble(
-        path, adapter, choose_dtype(dtype, chosen), device_map, trust_remote_code
-    )
+    number = choose_dtype(dtype, chosen)
+    bits = check_quantize(quantize, chosen, number)
+    model, tokenizer, settings = assemble(path, adapter, number, device_map, trust_remote_code)
     try:
         model = model if device_map else model.to(chosen)
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"cannot use the device {chosen}: {error}") from error
     if chat_template_kwargs is not None:
         settings["chat_template_kwargs"] = chat_template_kwargs
-    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock)
+    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock, quantize=bits)
 
 
 def assemble(
@@ -112,11 +115,22 @@ def assemble(
     return model, tokenizer, settings
 
 
-def finish(decoder: Decoder, *, keep_stock: bool = False) -> Decoder:
-    """The decoder with the fastest kernels for its linear layers."""
+def finish(
+    decoder: Decoder, *, keep_stock: bool = False, quantize: Quantize | None = None
+) -> Decoder:
+    """The decoder with the fastest kernels for its linear layers, or with quantised weights.
+
+    Raises:
+        ModelError: no layer can be quantised.
+    """
     if keep_stock:
         decoder.stock = stock_copy(decoder.model)
-    decoder.kernels = pack_linears(decoder.model, decoder.runner.probe)
+    decoder.kernels = pack_linears(decoder.model, decoder.runner.probe, quantize)
+    if quantize and not decoder.kernels.packed:
+        raise ModelError(
+            f"{type(decoder.model).__name__} has no plain linear layers on the CPU that could be "
+            "quantized: leave out --quantize"
+        )
     return decoder
 
 

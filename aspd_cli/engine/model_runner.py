@@ -35,6 +35,8 @@ class ModelRunner:
         self.is_spread = len(getattr(model, "hf_device_map", {})) > 1
         """Whether accelerate has spread the model over devices."""
         self.layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+        """Numbers of the model, counted before its layers are packed."""
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
         """Width of the logits."""
         self.known_ids = min(self.vocabulary, model.get_input_embeddings().weight.shape[0])

@@ -13,12 +13,15 @@ Shapes: N tokens, I inputs, O outputs.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from aspd_cli.engine.linear_product import LinearProduct, joined_weight
+from aspd_cli.engine.quantized_linear import Int8Linear, Quantize
 
 _WIDTHS = (1, 4, 8)
 """Tokens of a step for which the kernels compete: serial text, a few branches, many."""
@@ -48,7 +51,7 @@ Shape = tuple[int, ...]
 """I and each layer's O."""
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(LinearProduct):
     """Linear layers on the same input as one product, with a weight in oneDNN's order. Inference
     only.
 
@@ -58,17 +61,12 @@ class PackedLinear(nn.Module):
     """
 
     def __init__(self, *stock: nn.Linear, least: int = 1) -> None:
-        super().__init__()
-        self.in_features = stock[0].in_features
-        self.sizes = [layer.out_features for layer in stock]
-        self.out_features = sum(self.sizes)
+        super().__init__(*stock)
         self.least = least
-        biases = [layer.bias for layer in stock]
-        self.bias = biases[0] if len(stock) == 1 else _joined_bias(stock)
-        weights = [layer.weight.detach() for layer in stock]
-        weight = weights[0] if len(stock) == 1 else torch.cat(weights)
         # The hint is a number of tokens: an order made for one token is slow for all others.
-        self.packed = torch.ops.mkldnn._reorder_linear_weight.default(weight, max(_WIDTHS))
+        self.packed = torch.ops.mkldnn._reorder_linear_weight.default(
+            joined_weight(stock), max(_WIDTHS)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)"""
@@ -85,21 +83,10 @@ class PackedLinear(nn.Module):
         return product
 
 
-def _joined_bias(layers: Sequence[nn.Linear]) -> Tensor | None:
-    if all(layer.bias is None for layer in layers):
-        return None
-    return torch.cat(
-        [
-            layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-            for layer in layers
-        ]
-    ).detach()
-
-
 class _Joint:
     """A product that several layers share: whichever is called first computes it."""
 
-    def __init__(self, product: PackedLinear) -> None:
+    def __init__(self, product: LinearProduct) -> None:
         self.product = product
         self._latest: tuple[Tensor | None, tuple[Tensor, ...]] = (None, ())
 
@@ -113,7 +100,7 @@ class _Joint:
 
 
 class PackedPart(nn.Module):
-    """One of the layers that share a prepacked product, such as q, k and v of an attention."""
+    """One of the layers that share a product, such as q, k and v of an attention."""
 
     def __init__(self, joint: _Joint, index: int) -> None:
         super().__init__()
@@ -130,19 +117,26 @@ class LinearKernels:
     """What `pack_linears` chose."""
 
     packed: int = 0
-    """Layers that use prepacked weights."""
+    """Layers that use prepacked or quantised weights."""
     total: int = 0
     products: int = 0
-    """Products that the prepacked layers take; layers fed the same tensor share one."""
+    """Products that these layers take; layers fed the same tensor share one."""
+    quantized: Quantize | None = None
 
     def __str__(self) -> str:
         if not self.packed:
             return "stock"
+        if self.quantized:
+            return f"{self.packed} of {self.total} in {self.quantized}, in {self.products} products"
         return f"{self.packed} of {self.total} prepacked by oneDNN, in {self.products} products"
 
 
 @torch.no_grad()
-def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) -> LinearKernels:
+def pack_linears(
+    model: nn.Module,
+    probe: Callable[[], object] | None = None,
+    quantize: Quantize | None = None,
+) -> LinearKernels:
     """Replaces linear layers of a model by prepacked ones where that is faster; CPU, float32.
 
     The original weight is freed, unless something else holds it, like the embedding of a model
@@ -151,30 +145,35 @@ def pack_linears(model: nn.Module, probe: Callable[[], object] | None = None) ->
     Args:
         probe: runs the model on a few tokens, to find the layers that are fed the same tensor and
             can share a product; none: each layer has its own.
+        quantize: gives all layers quantised weights instead, faster or not.
     """
     places: dict[nn.Linear, list[tuple[nn.Module, str]]] = defaultdict(list)
     for parent, name in _linears(model):
         places[getattr(parent, name)].append((parent, name))
-    if not _can_pack():
+    if not quantize and not _can_pack():
         return LinearKernels(total=len(places))
     layers = list(places)
     units: list[Unit] = [(layer,) for layer in layers]
     if probe is not None:
         units = _fed_alike(layers, probe)
     head = getattr(model, "get_output_embeddings", lambda: None)()
-    winners = _winners(units, head)
+    winners = {} if quantize else _winners(units, head)
     packed = products = 0
     while units:  # one at a time: the memory of one product is what it takes
         unit = units.pop()
-        if (least := winners.get(_shape(unit))) is None:
+        product: LinearProduct
+        if quantize:
+            product = Int8Linear(*unit)
+        elif least := winners.get(_shape(unit)):
+            product = PackedLinear(*unit, least=least)
+        else:
             continue
-        product = PackedLinear(*unit, least=least)
         joint = _Joint(product)
         for index, layer in enumerate(unit):
             for parent, name in places.pop(layer):
                 setattr(parent, name, product if len(unit) == 1 else PackedPart(joint, index))
         packed, products = packed + len(unit), products + 1
-    return LinearKernels(packed, packed + len(places), products)
+    return LinearKernels(packed, packed + len(places), products, quantize)
 
 
 def _fed_alike(layers: list[nn.Linear], probe: Callable[[], object]) -> list[Unit]:

@@ -117,7 +117,7 @@ def measure(
         fit = [fit[at * len(fit) // limit] for at in range(limit)]
     mine = processes.share(fit)
     expect(len(mine) * len(runners))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for document in mine:
         losses = {}
         for runner in runners:

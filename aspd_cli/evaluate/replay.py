@@ -131,6 +131,7 @@ def random_decoder(
     *,
     keep_stock: bool = False,
     trust_remote_code: bool = False,
+    quantize: str | None = None,
 ) -> tuple["Decoder", str]:
     """A decoder of an architecture with random weights, and where its tokenizer comes from.
 
@@ -149,12 +150,14 @@ def random_decoder(
     from aspd_cli.core.codec import ControlIds, add_control_tokens
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.loading import choose_device, choose_dtype, finish
+    from aspd_cli.engine.quantized_linear import check_quantize
 
     settings = dict(_configuration(source))
     named = Path(source or "")
     own = (named / "tokenizer_config.json").is_file() or gguf_file(named)
     place = tokenizer or (str(named) if own else None)
     chosen = choose_device(device)
+    bits = check_quantize(quantize, chosen, choose_dtype(dtype, chosen))
     where = place or str(EMBEDDED_MODEL / "adapter")
     codec = from_pretrained(
         "AutoTokenizer",
@@ -175,7 +178,8 @@ def random_decoder(
     if needed > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(needed)
     model.generation_config.eos_token_id = codec.eos_token_id
-    return finish(Decoder(model, codec), keep_stock=keep_stock), place or "the embedded model"
+    decoder = finish(Decoder(model, codec), keep_stock=keep_stock, quantize=bits)
+    return decoder, place or "the embedded model"
 
 
 def _configuration(source: str | None) -> dict[str, Any]:

@@ -269,6 +269,7 @@ def _replay(
             model.dtype,
             keep_stock=STOCK in words,
             trust_remote_code=model.trust_remote_code,
+            quantize=model.quantize,
         )
         notes.append(f"random weights: the texts are replayed, with the tokenizer of {place}")
         runners: list[Runner] = [make_runner(name, decoder, model.path, None) for name in words]
@@ -339,6 +340,7 @@ def _open(
             keep_stock=keep_stock,
             trust_remote_code=model.trust_remote_code,
             chat_template_kwargs=recipe.data.chat_template_kwargs or None,
+            quantize=model.quantize,
         )
 
     return open_systems(words, model, open_model, held)

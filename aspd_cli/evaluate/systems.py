@@ -191,22 +191,23 @@ def make_runner(
 ) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
     if decoder.model is None:
-        parameters, dtype, library = 0, decoder.runner.dtype, VLLM
+        number, library = decoder.runner.dtype, VLLM
         if name == STOCK:
             raise UsageError("--compare hf needs the weights, which vLLM has: leave it out")
     else:
-        parameters = sum(weight.numel() for weight in decoder.model.parameters())
-        dtype = next(decoder.model.parameters()).dtype
+        number = next(decoder.model.parameters()).dtype
         library = "transformers" if name == STOCK else "aspd"
+    dtype = str(number).removeprefix("torch.")
+    bits = decoder.kernels.quantized
     system = System(
         name=name,
         library=library,
         mode=MODES.get(name, "plain"),
         model=path or EMBEDDED_NAME,
         adapter=None if own else adapter,
-        parameters=parameters,
+        parameters=decoder.runner.parameters,
         device=str(decoder.device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype if name == STOCK or not bits else f"{dtype} with {bits} weights",
     )
     return HFGenerate(system, decoder) if name == STOCK else Engine(system, decoder)
 

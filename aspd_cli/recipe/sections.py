@@ -29,6 +29,8 @@ class ModelSection(Section):
     """Position of the text after a block: after the sum of its branches, or after the longest."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format; auto: float32 on CPU or when training all weights, otherwise bfloat16."""
+    quantize: Literal["int8"] | None = None
+    """`int8`: decode on a CPU with weights of 8 bits, faster and less exact; null: as they are."""
     device: str | None = None
     """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None
@@ -109,6 +111,8 @@ class TransformSection(Section):
     """Maximum number of branches per block; a longer list becomes several blocks."""
     min_speedup: float = Field(1.2, ge=0)
     """Blocks whose ideal speed-up over their plain text is lower become serial text."""
+    min_saved: float = Field(0.0, ge=0)
+    """Blocks that save fewer steps for each token they add become serial text; 0: keep them all."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
     judge: EndpointSection | None = None
@@ -271,6 +275,8 @@ class GenerationSection(Section):
     """Seed for sampling."""
     batch_size: int = Field(8, ge=1)
     """Number of prompts to decode at once."""
+    draft: bool = True
+    """Guess the next tokens from those before and check them in the same step; same text."""
     max_branches: int = Field(16, ge=2)
     """Maximum number of branches per block."""
     max_title_tokens: int = Field(32, ge=1)

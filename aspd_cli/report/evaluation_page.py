@@ -199,6 +199,8 @@ def _timeline_chart(evaluation: Evaluation) -> Iterable[tuple[str, str, Chart]]:
             f"The forked answer of median ideal speed-up: {stats.tokens} tokens in {stats.steps} "
             f"steps, {stats.ideal_speedup:.2f} a step. Pale: titles. {_brief(chosen.prompt)}"
         )
+        if stats.accepted_tokens:
+            note += f" Steps that drafts saved are drawn as well: {stats.accepted_tokens}."
         yield "Timeline of one decode", note, lanes_over_steps(chosen.bars)
 
 

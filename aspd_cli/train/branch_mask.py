@@ -10,6 +10,7 @@ sum of its records' squares and not the square of their sum.
 Shapes: N records, B rows of T tokens, L lanes, W tokens of the longest record, H heads of size D.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from aspd_cli.core.visibility import batch_mask
+from aspd_cli.core.visibility import MAIN, batch_mask
 from aspd_cli.errors import ModelError
 
 BY_RECORD = "aspd_by_record"
@@ -111,16 +112,16 @@ def masks(
     window = getattr(config, "sliding_window", None)
     if not getattr(config, "use_sliding_window", True):
         window = None
-    lengths = None
-    if len(sees) > len(lanes):
+    row = None
+    if len(sees) > len(lanes) and config._attn_implementation != "flex_attention":
         assert records is not None
-        lengths = records[0].bincount().tolist()
+        row = _Row.of(config, lanes[0], sees, positions[0], records[0])
 
     def mask(width: int | None) -> Any:
         if config._attn_implementation == "flex_attention":
             return _block_mask(lanes, sees, positions, width, records)
-        if lengths is not None:
-            return _by_record(config, lanes, sees, positions, width, lengths)
+        if row is not None:
+            return row.mask(width)
         allowed = batch_mask(lanes, sees, positions, width)
         if config._attn_implementation != "eager":
             return allowed
@@ -136,24 +137,45 @@ def masks(
     return {kind: mask(window if kind == "sliding_attention" else None) for kind in set(kinds)}
 
 
-def _by_record(
-    config: PreTrainedConfig,
-    lanes: Tensor,
-    sees: Tensor,
-    positions: Tensor,
-    window: int | None,
-    lengths: list[int],
-) -> Tensor:
-    """(N, 1, W, W) the masks of the records of one row, which knows their `lengths`."""
-    if config._attn_implementation != BY_RECORD:
-        raise ModelError(
-            f"attention {config._attn_implementation!r} cannot take a row of several records"
-        )
-    apart = pad_sequence(lanes[0].split(lengths), batch_first=True, padding_value=-1)  # (N, W)
-    places = pad_sequence(positions[0].split(lengths), batch_first=True)
-    mask = batch_mask(apart, sees, places, window)
-    mask.lengths = lengths  # type: ignore[attr-defined]  # models hand a ready mask on as it is
-    return mask
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The records of one row of several, apart."""
+
+    lanes: Tensor  # (N, W)
+    sees: Tensor  # (N, L, L)
+    positions: Tensor  # (N, W)
+    lengths: list[int]
+    forks: list[bool]
+    """Whether a record has a block."""
+
+    @classmethod
+    def of(
+        cls,
+        config: PreTrainedConfig,
+        lanes: Tensor,  # (T), as all of these
+        sees: Tensor,
+        positions: Tensor,
+        records: Tensor,
+    ) -> "_Row":
+        """Raises `ModelError` when the attention computes a row as a whole."""
+        if config._attn_implementation != BY_RECORD:
+            raise ModelError(
+                f"attention {config._attn_implementation!r} cannot take a row of several records"
+            )
+        last = lanes.new_zeros(len(sees)).scatter_reduce_(0, records, lanes, "amax")
+        lengths, lasts = torch.stack([records.bincount(), last]).tolist()
+        apart = [pad_sequence(list(lanes.split(lengths)), batch_first=True, padding_value=-1)]
+        apart += [pad_sequence(list(positions.split(lengths)), batch_first=True)]
+        return cls(apart[0], sees, apart[1], lengths, [lane != MAIN for lane in lasts])
+
+    def mask(self, window: int | None) -> Tensor:
+        """(N, 1, W, W), which knows how long the records are and which of them are causal."""
+        found = batch_mask(self.lanes, self.sees, self.positions, window)
+        sizes = zip(self.lengths, self.forks, strict=True)
+        causal = [not fork and (window is None or size <= window) for size, fork in sizes]
+        # Models hand a ready mask on as it is, and with it what they know nothing of.
+        found.records = list(zip(self.lengths, causal, strict=True))  # type: ignore[attr-defined]
+        return found
 
 
 def attend_by_record(
@@ -166,16 +188,19 @@ def attend_by_record(
 ) -> tuple[Tensor, None]:
     """transformers' sdpa, a record at a time where the mask is of a row of several records.
 
+    A record without blocks needs no mask, and its kernel skips what lies after each token.
+
     Returns (B, T, H, D), and no weights.
     """
-    lengths = getattr(attention_mask, "lengths", None)
-    if attention_mask is None or lengths is None:
+    records: list[tuple[int, bool]] | None = getattr(attention_mask, "records", None)
+    if attention_mask is None or records is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    parts = zip(*(each.split(lengths, 2) for each in (query, key, value)), strict=True)
-    found = [
-        sdpa_attention_forward(module, *part, mask[None, :, :size, :size], **kwargs)[0]
-        for part, mask, size in zip(parts, attention_mask, lengths, strict=True)
-    ]
+    found, at = [], 0
+    for mask, (size, causal) in zip(attention_mask, records, strict=True):
+        q, k, v = (each[:, :, at : at + size] for each in (query, key, value))
+        own = None if causal else mask[None, :, :size, :size]
+        found.append(sdpa_attention_forward(module, q, k, v, own, **kwargs)[0])
+        at += size
     return torch.cat(found, dim=1), None
 
 

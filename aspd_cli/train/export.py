@@ -22,6 +22,8 @@ from aspd_cli.train.trainer import BranchTrainer, is_peft
 
 _CHECKED = 64
 """Tokens of the generation that is compared."""
+_TIMED = 256
+"""Most tokens of an answer that is timed."""
 _WARM = 8
 """Tokens that are decoded before the clock runs."""
 
@@ -77,14 +79,17 @@ def timed(
 ) -> dict[str, Any]:
     """How soon the engine answers prompts in parallel, and branch after branch: for the card.
 
-    Both write the same text of an answer, one answer at a time, as `generation` says.
+    One answer at a time, as `generation` says, and no longer than `_TIMED` tokens: answers that are
+    cut differ, so what is compared is useful tokens a second.
 
     Returns:
-        `prompts`, `forked` (answers with a block), `parallel_s`, `serial_s` and `device`.
+        `prompts`, `forked` (answers with a block), `parallel_tps`, `serial_tps` and `device`.
     """
     options = recipe.generation.model_dump(exclude={"batch_size", "mode"})
+    options["max_new_tokens"] = min(options["max_new_tokens"], _TIMED)
     rest = (recipe.model.positions, depth, recipe.data.chat_template_kwargs)
     seconds = dict.fromkeys(("parallel", "serial"), 0.0)
+    useful = dict.fromkeys(seconds, 0)
     forked = 0
     with borrowed(model, tokenizer, *rest) as decoder:
         decoder.generate([prompts[0]], max_new_tokens=_WARM)
@@ -92,10 +97,11 @@ def timed(
             for mode in seconds:
                 [output] = decoder.generate([prompt], mode=mode, **options)
                 seconds[mode] += output.stats.time_s
+                useful[mode] += output.stats.useful_tokens
                 forked += mode == "parallel" and output.stats.blocks > 0
         device = str(decoder.device)
-    found = {f"{mode}_s": round(spent, 3) for mode, spent in seconds.items()}
-    return {"prompts": len(prompts), "forked": forked, **found, "device": device}
+    rates = {f"{mode}_tps": round(useful[mode] / seconds[mode], 3) for mode in seconds}
+    return {"prompts": len(prompts), "forked": forked, **rates, "device": device}
 
 
 def verify(

@@ -119,13 +119,13 @@ def _rows(run: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _speedup(timed: dict[str, Any]) -> str | None:
     """What was measured at the end of the run, on the prompts of its samples."""
-    if not timed.get("parallel_s"):
+    if not timed.get("serial_tps"):
         return None
     number = timed["prompts"]
     return (
-        f"{timed['serial_s'] / timed['parallel_s']:.2f} on {number} prompt{'s' * (number != 1)}, "
-        f"{timed['forked']} answered with a block: seconds of decoding branch after branch over "
-        f"those in parallel, {timed['device']}"
+        f"{timed['parallel_tps'] / timed['serial_tps']:.2f} on {number} "
+        f"prompt{'s' * (number != 1)}, {timed['forked']} answered with a block: useful tokens a "
+        f"second in parallel over those branch after branch, {timed['device']}"
     )
 
 

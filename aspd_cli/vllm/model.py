@@ -78,6 +78,7 @@ class RemoteModel:
         self.context = context_length(config)
         self.vocabulary = int(config.get_text_config(decoder=True).vocab_size)
         self.known_ids = self.vocabulary
+        self.parameters = 0  # they are vLLM's to count
         self.device = torch.device("cpu")
 
     @cached_property
@@ -96,10 +97,6 @@ class RemoteModel:
     @cached_property
     def unpenalised_ids(self) -> frozenset[int]:
         return self.codec.special | frozenset(self.ends)
-
-    def num_parameters(self) -> int:
-        """They are vLLM's to count."""
-        return 0
 
     def take_cache(self, rows: int) -> Rows:
         return Rows(rows)

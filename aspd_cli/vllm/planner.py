@@ -126,7 +126,7 @@ class Planner(Scheduler):
             yield from self._advance(row)
         self._resume()
         for output in self.engine.poll():
-            self._take(output)
+            self._hear(output)
         for row in sorted(self._plans):
             yield from self._advance(row)
 
@@ -153,21 +153,21 @@ class Planner(Scheduler):
         """Adds the tokens of the next step to the tracks of their lanes."""
         control = plan.answer.grammar.control
         fed = plan.answer.drain()
-        for lane, ids, _, samples in fed:
-            track = self._track(plan, lane)
-            if control and samples and control.para_end in ids:
+        for each in fed:
+            lane, track = each.lane, self._track(plan, each.lane)
+            if control and each.samples and control.para_end in each.ids:
                 block = lane.parts[-1]
                 assert isinstance(block, OpenBlock)
                 branches = [plan.tracks[branch.id] for branch in block.branches]
                 for branch in branches:
                     self._complete(plan, branch)
                 track.merge(branches)
-            track.context += ids
-            if samples:
+            track.context += each.ids
+            if each.samples:
                 plan.wanted.append(lane)
-        for lane, *_ in fed:
-            if lane.closed:
-                self._complete(plan, plan.tracks[lane.id])
+        for each in fed:
+            if each.lane.closed:
+                self._complete(plan, plan.tracks[each.lane.id])
 
     def _track(self, plan: Plan, lane: Lane) -> Track:
         if lane.id not in plan.tracks:
@@ -323,7 +323,7 @@ class Planner(Scheduler):
         self._owners[request.id] = plan
         self.engine.submit(request)
 
-    def _take(self, output: TokenOutput) -> None:
+    def _hear(self, output: TokenOutput) -> None:
         """What has come of one request."""
         plan = self._owners.get(output.id)
         if plan is None:

@@ -101,10 +101,10 @@ class Steps:
         self.start()
         options = GenerationOptions()
         self.sampler = Sampler(
-            options, decoder.runner.vocabulary, decoder.device, decoder.runner.unnamed_ids
+            decoder.runner.vocabulary, decoder.device, decoder.runner.unnamed_ids
         )
         grammar = decoder.open_answer([1], options, self.cache.trees[0]).grammar
-        self.draws = [Draw(grammar.text(0, may_fork=False), None, ()) for _ in self.lanes]
+        self.draws = [Draw(grammar.text(0, may_fork=False), options) for _ in self.lanes]
 
     def start(self) -> None:
         """Reads the context anew and forks."""

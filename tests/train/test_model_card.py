@@ -30,7 +30,7 @@ def test_what_is_known_stands_in_it_and_nothing_else(base: Path, tmp_path: Path)
     (run / "trainer_state.json").write_text(json.dumps(state))
     (run / "versions.json").write_text(json.dumps({"aspd": "1", "batch": 4}))
     (run / "losses.png").write_bytes(b"")
-    speed = {"prompts": 3, "forked": 2, "serial_s": 3.0, "parallel_s": 2.0, "device": "cpu"}
+    speed = {"prompts": 3, "forked": 2, "serial_tps": 20.0, "parallel_tps": 30.0, "device": "cpu"}
     (run / "speed.json").write_text(json.dumps(speed))
     card = model_card(run, made, is_adapter=True)
     for words in (

@@ -163,7 +163,7 @@ def test_a_short_run_has_a_loss_a_picture_and_a_card_and_is_found_finished(
         assert "| speed-up by forking | " in card
     timed = json.loads((done.run / run_dir.SPEED).read_text())
     assert timed["prompts"] == 3
-    assert min(timed["serial_s"], timed["parallel_s"]) > 0
+    assert min(timed["serial_tps"], timed["parallel_tps"]) > 0
     for file, name in (("adapter_config", "base_model_name_or_path"), ("aspd", "base")):
         assert json.loads((done.run / f"{file}.json").read_text())[name] == str(base)
     monkeypatch.chdir(tmp_path)

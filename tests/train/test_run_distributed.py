@@ -31,6 +31,7 @@ model: {{path: {base}}}
 data: {{examples: 48}}
 training: {{learning_rate: 1.0e-3, max_steps: {steps}, per_device_train_batch_size: 2,
   gradient_accumulation_steps: 2, logging_steps: 1, save_steps: 2}}
+generation: {{max_new_tokens: 20}}
 """
 LORA = "lora: {r: 4}\n"
 

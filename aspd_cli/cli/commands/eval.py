@@ -14,6 +14,7 @@ from aspd_cli.cli.options import (
     Engine,
     Json,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -105,6 +106,7 @@ def evaluate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     random_weights: Annotated[
@@ -154,7 +156,7 @@ def evaluate(
     from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
         "model.engine": engine,
         "generation.system": system,
         "evaluation.tasks": _words(tasks),

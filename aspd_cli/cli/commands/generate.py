@@ -14,6 +14,7 @@ from aspd_cli.cli.options import (
     Engine,
     Json,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -37,6 +38,7 @@ def generate(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     endpoint: Annotated[
@@ -92,6 +94,9 @@ def generate(
         int | None,
         option("--batch-size", "Prompts to decode at once (default: 8).", DECODING),
     ] = None,
+    no_draft: Annotated[
+        bool, option("--no-draft", "Do not guess next tokens; same text, more steps.", DECODING)
+    ] = False,
     input: Annotated[
         Path | None, option("--input", "JSONL file of prompts; needs --output.", OUTPUT)
     ] = None,
@@ -127,7 +132,7 @@ def generate(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
         **(
-            model_flags(model, adapter, device, dtype, trust_remote_code)
+            model_flags(model, adapter, device, dtype, trust_remote_code, quantize)
             if endpoint is None
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
@@ -145,11 +150,13 @@ def generate(
         "generation.stop": stop or None,
         "generation.seed": seed,
         "generation.batch_size": batch_size,
+        "generation.draft": False if no_draft else None,
     }
     own = {
         "--adapter": adapter,
         "--device": device,
         "--dtype": dtype,
+        "--quantize": quantize,
         "--trust-remote-code": trust_remote_code,
         "--engine": engine,
     }

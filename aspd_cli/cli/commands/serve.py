@@ -9,6 +9,7 @@ from aspd_cli.cli.options import (
     Dtype,
     Engine,
     ModelName,
+    Quantize,
     Quiet,
     RecipeFile,
     Set,
@@ -25,6 +26,7 @@ def serve(
     adapter: AdapterName = None,
     device: Device = None,
     dtype: Dtype = None,
+    quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     host: Annotated[
@@ -70,7 +72,7 @@ def serve(
     from aspd_cli.recipe import load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
         "model.engine": engine,
         "serve.host": host,
         "serve.port": port,

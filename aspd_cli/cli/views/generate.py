@@ -52,6 +52,10 @@ def answer_prompt(
         lines = [measures(output)]
         if stats:
             lines.append(speedups(output, arguments["mode"], against))
+        if stats and (bits := decoder.kernels.quantized):
+            lines.append(
+                f"weights in {bits}: {decoder.kernels}; answers differ from exact weights'"
+            )
         tell_measures(lines)
     if output.cut_by and not quiet:
         print(cut_at(output.cut_by, recipe.generation), file=sys.stderr)
@@ -143,6 +147,7 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
             device_map=model.device_map,
             trust_remote_code=model.trust_remote_code,
             chat_template_kwargs=recipe.data.chat_template_kwargs or None,
+            quantize=model.quantize,
         )
 
 
@@ -174,9 +179,11 @@ def measures(output: Output) -> str:
     """One line on how an answer was decoded."""
     stats = output.stats
     ideal = f"ideal speed-up {stats.ideal_speedup:.2f} (tokens / steps)"
+    drafts = f"{stats.accepted_tokens} of {stats.drafted_tokens} drafted tokens accepted"
     parts = [
         f"{stats.tokens} tokens ({stats.useful_tokens} useful) in {stats.steps} steps",
         *([ideal] if stats.branches else []),
+        *([drafts] if stats.drafted_tokens else []),
         f"{stats.tps:.0f} useful tokens/s",
         f"first token {stats.ttft_s * 1000:.0f} ms",
         f"{stats.time_s:.2f} s",
@@ -187,10 +194,10 @@ def measures(output: Output) -> str:
 def speedups(output: Output, mode: str, against: "Comparison | None") -> str:
     """One line on the speed-ups of an answer over serial decoding, with what each of them is."""
     if mode != "parallel":
-        order = "one token per step" if mode == "plain" else "one branch after another"
+        order = "no branches" if mode == "plain" else "one branch after another"
         return f"{mode} decoding, {order}: there is no speed-up to report"
     if not output.stats.branches:
-        return "no branches, one token per step: there is no speed-up to report"
+        return "no branches: there is no speed-up over serial decoding to report"
     estimate = output.stats.estimated_speedup
     parts = [against.sentence()] if against else []
     if estimate:

@@ -42,7 +42,7 @@ class _Shell:
     def __init__(self, decoder: "Decoder") -> None:
         model = described(decoder)
         self.device, self.config, self.dtype = decoder.device, model.config, model.dtype
-        self.num_parameters = model.num_parameters
+        self.num_parameters = lambda: decoder.runner.parameters
 
 
 def described(decoder: "Decoder") -> Any:
@@ -69,6 +69,7 @@ class AspdLM(HFLM):
         mode: str = "parallel",
         device: str | None = None,
         dtype: str | None = None,
+        quantize: str | None = None,
         batch_size: int | str = 8,
         max_length: int | None = None,
         trust_remote_code: bool | None = False,
@@ -88,6 +89,7 @@ class AspdLM(HFLM):
                 self.processes.device(device),
                 dtype,
                 trust_remote_code=bool(trust_remote_code),
+                quantize=quantize,
             )
         self.decoder, self.mode, self._answer = pretrained, mode, generate
         super().__init__(

@@ -76,7 +76,7 @@ _BACK = re.compile(
     re.IGNORECASE,
 )
 _AHEAD = re.compile(
-    r"\b(?:(?:mentioned|discussed|described|listed) below|(?:the|in the) next "
+    r"\b(?:(?:mentioned|discussed|described|listed|see) below|(?:the|in the) next "
     rf"{_PARTS}(?= )|(?:in|from|of|see|by|to|with|after|and|or|than|repeat|until) "
     rf"{_PARTS} #?\(?\d{{1,2}}\b)",
     re.IGNORECASE,

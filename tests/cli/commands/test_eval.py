@@ -108,7 +108,7 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "out.jsonl", lines)
     result = cli(
         *("eval", "--replay", source, "--random-weights", "--model", shape),
-        *("--output_path", tmp_path / "run", "--no-log_samples"),
+        *("--output_path", tmp_path / "run", "--no-log_samples", "--set", "generation.draft=false"),
     )
     assert result.exit_code == 0, result.stderr
     assert "random weights" in result.stdout

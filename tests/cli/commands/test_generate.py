@@ -44,6 +44,16 @@ def test_serial_mode_writes_what_parallel_mode_writes(
     assert cli("generate", "--model", forking, *sampled, "Hi", "--serial").stdout == parallel
 
 
+def test_stats_tell_of_drafts_and_no_draft_does_without(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    command = ("generate", "--model", forking, *sampled, "Hi", "--plain", "--stats")
+    drafted, without = cli(*command), cli(*command, "--no-draft")
+    assert re.search(r"\d+ of \d+ drafted tokens accepted", drafted.stderr)
+    assert "draft" not in without.stderr
+    assert drafted.stdout == without.stdout
+
+
 def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple[str, ...]) -> None:
     result = cli("generate", "--model", forking, *sampled, "Hi", "--stats")
     first, second = result.stderr.splitlines()
@@ -54,7 +64,7 @@ def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [("plain", "one token per step"), ("serial", "one branch after another")]
+    ("mode", "says"), [("plain", "no branches"), ("serial", "one branch after another")]
 )
 def test_stats_of_other_modes_tell_no_speed_up(
     cli: Cli, forking: Path, sampled: tuple[str, ...], mode: str, says: str
@@ -209,3 +219,36 @@ def test_an_interrupt_ends_with_130_and_what_was_written(
     assert process.returncode == 130
     assert errors == b""
     assert (first + rest).endswith(b"\n")
+
+
+def test_quantised_weights_are_said_and_keep_parallel_equal_to_serial(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    command = ("generate", "--model", forking, *sampled, "--quantize", "int8", "Hi")
+    parallel, serial = cli(*command, "--stats"), cli(*command, "--serial")
+    assert parallel.stdout == serial.stdout
+    assert parallel.stderr.splitlines()[-1].startswith("weights in int8: faster, less exact (")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--quantize", "int4"), "model.quantize"),
+        (
+            ("--quantize", "int8", "--endpoint", "http://localhost:1"),
+            "--quantize is for a model of",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_quantised_are_a_usage_error(
+    cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
+    result = cli("generate", *arguments, "Hi")
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_half_precision_cannot_be_quantised(cli: Cli) -> None:
+    result = cli("generate", "--quantize", "int8", "--dtype", "bfloat16", "Hi")
+    assert result.exit_code == 1
+    assert "leave out --dtype" in result.stderr

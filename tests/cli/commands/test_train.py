@@ -30,7 +30,7 @@ def recipe(ordinary: Path, tmp_path: Path) -> Path:
     path.write_text(
         f"model: {{path: {ordinary}}}\ndata: {{examples: 8}}\nlora: {{r: 2}}\n"
         "training: {max_steps: 1, per_device_train_batch_size: 2, logging_steps: 1, "
-        f"output_dir: {tmp_path / 'run'}}}\n"
+        f"output_dir: {tmp_path / 'run'}}}\ngeneration: {{max_new_tokens: 20}}\n"
     )
     return path
 
@@ -63,8 +63,9 @@ def test_the_seq_model_is_trained_in_the_same_command(
     assert (found["run"], found["seq"]["run"]) == (str(run), str(seq))
     styles = [json.loads((each / "aspd.json").read_text())["style"] for each in (run, seq)]
     assert styles == ["parallel", "serial"]
-    other = cli("train", recipe, "--seq", "--set", f"training.output_dir={tmp_path / 'new'}")
-    assert (other.exit_code, other.stdout) == (0, f"{tmp_path / 'new'}\n{tmp_path / 'new'}-seq\n")
+    again = cli("train", recipe, "--seq", "--resume")
+    assert (again.exit_code, again.stdout) == (0, f"{run}\n{seq}\n")
+    assert again.stderr.count("the run is finished: all of its 1 steps are done") == 2
 
 
 def test_what_the_seq_model_would_replace_is_refused_before_the_first_step(
