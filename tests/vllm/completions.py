@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
@@ -44,7 +45,7 @@ class Completions:
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
-            pass
+            time.sleep(0.01)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         server.should_exit = True
         thread.join()
