@@ -177,6 +177,9 @@ class Decoder:
             max_title_tokens=options.max_title_tokens,
         )
 
+    def check_options(self, options: GenerationOptions) -> None:
+        """Raises `UsageError` for what this engine cannot do; ours can do all of it."""
+
     @cached_property
     def has_control(self) -> bool:
         """Whether tokenizer and model have the six control tokens."""

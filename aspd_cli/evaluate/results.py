@@ -34,7 +34,7 @@ class System:
     name: str
     """As `--compare` calls it: parallel, serial, plain, hf, or a NAME of one's own."""
     library: str
-    """`aspd`, our engine; `transformers`, its stock `generate`; or `server`."""
+    """`aspd`, our engine; `transformers`, its stock `generate`; `vllm`; or `server`."""
     mode: Mode
     """parallel, serial or plain."""
     model: str

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 TIMED = ["parallel", "serial", "hf"]
 """What is compared when nobody says and speed alone is measured."""
+TIMED_ON_VLLM = ["parallel", "plain"]
+"""The same where vLLM decodes, which has the weights."""
 SCORED = ["parallel"]
 LAID_OUT = ["parallel", "plain"]
 """The same where documents are scored."""
@@ -77,6 +79,10 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     """
     if recipe.model.endpoint is not None:
         raise UsageError("model.endpoint is for `aspd generate`: compare a server by NAME=URL")
+    if recipe.model.engine == "vllm" and (job.documents is not None or job.replay is not None):
+        raise UsageError(
+            "--replay and --documents need the weights, which vLLM has: use aspd's own engine"
+        )
     with ExitStack() as held:
         return _evaluate(recipe, job, processes, held)
 
@@ -85,8 +91,9 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
     """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
+    timed = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
     words = evaluation.compare or (
-        SCORED if evaluation.tasks else LAID_OUT if job.documents else TIMED
+        SCORED if evaluation.tasks else LAID_OUT if job.documents else timed
     )
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
@@ -314,6 +321,14 @@ def _open(
     model = recipe.model
 
     def open_model(path: str | None, adapter: str | None, keep_stock: bool) -> "Decoder":
+        if model.engine == "vllm":
+            from aspd_cli.vllm.decoder import open_vllm
+
+            if (path, adapter) != (model.path, model.adapter):
+                raise UsageError("vLLM runs one model: leave NAME=PATH out, or evaluate it apart")
+            decoder = open_vllm(recipe)
+            held.callback(decoder.close)
+            return decoder
         from aspd_cli.engine.loading import load
 
         return load(

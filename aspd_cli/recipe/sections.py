@@ -8,12 +8,15 @@ from pydantic import Field, model_validator
 from aspd_cli.recipe.base import Section
 from aspd_cli.recipe.endpoint import EndpointSection, ServerSection
 from aspd_cli.recipe.serving import ServeSection
+from aspd_cli.recipe.vllm import VllmSection
 from aspd_cli.safe_text import without_secrets
 
 
 class ModelSection(Section):
     """Which model to use, and how to load it."""
 
+    engine: Literal["aspd", "vllm"] = "aspd"
+    """What decodes: aspd's own engine, or vLLM (experimental), see the section `vllm`."""
     path: str | None = None
     """Directory, GGUF file or Hub id; null: the embedded model, or a new one if `config` is set."""
     config: dict[str, Any] | None = None
@@ -338,6 +341,8 @@ class Recipe(Section):
     """What to measure."""
     serve: ServeSection = ServeSection()
     """How `aspd serve` listens, and how much it takes."""
+    vllm: VllmSection = VllmSection()
+    """How vLLM is reached where `model.engine` is `vllm`."""
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""

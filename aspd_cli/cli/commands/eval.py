@@ -11,6 +11,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     Json,
     ModelName,
     Quantize,
@@ -107,6 +108,7 @@ def evaluate(
     dtype: Dtype = None,
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     random_weights: Annotated[
         bool,
         option("--random-weights", "With --replay: --model may be a config only.", MODEL),
@@ -155,6 +157,7 @@ def evaluate(
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
+        "model.engine": engine,
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,

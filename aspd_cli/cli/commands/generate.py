@@ -11,6 +11,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     Json,
     ModelName,
     Quantize,
@@ -39,6 +40,7 @@ def generate(
     dtype: Dtype = None,
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     endpoint: Annotated[
         str | None,
         option("--endpoint", "Server that answers instead; --model is its name there.", SERVER),
@@ -135,6 +137,7 @@ def generate(
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
         "model.endpoint.api_key_env": api_key_env,
+        "model.engine": engine,
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,
@@ -155,6 +158,7 @@ def generate(
         "--dtype": dtype,
         "--quantize": quantize,
         "--trust-remote-code": trust_remote_code,
+        "--engine": engine,
     }
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")

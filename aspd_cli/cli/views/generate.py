@@ -5,6 +5,7 @@ the live view while it grows (`views.live`). From a recipe come the decoder and 
 decode; one line of measures ends it, beside those of the serial answer with `--stats`.
 """
 
+import atexit
 import contextlib
 import json
 import sys
@@ -130,6 +131,12 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
         model = recipe.model
         if model.endpoint is not None:
             raise UsageError("model.endpoint is for `aspd generate`: leave it out here")
+        if model.engine == "vllm":
+            from aspd_cli.vllm.decoder import open_vllm
+
+            decoder = open_vllm(recipe)
+            atexit.register(decoder.close)
+            return decoder
         return load(
             model.path,
             adapter=model.adapter,
