@@ -191,7 +191,7 @@ def make_runner(
 ) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
     if decoder.model is None:
-        number, library = decoder.runner.dtype, VLLM
+        number, library = getattr(decoder.runner, "dtype", ""), VLLM
         if name == STOCK:
             raise UsageError("--compare hf needs the weights, which vLLM has: leave it out")
     else:

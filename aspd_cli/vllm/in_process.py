@@ -63,7 +63,7 @@ class InProcess:
             raise
         except Exception as error:  # whatever a configuration makes of vLLM
             raise ModelError(f"vLLM cannot load {path}: {reason(error)}") from error
-        self.max_model_len = int(config.model_config.max_model_len)
+        self.max_model_len: int | None = int(config.model_config.max_model_len)
 
     def submit(self, request: TokenRequest) -> None:
         sampling = request.sampling()

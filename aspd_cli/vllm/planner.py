@@ -237,10 +237,9 @@ class Planner(Scheduler):
         if _warps(options) or track.is_tight or stays:
             track.choice = choice
         forks = [control.para] if control else []
-        if lane.depth and control:
-            keeps, last = [*forks, control.branch_end], ()
-        else:
-            keeps, last = forks, tuple(ends)
+        is_branch = control is not None and lane.depth > 0
+        keeps = [*forks, control.branch_end] if control and is_branch else forks
+        last = () if is_branch else tuple(ends)
         prompt = track.prompt
         name = self._name()
         request = TokenRequest(

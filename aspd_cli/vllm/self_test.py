@@ -43,7 +43,8 @@ def self_test(engine: TokenEngine, model: RemoteModel) -> float:
         orders = []
         odd, even = [one, three], [two, four]
         for name, first, second in (("a", odd, even), ("b", even, odd)):
-            text, uses = list(start), []
+            text = list(start)
+            uses: list[Any] = []
             for block, (left, right) in enumerate(zip(first, second, strict=True)):
                 here, stem = len(text), f"{name}{block}"
                 asking.keep(f"{stem}l", [*text, *left], uses)
