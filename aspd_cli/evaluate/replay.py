@@ -73,12 +73,18 @@ def read_documents(path: Path) -> Iterator[Replayed]:
 
 
 def replay_requests(
-    path: Path, decoder: "Decoder", *, limit: int | None = None, max_length: int | None = None
+    path: Path,
+    decoder: "Decoder",
+    *,
+    limit: int | None = None,
+    max_length: int | None = None,
+    draft: bool = True,
 ) -> Replay:
     """The parallel answers of a file, evenly spaced where `limit` takes fewer.
 
     Args:
         max_length: most tokens of a document, markup included.
+        draft: as of `GenerationOptions`; how many drafts come true, the documents say.
 
     Raises:
         DataError: the file cannot be read, or holds no block that fits.
@@ -105,7 +111,7 @@ def replay_requests(
             f"{path} contains no document with a block that fits: {serial} have no block, "
             f"{too_long} are too long"
         )
-    options = GenerationOptions(max_new_tokens=longest)
+    options = GenerationOptions(max_new_tokens=longest, draft=draft)
     requests = [
         EvalRequest(
             task=TASK,

@@ -279,7 +279,13 @@ def _replay(
         decoder = runners[0].decoder
     assert job.replay is not None
     evaluation = recipe.evaluation
-    found = replay_requests(job.replay, decoder, limit=limit, max_length=evaluation.max_length)
+    found = replay_requests(
+        job.replay,
+        decoder,
+        limit=limit,
+        max_length=evaluation.max_length,
+        draft=recipe.generation.draft,
+    )
     left = [(found.serial, "have no block"), (found.too_long, "are too long")]
     told = [f"{number} {why}" for number, why in left if number]
     notes += [f"left out of {job.replay}: {' and '.join(told)}"] if told else []
