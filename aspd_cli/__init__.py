@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.events import Output
     from aspd_cli.engine.loading import load
+    from aspd_cli.recipe import load_recipe
+    from aspd_cli.transform.rows import transform_records
 
 __version__ = "0.1.0"
 
@@ -34,9 +36,11 @@ _HOME = {
     "Output": "engine.events",
     "layout": "core.layout",
     "load": "engine.loading",
+    "load_recipe": "recipe",
     "parse": "core.parser",
     "plain": "core.markup",
     "render": "core.markup",
+    "transform_records": "transform.rows",
 }
 """Public name -> the module it lives in."""
 
@@ -50,9 +54,11 @@ __all__ = [
     "Output",
     "layout",
     "load",
+    "load_recipe",
     "parse",
     "plain",
     "render",
+    "transform_records",
 ]
 
 

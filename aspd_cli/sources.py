@@ -1,51 +1,52 @@
-"""What a path of records means: a file of one of five kinds, a dataset that was saved, or the Hub.
+"""What a path of records means: a file of one of seven kinds, a dataset that was saved, or the Hub.
 
 A file's kind is read off its first bytes, never off its name. A dataset is named `ORG/NAME`,
 `ORG/NAME:SPLIT` or `ORG/NAME/CONFIG:SPLIT`, the split `train` unless it is named; a directory laid
 out like one will do, and so will one that `save_to_disk` of `datasets` has written.
 """
 
-import gzip
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-Kind = Literal["gzip", "parquet", "arrow", "array", "lines"]
-"""`array` is one JSON array; `lines` is a JSON value a line, and whatever is nothing else."""
+Kind = Literal["gzip", "zstd", "parquet", "arrow", "array", "table", "lines"]
+"""`array` is one JSON array; `table` is CSV, with commas, semicolons or tabs, and begins with the
+names of its columns; `lines` is a JSON value a line, and whatever is nothing else."""
 
-HEAD = 8
+HEAD = 1024
 """Bytes that tell the kind of a file."""
 SPLIT = "train"
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([\w.\[\]%:-]+))?")
-_FILES = frozenset(".json .jsonl .ndjson .parquet .gz .csv .tsv .txt .zip .arrow .yaml".split())
+_FILES = frozenset(
+    ".json .jsonl .ndjson .parquet .gz .zst .csv .tsv .txt .zip .arrow .yaml".split()
+)
+_COLUMN = rb"(?:\w[\w.-]*|\"\w[\w. -]*\")"
+_HEADER = re.compile(
+    rb"%b(?P<delimiter>[,;\t])%b(?:(?P=delimiter)%b)*\r?\n" % (_COLUMN, _COLUMN, _COLUMN)
+)
 
 
 def kind_of(head: bytes) -> Kind:
     """The kind of a file by its first `HEAD` bytes."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):  # a file, a stream
         return "arrow"
-    return "array" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[") else "lines"
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    if head.lstrip().startswith(b"["):
+        return "array"
+    return "table" if delimiter_of(head) else "lines"
 
 
-def opened(path: Path) -> tuple[Kind, IO[bytes]]:
-    """A file to read, unpacked if it is gzipped, and its kind, which is not `gzip` then.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    file: Any = path.open("rb")
-    kind = kind_of(file.read(HEAD))
-    file.seek(0)
-    if kind == "gzip":
-        file = gzip.GzipFile(fileobj=file)
-        kind = kind_of(file.read(HEAD))
-        file.seek(0)
-    return kind, file
+def delimiter_of(head: bytes) -> str | None:
+    """What stands between the columns of a table; None where no names of columns begin it."""
+    found = _HEADER.match(head.removeprefix(b"\xef\xbb\xbf"))
+    return found["delimiter"].decode() if found else None
 
 
 @dataclass(frozen=True, slots=True)

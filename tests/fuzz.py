@@ -2,6 +2,7 @@
 
     python -m tests.fuzz markup 1000000       # strings through parse, render and plain
     python -m tests.fuzz rules 20000          # Markdown through the rules
+    python -m tests.fuzz notations 100000     # tags of others to our markup
 
 Prints what came of them and ends with the first input that breaks a promise. `pytest -m slow`
 runs fewer of them.
@@ -24,7 +25,8 @@ from aspd_cli.core.markup import (
     render,
 )
 from aspd_cli.core.parser import parse
-from aspd_cli.errors import MarkupError
+from aspd_cli.errors import DataError, MarkupError
+from aspd_cli.transform.io.notations import read_marked
 from aspd_cli.transform.rules import propose
 
 TEXTS = [
@@ -128,9 +130,65 @@ def check_markdown(answer: str) -> str:
     return "parallel" if any(document.blocks()) else "serial"
 
 
+TAGS = {
+    "Multiverse": ("Parallel", "Goal", "Outline", "Path", "Conclusion"),
+    "ThreadWeaver": ("Parallel", "Outlines", "Outline", "Thread", "Conclusion"),
+    "NPR": ("", "guideline", "plan", "step", "takeaway"),
+}
+"""Group, plans, plan, path and conclusion."""
+
+
+def random_tags(draw: random.Random) -> str:
+    """An answer in somebody's notation, every other time with something changed."""
+    group, plans, plan, path, end = TAGS[draw.choice(list(TAGS))]
+
+    def tag(name: str, text: str) -> str:
+        blank = draw.choice(("", "", "\n", " "))
+        return f"<{name}>{blank}{text}{blank}</{name}>" if name else text
+
+    def fork(depth: int) -> str:
+        names = draw.sample(WORDS, draw.choice((1, 2, 2, 3)))
+        numbered = draw.random() < 0.7
+        heads = [f"{n}: " if numbered else "" for n in range(1, len(names) + 1)]
+        items = (tag(plan, head + name) for head, name in zip(heads, names, strict=True))
+        inner = (
+            f"{name} {draw.choice(TEXTS)}"
+            + (fork(depth - 1) if draw.random() < 0.3 * depth else "")
+            for name in names
+        )
+        paths = (tag(path, head + text) for head, text in zip(heads, inner, strict=True))
+        last = tag(end, "so it is") if draw.random() < 0.7 else ""
+        return tag(group, tag(plans, "".join(items)) + "".join(paths) + last)
+
+    pieces = [draw.choice(TEXTS), fork(2), draw.choice(TEXTS), fork(1), "the end"]
+    answer = "".join(pieces[draw.randrange(3) :])
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        at, to = sorted(draw.randrange(len(answer) + 1) for _ in range(2))
+        answer = answer[:at] + draw.choice(("", "<", f"</{path}>", "x")) + answer[max(at, to - 9) :]
+    return answer
+
+
+def check_tags(answer: str) -> str:
+    """A document that can be written and read, with the words of all paths; or a refusal."""
+    try:
+        found = read_marked(answer)
+    except DataError as error:
+        if "character" in str(error) or "control token" in str(error):
+            return "refused"
+        raise
+    if found is None:
+        return "ordinary"
+    assert parse(render(found.document)) == found.document
+    text = plain(found.document)
+    assert "the end" not in answer[-7:] or text.endswith("the end")
+    assert not any(f"<{path}>" in text for *_, path, _ in TAGS.values() if path in found.notation)
+    return "marked"
+
+
 KINDS: dict[str, tuple[Callable[[random.Random], str], Callable[[str], str]]] = {
     "markup": (random_markup, check_markup),
     "rules": (random_markdown, check_markdown),
+    "notations": (random_tags, check_tags),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 import pytest
 from datasets import Dataset, DatasetDict
 from pyarrow import ipc
@@ -65,6 +66,14 @@ def gzipped(write: Callable[[Path], None]) -> Callable[[Path], None]:
     return pack
 
 
+def zstd(write: Callable[[Path], None]) -> Callable[[Path], None]:
+    def pack(path: Path) -> None:
+        write(path)
+        path.write_bytes(pyarrow.compress(path.read_bytes(), "zstd", asbytes=True))
+
+    return pack
+
+
 def saved(path: Path) -> None:
     Dataset.from_list(ROWS).save_to_disk(path)
 
@@ -77,7 +86,10 @@ def saved_splits(path: Path) -> None:
 @pytest.mark.parametrize("name", ["data", "data.jsonl", "data.parquet", "data.gz"])
 @pytest.mark.parametrize(
     "write",
-    [lines, array, parquet, arrow, stream, gzipped(lines), gzipped(parquet), gzipped(stream)],
+    [
+        *(lines, array, parquet, arrow, stream, gzipped(lines), gzipped(parquet), gzipped(stream)),
+        *(zstd(lines), zstd(parquet)),
+    ],
 )
 def test_a_file_is_what_its_first_bytes_say(
     write: Callable[[Path], None], name: str, tmp_path: Path
@@ -85,6 +97,15 @@ def test_a_file_is_what_its_first_bytes_say(
     write(tmp_path / name)
     assert [raw.value for raw in read_values(tmp_path / name)] == ROWS
     assert list(records(DataSection(), str(tmp_path / name))) == ROWS
+
+
+@pytest.mark.parametrize("pack", [lambda write: write, gzipped, zstd])
+@pytest.mark.parametrize("name", ["data", "data.csv", "data.zst"])
+def test_a_table_is_read_by_its_columns(pack: Any, name: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Question, {n}?", "completion": f"Answer\n{n}."} for n in range(3)]
+    pack(lambda path: Dataset.from_list(rows).to_csv(path, sep=";"))(tmp_path / name)
+    assert [raw.value for raw in read_values(tmp_path / name)] == rows
+    assert list(records(DataSection(), str(tmp_path / name))) == rows
 
 
 @pytest.mark.parametrize("write", [saved, saved_splits])

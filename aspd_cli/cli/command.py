@@ -19,6 +19,7 @@ EXAMPLES = {
     "validate": (
         "aspd validate train.jsonl",
         "aspd validate train.jsonl --tokenizer runs/mine --show 1",
+        "aspd validate train.jsonl --against answers.jsonl --fix mended.jsonl",
     ),
     "train": (
         "aspd train --init my.yaml",

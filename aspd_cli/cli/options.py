@@ -100,6 +100,15 @@ Dtype = Annotated[
         autocompletion=words(*DTYPES),
     ),
 ]
+Engine = Annotated[
+    str | None,
+    option(
+        "--engine",
+        "aspd, or vllm (experimental) (default: aspd).",
+        MODEL,
+        autocompletion=words("aspd", "vllm"),
+    ),
+]
 Quantize = Annotated[
     str | None,
     option(

@@ -9,6 +9,7 @@ plain text. So a label is written once, and what depends on a branch's place is 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
@@ -160,6 +161,7 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
     return name if name.strip() and form.lead(place, name) == opening + name + form.after else None
 
 
+@lru_cache(maxsize=4096)
 def _split(text: str) -> Label | None:
     # Most titles are bare: a letter that counts nothing, and no colon at the end.
     bare = text[:1].isascii() and text[:1].isalpha() and text[1:2] not in tuple(".)）、．")

@@ -81,6 +81,11 @@ class AnswerStats:
     tokens where it drops a list of titles without branches, and more where open branches are closed
     for it."""
 
+    drafted_tokens: int = 0
+    """Tokens that were fed as drafts, before it was known whether they are sampled."""
+    accepted_tokens: int = 0
+    """Drafted tokens that were sampled: each saved a step."""
+
     @property
     def decoded(self) -> int:
         return self.tokens if self.decoded_tokens is None else self.decoded_tokens
@@ -89,7 +94,8 @@ class AnswerStats:
     def ideal_speedup(self) -> float:
         """Decoded tokens / steps: the gain on a machine whose steps cost the same at every width.
 
-        An answer that was cut before its first branch is serial so far: 1, like any serial answer.
+        An answer that was cut before its first branch is serial so far: 1, like any serial answer,
+        or as much as drafts gained.
         """
         return _per_step(self.decoded, self.steps)
 
@@ -171,16 +177,19 @@ def parallelism(
         "ape": (branch - title, branch),
     }
 
-    def ratio(above: Array, below: Array) -> Interval:
-        def of(rows: Array) -> Array:
-            at = rows.astype(int)
-            total = below[at].sum(axis=-1)
-            share: Array = above[at].sum(axis=-1) / np.where(total, total, np.nan)
-            return share
+    return {name: ratio(*sums, samples=samples, seed=seed) for name, sums in parts.items()}
 
-        return bootstrap(range(len(answers)), of, samples=samples, seed=seed)
 
-    return {name: ratio(*sums) for name, sums in parts.items()}
+def ratio(above: Array, below: Array, *, samples: int = 2000, seed: int = 0) -> Interval:
+    """The sum of `above` over that of `below`, both (N,), with an interval that draws pairs."""
+
+    def of(rows: Array) -> Array:
+        at = rows.astype(int)
+        total = below[at].sum(axis=-1)
+        share: Array = above[at].sum(axis=-1) / np.where(total, total, np.nan)
+        return share
+
+    return bootstrap(range(len(above)), of, samples=samples, seed=seed)
 
 
 def bootstrap(
@@ -212,13 +221,50 @@ def bootstrap(
 def measure(document: Document, codec: Codec) -> Structure:
     """What an answer is made of, its end of turn left out."""
     tree = tokenize(document, codec)
-    return structure(tree, lay_out(tree, codec))
+    tokens, useful = _sizes(tree)
+    blocks = list(_blocks(tree))
+    return Structure(
+        tokens=tokens,
+        useful_tokens=useful,
+        branch_tokens=useful - sum(len(part) for part in tree if not isinstance(part, TokenBlock)),
+        title_tokens=sum(len(title) for block in blocks for title in block.titles),
+        blocks=len(blocks),
+        branches=sum(len(block.branches) for block in blocks),
+    )
 
 
-def block_speedup(block: Block, codec: Codec) -> float:
-    """Tokens of a block's plain text over the steps it takes: what the fork is worth at best."""
+def _sizes(tree: TokenTree) -> tuple[int, int]:
+    """All tokens of a tree, and those of its plain text, as its layout has them."""
+    tokens = useful = 0
+    for part in tree:
+        if isinstance(part, TokenBlock):
+            tokens += 2 + sum(len(title) + 2 for title in part.titles)
+            for branch in part.branches:
+                inside, seen = _sizes(branch.content)
+                tokens += 2 + len(branch.lead) + inside
+                useful += seen + (len(branch.lead) if part.form is not None else 0)
+        else:
+            tokens += len(part)
+            useful += len(part)
+    return tokens, useful
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWorth:
+    """What a fork is worth at best, and what it costs."""
+
+    speedup: float
+    """Tokens of the plain text over the steps that the block takes."""
+    saved: float
+    """Steps that it saves, for each token that it has beyond its plain text."""
+
+
+def block_worth(block: Block, codec: Codec) -> BlockWorth:
+    """What the fork of a block is worth."""
     tree = tokenize(Document((block,)), codec)
-    return int(lay_out(tree, codec).useful.sum()) / _steps(tree)
+    tokens, useful = _sizes(tree)
+    steps = _steps(tree)
+    return BlockWorth(useful / steps, (useful - steps) / (tokens - useful))
 
 
 def ideal_speedup(document: Document, codec: Codec) -> float:

@@ -21,7 +21,7 @@ Messages = Sequence[Mapping[str, str]]
 _SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty")
 _OURS = ("max_branch_tokens", "max_branches")
 """What only `aspd serve` takes."""
-_UNTOLD = ("max_title_tokens", "max_depth")
+_UNTOLD = ("max_title_tokens", "max_depth", "draft")
 """What no server takes from a request."""
 
 

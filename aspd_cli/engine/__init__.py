@@ -8,6 +8,7 @@ In reading order:
 - `answer`: one answer in flight: fork, merge, close, budgets
 - `lane`, `grammar`: one line of decoding, and which tokens it may sample next
 - `sampler`: from logits to tokens
+- `drafts`: guesses at what a lane samples next, checked in the same step
 - `detokenize`: from tokens to text and to a document
 - `document_order`, `until_stop`: events as a reader of one text sees them, up to a stop string
 - `forced_tokens`: a given structure in place of what the model would choose

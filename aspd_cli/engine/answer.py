@@ -25,6 +25,8 @@ class Pending(NamedTuple):
     position: int
     samples: bool
     """Whether the lane samples its next token from the last of these."""
+    drafts: Sequence[int] = ()
+    """Guesses that are fed behind them, see `engine.drafts`."""
 
 
 class Answer:
@@ -92,6 +94,11 @@ class Answer:
         return self.awaited + sum(each.samples for each in self.pending)
 
     @property
+    def alone(self) -> bool:
+        """Whether a single lane samples, so that nothing depends on how soon it goes on."""
+        return self.running == 1 and (not self.waiting or self.options.mode == "serial")
+
+    @property
     def exhausted(self) -> bool:
         """Whether the lanes that sample next could overrun the budget."""
         return self.remaining < sum(each.samples for each in self.pending)
@@ -101,6 +108,20 @@ class Answer:
         pending, self.pending = self.pending, []
         self.awaited = sum(each.samples for each in pending)
         return pending
+
+    def go_on(self, fed: Pending) -> Pending | None:
+        """What the lane of `fed` feeds next, where that is the first of its drafts.
+
+        It has been fed in the step under way, so the lane samples in this step once more.
+        """
+        if not (fed.drafts and self.pending):
+            return None
+        lane, ids, position, samples, _ = self.pending[-1]
+        if lane is not fed.lane or not samples or ids != [fed.drafts[0]]:
+            return None
+        self.pending.pop()
+        self.awaited += 1
+        return Pending(lane, ids, position, samples, fed.drafts[1:])
 
     def choice(self, lane: Lane) -> Choice:
         """What the lane may sample next."""

@@ -76,8 +76,8 @@ class Decoder:
                 list of strings and conversations.
             batch_size: most prompts decoded at once; each is admitted as another finishes.
             options: fields of `GenerationOptions`: mode, system, max_new_tokens, max_branch_tokens,
-                temperature, top_k, top_p, min_p, repetition_penalty, stop, seed, max_branches,
-                max_title_tokens, max_depth.
+                temperature, top_k, top_p, min_p, repetition_penalty, stop, seed, draft,
+                max_branches, max_title_tokens, max_depth.
 
         Raises:
             UsageError: an option is out of range.
@@ -176,6 +176,9 @@ class Decoder:
             max_branches=options.max_branches,
             max_title_tokens=options.max_title_tokens,
         )
+
+    def check_options(self, options: GenerationOptions) -> None:
+        """Raises `UsageError` for what this engine cannot do; ours can do all of it."""
 
     @cached_property
     def has_control(self) -> bool:

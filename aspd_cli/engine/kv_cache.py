@@ -1,9 +1,9 @@
 """The lane cache: one row of keys and values a request, filled in the order of decoding.
 
-A row is append-only: no entry is computed twice, moved or discarded. Each entry is tagged with its
-lane and position; what a token sees follows from the tags alone, so forking writes nothing and
-copies nothing. `LaneCache` is what transformers takes for a cache; `LaneLayer` holds the tensors of
-one of its layers.
+A row is append-only: no entry is computed twice, moved or discarded, but for those of wrong drafts,
+which no other token has seen. Each entry is tagged with its lane and position; what a token sees
+follows from the tags alone, so forking writes nothing and copies nothing. `LaneCache` is what
+transformers takes for a cache; `LaneLayer` holds the tensors of one of its layers.
 
 Shapes: R rows, N tokens of a step, Hk key-value heads, D head size.
 """
@@ -67,6 +67,8 @@ class LaneCache(Cache):
         """Steps planned since the cache was made."""
         self.writes = 0
         """Entries written since the cache was made: with no token computed twice, tokens fed."""
+        self.taken_back = 0
+        """Those of them that were wrong drafts."""
 
     def open_row(self, row: int) -> LaneTree:
         """Empties a row for a new request and gives its tree of lanes."""
@@ -104,6 +106,12 @@ class LaneCache(Cache):
         self.forwards += 1
         self.writes += len(ids)
         return StepPlan(tagged[::2], spans, self._groups(spans, tagged[2]))
+
+    def take_back(self, row: int, entries: int) -> None:
+        """Forgets the newest entries of a row, wrong drafts: the next step writes over them."""
+        self.used[row] -= entries
+        self.taken_back += entries
+        self.mask_table.forget(row)
 
     def _groups(self, spans: list[RowSpan], positions: NDArray[np.int64]) -> list[RowGroup]:
         if len(spans) == 1:

@@ -62,6 +62,31 @@ def load(
         ModelError: nothing loadable is there, it needs code of its own and may not run it, or the
             family cannot be decoded in parallel.
     """
+    chosen = choose_device(device)
+    number = choose_dtype(dtype, chosen)
+    bits = check_quantize(quantize, chosen, number)
+    model, tokenizer, settings = assemble(path, adapter, number, device_map, trust_remote_code)
+    try:
+        model = model if device_map else model.to(chosen)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ModelError(f"cannot use the device {chosen}: {error}") from error
+    if chat_template_kwargs is not None:
+        settings["chat_template_kwargs"] = chat_template_kwargs
+    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock, quantize=bits)
+
+
+def assemble(
+    path: str | Path | None,
+    adapter: str | Path | None,
+    dtype: torch.dtype,
+    device_map: str | dict[str, int | str] | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Model with its adapter merged, tokenizer, and settings as arguments of a `Decoder`.
+
+    Raises:
+        ModelError: as `load`.
+    """
     if path is None and adapter is None:
         path, adapter = EMBEDDED_MODEL / "base", EMBEDDED_MODEL / "adapter"
     elif path is None:
@@ -70,13 +95,10 @@ def load(
     if adapter is None and (source / "adapter_config.json").is_file():
         named, revision = base_of(source)
         path, adapter = named, source
-    chosen = choose_device(device)
-    number = choose_dtype(dtype, chosen)
-    bits = check_quantize(quantize, chosen, number)
     folder = None if adapter is None else _fetch(str(adapter))
     try:
         model, tokenizer, settings = _load_base(
-            str(path), number, device_map, trust_remote_code, revision
+            str(path), dtype, device_map, trust_remote_code, revision
         )
     except ModelError as error:
         if named is None:
@@ -86,17 +108,11 @@ def load(
             f"elsewhere, pass --model BASE --adapter {source}"
         ) from error
     if folder is not None:
-        settings |= _settings(folder / SETTINGS)
+        settings |= read_settings(folder / SETTINGS)
         tokenizer = _adapter_tokenizer(folder, trust_remote_code) or tokenizer
         _resize(model, tokenizer)
         model = merge_adapter(model, folder)
-    try:
-        model = model if device_map else model.to(chosen)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ModelError(f"cannot use the device {chosen}: {error}") from error
-    if chat_template_kwargs is not None:
-        settings["chat_template_kwargs"] = chat_template_kwargs
-    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock, quantize=bits)
+    return model, tokenizer, settings
 
 
 def finish(
@@ -149,7 +165,7 @@ def _load_base(
         output_loading_info=True,
         **rest,
     )
-    settings = _find_settings(path, only_files)
+    settings = find_settings(path, only_files)
     model, report = loaded
     unfit = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     if unfit:
@@ -157,10 +173,10 @@ def _load_base(
             f"the weights in {path!r} do not fit their configuration: {len(unfit)} tensors of "
             f"{type(model).__name__} are missing or have another shape, for example {min(unfit)}"
         )
-    return model, tokenizer, _settings(settings) if settings else {}
+    return model, tokenizer, read_settings(settings) if settings else {}
 
 
-def _find_settings(path: str, only_files: bool) -> Path | None:
+def find_settings(path: str, only_files: bool) -> Path | None:
     """The file of a model's settings; few models have one."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -210,7 +226,7 @@ def _has_all(tokenizer: Any) -> bool:
     return all(token in vocabulary for token in CONTROL_TOKENS)
 
 
-def _settings(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
     """Those arguments of a decoder that the file names."""
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -33,6 +33,8 @@ class GenerationOptions:
     """The answer ends before the first of these strings; a single one may stand for the tuple."""
     seed: int = 0
     """A sampled text depends on the seed and the prompt, not on batch or schedule."""
+    draft: bool = True
+    """Whether likely next tokens are checked in the same step; no text depends on it."""
     max_branches: int = 16
     """Most titles of a block."""
     max_title_tokens: int = 32

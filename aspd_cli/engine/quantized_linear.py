@@ -70,7 +70,7 @@ class Int8Linear(LinearProduct):
         digits = torch.sub(whole[1:], whole[:-1], alpha=self.base)  # (3, N, I)
         first, second, third = _product(digits, self.packed, self.base // 2)
         second.add_(third, alpha=1 / self.base)
-        product = first.add_(second, alpha=1 / self.base)
+        product: Tensor = first.add_(second, alpha=1 / self.base)
         if self.bias is None:
             product = product.mul_(largest)
         else:

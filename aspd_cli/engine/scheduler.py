@@ -18,6 +18,7 @@ from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.core.visibility import LaneTree
 from aspd_cli.engine.answer import Answer, Pending
 from aspd_cli.engine.detokenize import to_document, truncate
+from aspd_cli.engine.drafts import Drafts, price
 from aspd_cli.engine.events import Done, Event, Output
 from aspd_cli.engine.forced_tokens import Script
 from aspd_cli.engine.kv_cache import Feed
@@ -43,6 +44,8 @@ class Request:
     script: Script | None = None
     """What its lanes write whatever the model would choose; None: what the model chooses."""
     answer: Answer | None = None
+    drafts: Drafts | None = None
+    """None where it does without."""
     row: int = -1
     rngs: dict[int, np.random.Generator] = field(default_factory=dict)
     started: float = 0.0
@@ -52,6 +55,12 @@ class Request:
     parallel_s: float = 0.0
     parallel_useful: int = 0
     max_lanes: int = 1
+    drafted: int = 0
+    accepted: int = 0
+
+
+Work = list[tuple[Request, list[Pending]]]
+"""What the requests of a step feed."""
 
 
 class Scheduler:
@@ -139,6 +148,8 @@ class Scheduler:
             if self.max_lanes is not None:
                 answer.most_lanes = 1
             request.answer = answer
+            if request.options.draft:
+                request.drafts = Drafts(answer.grammar.control)
             self.active[row] = request
             self.runner.reserve(self.cache, len(request.prompt_ids) + answer.budget)
 
@@ -165,46 +176,104 @@ class Scheduler:
     def _step(self) -> Iterator[tuple[int, Event]]:
         """One forward pass for every runnable lane of every request, and what comes of it."""
         began = time.perf_counter()
-        work: list[tuple[Request, list[Pending]]] = []
+        work = self._work()
+        logits, rows = self._forward(work)
+        sampled = iter(self._sample(work, logits if len(rows) == len(logits) else logits[rows]))
+        now = time.perf_counter()
+        for request, pending in work:
+            fed = [each for each in pending if each.samples]
+            tokens, own = [next(sampled) for _ in fed], [rows.pop(0) for _ in fed]
+            self._measure(request, len(fed), now, now - began)
+            while fed:
+                yield from self._take(request, fed, tokens)
+                # A lane that samples what it had drafted samples from that as well.
+                if fed := self._confirmed(request, fed):
+                    own = [own[-1] + 1]
+                    tokens = self._sample([(request, fed)], logits[own])
+
+    def _work(self) -> Work:
+        """What each request feeds; where a single lane of it samples, with drafts if they pay."""
+        work: Work = []
         for row in sorted(self.active):
             request = self.active[row]
             assert request.answer is not None
             work.append((request, request.answer.drain()))
-        sampled = iter(self._sample(work, self._forward(work)))
-        now = time.perf_counter()
+        width = sum(len(each.ids) for _, pending in work for each in pending)
         for request, pending in work:
-            answer = request.answer
-            assert answer is not None
-            lanes = [p.lane for p in pending if p.samples]
-            tokens = [next(sampled) for _ in lanes]
-            request.first_token = request.first_token or now
-            self._measure(request, lanes, now - began)
-            before = sum(lane.text_tokens for lane in lanes)
-            for lane, token in zip(lanes, tokens, strict=True):
-                for event in answer.accept(lane, token):
-                    yield request.index, event
-            if len(lanes) > 1:
-                request.parallel_useful += sum(lane.text_tokens for lane in lanes) - before
-            if answer.exhausted and not answer.finish_reason:
-                answer.finish("length")
-            if answer.finish_reason:
-                for event in answer.flush():
-                    yield request.index, event
-                del self.active[request.row]
-                yield request.index, Done(self._output(request))
+            if request.drafts is not None:
+                self._draft(request, request.drafts, pending, price(width))
+        return work
 
-    def _forward(self, work: list[tuple[Request, list[Pending]]]) -> Tensor:
-        """(n, V) logits of every lane that samples, in the order of the work."""
-        feeds, last, at = [], [], 0
+    def _draft(
+        self, request: Request, drafts: Drafts, pending: list[Pending], price: float
+    ) -> None:
+        for each in pending:
+            drafts.write(each.lane.id, each.ids)
+        assert request.answer is not None
+        if request.answer.alone:
+            at = next(i for i, each in enumerate(pending) if each.samples)
+            lane, ids, position, samples, _ = pending[at]
+            # The last token of a budget is sampled, but never fed.
+            guessed = drafts.guess(lane.id, price)[: request.answer.remaining - 1]
+            pending[at] = Pending(lane, ids, position, samples, guessed)
+            request.drafted += len(guessed)
+
+    def _confirmed(self, request: Request, fed: list[Pending]) -> list[Pending]:
+        """What a lane has fed after these: its next draft, if that came true. The others go."""
+        [*_, last] = fed
+        if not last.drafts:
+            return []
+        assert request.answer is not None
+        if following := request.answer.go_on(last):
+            request.accepted += 1
+            if request.drafts is not None:
+                request.drafts.write(following.lane.id, following.ids)
+            return [following]
+        self.cache.take_back(request.row, len(last.drafts))
+        return []
+
+    def _take(
+        self, request: Request, fed: list[Pending], tokens: list[int]
+    ) -> Iterator[tuple[int, Event]]:
+        """Gives an answer the tokens that its lanes have sampled."""
+        answer = request.answer
+        assert answer is not None
+        lanes = [each.lane for each in fed]
+        before = sum(lane.text_tokens for lane in lanes)
+        for lane, token in zip(lanes, tokens, strict=True):
+            for event in answer.accept(lane, token):
+                yield request.index, event
+        if len(lanes) > 1:
+            request.parallel_useful += sum(lane.text_tokens for lane in lanes) - before
+        if answer.exhausted and not answer.finish_reason:
+            answer.finish("length")
+        if answer.finish_reason:
+            for event in answer.flush():
+                yield request.index, event
+            del self.active[request.row]
+            yield request.index, Done(self._output(request))
+
+    def _forward(self, work: Work) -> tuple[Tensor, list[int]]:
+        """(n, V) logits of every lane that samples and of its drafts, and the row of each lane."""
+        feeds: list[Feed] = []
+        last: list[int] = []
+        rows, at = list[int](), 0
         for request, pending in work:
             for each in pending:
                 feeds.append(Feed(request.row, each.lane.id, each.ids, each.position))
                 at += len(each.ids)
                 if each.samples:
+                    rows.append(len(last))
                     last.append(at - 1)
-        return self.runner.forward(last, self.cache, self.cache.prepare(feeds))
+            for each in pending:  # behind all that stays, so that they can be taken back
+                if each.drafts:
+                    position = each.position + len(each.ids)
+                    feeds.append(Feed(request.row, each.lane.id, each.drafts, position))
+                    last += range(at, at + len(each.drafts))
+                    at += len(each.drafts)
+        return self.runner.forward(last, self.cache, self.cache.prepare(feeds)), rows
 
-    def _sample(self, work: list[tuple[Request, list[Pending]]], logits: Tensor) -> list[int]:
+    def _sample(self, work: Work, logits: Tensor) -> list[int]:
         draws, writers = [], []
         for request, pending in work:
             assert request.answer is not None
@@ -213,7 +282,7 @@ class Scheduler:
             for each in pending:
                 if each.samples:
                     rng = self._rng(request, each.lane) if draw else None
-                    history = self._history(request, each.lane) if look_back else ()
+                    history = self._history(request, each) if look_back else ()
                     choice = request.answer.choice(each.lane)
                     draws.append(Draw(choice, options, rng, history))
                     writers.append((request.script, each.lane.path))
@@ -228,18 +297,19 @@ class Scheduler:
             request.rngs[lane.id] = generator(request.options.seed, request.identity, lane.path)
         return request.rngs[lane.id]
 
-    def _history(self, request: Request, lane: Lane) -> list[int]:
+    def _history(self, request: Request, fed: Pending) -> list[int]:
         """What the repetition penalty of a lane looks at: the text it sees."""
         cache, tree = self.cache, self.cache.trees[request.row]
-        used = cache.used[request.row]
-        seen = tree.sees[lane.id][cache.lanes[request.row, :used]]
+        used = cache.used[request.row] - len(fed.drafts)
+        seen = tree.sees[fed.lane.id][cache.lanes[request.row, :used]]
         ids = cache.tokens[request.row, :used][seen]
         return [int(i) for i in ids if i not in self.runner.unpenalised_ids]
 
-    def _measure(self, request: Request, lanes: list[Lane], seconds: float) -> None:
+    def _measure(self, request: Request, lanes: int, now: float, seconds: float) -> None:
+        request.first_token = request.first_token or now
         request.steps += 1
-        request.max_lanes = max(request.max_lanes, len(lanes))
-        if len(lanes) > 1:
+        request.max_lanes = max(request.max_lanes, lanes)
+        if lanes > 1:
             request.parallel_steps += 1
             request.parallel_s += seconds
 
@@ -269,6 +339,8 @@ class Scheduler:
             parallel_s=request.parallel_s,
             parallel_useful_tokens=request.parallel_useful,
             decoded_tokens=answer.tokens,
+            drafted_tokens=request.drafted,
+            accepted_tokens=request.accepted,
         )
         return Output(
             text=plain(document),

@@ -7,6 +7,7 @@ In reading order:
   `served`, servers
 - `requests`: what a system is asked, and what is reported of its answer
 - `prompt_sets`, `replay`: prompts for speed alone, and documents that the engine is led through
+- `content_loss`: what independence costs, as the loss on the content of given documents
 - `interleave`: systems take turns, prompt by prompt
 - `timeline`: when each lane of an answer was decoded
 - `results`: answers, scores and tables, to JSON and back; `latency` makes the tables of speed

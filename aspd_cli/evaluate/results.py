@@ -34,7 +34,7 @@ class System:
     name: str
     """As `--compare` calls it: parallel, serial, plain, hf, or a NAME of one's own."""
     library: str
-    """`aspd`, our engine; `transformers`, its stock `generate`; or `server`."""
+    """`aspd`, our engine; `transformers`, its stock `generate`; `vllm`; or `server`."""
     mode: Mode
     """parallel, serial or plain."""
     model: str
@@ -223,6 +223,8 @@ class Evaluation:
     """System -> the results of lm-eval as it gives them, without samples."""
     judged: Mapping[str, Any] = field(default_factory=dict)
     """Judged bench -> what the judge said, JSON-ready."""
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    """The losses of given documents that scores are made of, see `evaluate.content_loss`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The resolved recipe, and the flags of the command that are no part of it."""
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -244,6 +246,7 @@ class Evaluation:
             "latency": [row.as_dict() for row in self.latency],
             "lm_eval": {name: dict(found) for name, found in self.lm_eval.items()},
             "judged": dict(self.judged),
+            "documents": dict(self.documents),
             "settings": dict(self.settings),
             "machine": dict(self.machine),
             "notes": list(self.notes),

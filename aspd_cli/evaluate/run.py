@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aspd_cli.errors import UsageError
+from aspd_cli.evaluate import content_loss
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.judge.bench import Judged, prepare, run_benches
 from aspd_cli.evaluate.judge.questions import BENCHES
@@ -22,6 +23,7 @@ from aspd_cli.evaluate.results import EvalAnswer, Evaluation
 from aspd_cli.evaluate.served import ServedSystem
 from aspd_cli.evaluate.systems import (
     STOCK,
+    Engine,
     Runner,
     baseline,
     check_systems,
@@ -38,13 +40,19 @@ if TYPE_CHECKING:
 
 TIMED = ["parallel", "serial", "hf"]
 """What is compared when nobody says and speed alone is measured."""
+TIMED_ON_VLLM = ["parallel", "plain"]
+"""The same where vLLM decodes, which has the weights."""
 SCORED = ["parallel"]
+LAID_OUT = ["parallel", "plain"]
+"""The same where documents are scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the command line adds to the recipe."""
 
+    documents: Path | None = None
+    """Whose loss is measured, and nothing else."""
     replay: Path | None = None
     random_weights: bool = False
     prompts: Sequence[Prompted] | None = None
@@ -71,6 +79,10 @@ def evaluate(recipe: "Recipe", job: Job, processes: Processes) -> Evaluation:
     """
     if recipe.model.endpoint is not None:
         raise UsageError("model.endpoint is for `aspd generate`: compare a server by NAME=URL")
+    if recipe.model.engine == "vllm" and (job.documents is not None or job.replay is not None):
+        raise UsageError(
+            "--replay and --documents need the weights, which vLLM has: use aspd's own engine"
+        )
     with ExitStack() as held:
         return _evaluate(recipe, job, processes, held)
 
@@ -79,12 +91,20 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
     """The run; `held` closes what was opened for it."""
     began, clock = time.time(), time.perf_counter()
     evaluation = recipe.evaluation
-    words = evaluation.compare or (SCORED if evaluation.tasks else TIMED)
+    timed = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
+    words = evaluation.compare or (
+        SCORED if evaluation.tasks else LAID_OUT if job.documents else timed
+    )
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
     rejected = list(job.rejected)
     judged = Judged()
-    if evaluation.tasks:
+    documents: dict[str, Any] = {}
+    if job.documents is not None:
+        runners, found = _score_documents(recipe, words, job.documents, job, processes, held)
+        quality, documents = Quality([], found.scores, {}), found.documents
+        notes += found.notes
+    elif evaluation.tasks:
         benches = prepare(evaluation, rejected)
         tasks = _find_tasks(recipe, notes)
         runners = _open(recipe, words, processes, held)
@@ -116,6 +136,7 @@ def _evaluate(recipe: "Recipe", job: Job, processes: Processes, held: ExitStack)
         latency=rows,
         lm_eval=quality.lm_eval,
         judged=judged.benches,
+        documents=documents,
         settings=recipe.without_secrets().model_dump(),
         machine=machine(runners, began, time.perf_counter() - clock, processes),
         notes=(
@@ -177,6 +198,40 @@ def _run_tasks(
     )
 
 
+def _score_documents(
+    recipe: "Recipe",
+    words: Sequence[str],
+    documents: Path,
+    job: Job,
+    processes: Processes,
+    held: ExitStack,
+) -> tuple[list[Runner], content_loss.Losses]:
+    """Systems, and the losses of given documents."""
+    named = check_systems(words, recipe.model)
+    content_loss.check(named)
+    limit = _whole_limit(recipe, "documents")
+    runners = _open(recipe, words, processes, held)
+    found = content_loss.measure(
+        documents,
+        [runner for runner in runners if isinstance(runner, Engine)],
+        baseline([name for name, _ in named]),
+        processes,
+        limit=limit,
+        max_length=recipe.evaluation.max_length,
+        expect=job.expect,
+        advance=job.advance,
+    )
+    return runners, found
+
+
+def _whole_limit(recipe: "Recipe", what: str) -> int | None:
+    """`--limit` where it counts prompts or documents. Raises `UsageError` for a fraction."""
+    limit = recipe.evaluation.limit
+    if limit is not None and (limit < 1 or limit != int(limit)):
+        raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of {what}")
+    return None if limit is None else int(limit)
+
+
 def _timed(
     recipe: "Recipe",
     words: Sequence[str],
@@ -186,10 +241,7 @@ def _timed(
     held: ExitStack,
 ) -> tuple[list[Runner], dict[str, list[EvalRequest]]]:
     """Systems and prompts where speed alone is measured."""
-    limit = recipe.evaluation.limit
-    if limit is not None and (limit < 1 or limit != int(limit)):
-        raise UsageError(f"--limit {limit:g} is a fraction; give a whole number of prompts")
-    number = None if limit is None else int(limit)
+    number = _whole_limit(recipe, "prompts")
     if job.replay is None:
         runners = _open(recipe, words, processes, held)
         requests = speed_requests(runners, job.prompts, _options(recipe), number)
@@ -269,6 +321,14 @@ def _open(
     model = recipe.model
 
     def open_model(path: str | None, adapter: str | None, keep_stock: bool) -> "Decoder":
+        if model.engine == "vllm":
+            from aspd_cli.vllm.decoder import open_vllm
+
+            if (path, adapter) != (model.path, model.adapter):
+                raise UsageError("vLLM runs one model: leave NAME=PATH out, or evaluate it apart")
+            decoder = open_vllm(recipe)
+            held.callback(decoder.close)
+            return decoder
         from aspd_cli.engine.loading import load
 
         return load(

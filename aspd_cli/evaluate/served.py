@@ -93,7 +93,7 @@ def open_served(name: str, url: str, held: ExitStack) -> ServedSystem:
 def answer_stats(told: Mapping[str, Any]) -> AnswerStats:
     """Measures of a server: NaN for tokens and steps that it does not tell, no branches."""
     tokens = told.get("tokens", math.nan)
-    known = {field.name: 0 for field in fields(AnswerStats)}
+    known: dict[str, Any] = {field.name: 0 for field in fields(AnswerStats)}
     known |= {"tokens": tokens, "useful_tokens": tokens, "steps": math.nan, "decoded_tokens": None}
     known |= {"max_lanes": 1, "prompt_tokens": math.nan}
     known |= {name: value for name, value in told.items() if name in known}

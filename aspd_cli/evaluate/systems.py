@@ -32,6 +32,8 @@ WARM_UP_TOKENS = 8
 
 MODES: dict[str, Mode] = {"parallel": "parallel", "serial": "serial", "plain": "plain"}
 STOCK = "hf"
+VLLM = "vllm"
+"""Library of systems whose steps are vLLM's."""
 SEQ = "seq"
 """The Seq model; without a path, the serial base of the embedded model."""
 EMBEDDED_NAME = "embedded"
@@ -188,11 +190,18 @@ def make_runner(
     name: str, decoder: "Decoder", path: str | None, adapter: str | None, *, own: bool = False
 ) -> LocalRunner:
     """One system. `own`: it has a model of its own, which decodes plain text."""
-    dtype = str(next(decoder.model.parameters()).dtype).removeprefix("torch.")
+    if decoder.model is None:
+        number, library = getattr(decoder.runner, "dtype", ""), VLLM
+        if name == STOCK:
+            raise UsageError("--compare hf needs the weights, which vLLM has: leave it out")
+    else:
+        number = next(decoder.model.parameters()).dtype
+        library = "transformers" if name == STOCK else "aspd"
+    dtype = str(number).removeprefix("torch.")
     bits = decoder.kernels.quantized
     system = System(
         name=name,
-        library="transformers" if name == STOCK else "aspd",
+        library=library,
         mode=MODES.get(name, "plain"),
         model=path or EMBEDDED_NAME,
         adapter=None if own else adapter,

@@ -1,8 +1,9 @@
 """When each lane of an answer was decoded: the answer's critical path, step by step.
 
-A lane samples one token a step. The first token of the answer comes out of the prompt's step, which
-is step 1; the first tokens of all branches come out of the step after `<|para|>` was sampled; the
-token after a block comes out of the step after its last branch has ended.
+A lane samples one token a step: steps that drafts have saved are drawn as if they had been taken.
+The first token of the answer comes out of the prompt's step, which is step 1; the first tokens of
+all branches come out of the step after `<|para|>` was sampled; the token after a block comes out of
+the step after its last branch has ended.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Endpoints that judge and propose, with what they cost; and servers that answer prompts."""
 
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
@@ -108,4 +108,6 @@ def _with_path(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url
-    return parts._replace(path="/v1").geturl() if parts.path in ("", "/") else url
+    if parts.path not in ("", "/"):
+        return url
+    return urlunsplit((parts.scheme, parts.netloc, "/v1", parts.query, parts.fragment))

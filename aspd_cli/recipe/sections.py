@@ -8,12 +8,15 @@ from pydantic import Field, model_validator
 from aspd_cli.recipe.base import Section
 from aspd_cli.recipe.endpoint import EndpointSection, ServerSection
 from aspd_cli.recipe.serving import ServeSection
+from aspd_cli.recipe.vllm import VllmSection
 from aspd_cli.safe_text import without_secrets
 
 
 class ModelSection(Section):
     """Which model to use, and how to load it."""
 
+    engine: Literal["aspd", "vllm"] = "aspd"
+    """What decodes: aspd's own engine, or vLLM (experimental), see the section `vllm`."""
     path: str | None = None
     """Directory, GGUF file or Hub id; null: the embedded model, or a new one if `config` is set."""
     config: dict[str, Any] | None = None
@@ -86,7 +89,15 @@ class TransformSection(Section):
     """How ordinary answers become parallel-structured ones."""
 
     dialect: Literal[
-        "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "question-answer"
+        "auto",
+        "messages",
+        "prompt-completion",
+        "prompt-response",
+        "alpaca",
+        "sharegpt",
+        "question-answer",
+        "apar",
+        "chatml",
     ] = "auto"
     """Record format: the fields that hold the conversation; auto: detect it from the file."""
     from_model: str | None = None
@@ -100,6 +111,8 @@ class TransformSection(Section):
     """Maximum number of branches per block; a longer list becomes several blocks."""
     min_speedup: float = Field(1.2, ge=0)
     """Blocks whose ideal speed-up over their plain text is lower become serial text."""
+    min_saved: float = Field(0.0, ge=0)
+    """Blocks that save fewer steps for each token they add become serial text; 0: keep them all."""
     endpoint: EndpointSection | None = None
     """Endpoint that proposes and judges; null: use the built-in rules, offline."""
     judge: EndpointSection | None = None
@@ -186,6 +199,8 @@ class TrainingSection(Section):
     """Records per batch on each device."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Batches whose gradients are summed into one step."""
+    packing: bool = True
+    """Lay the records of a batch into one row without padding; each sees itself only."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of the optimizer."""
     max_grad_norm: float = Field(1.0, ge=0)
@@ -260,6 +275,8 @@ class GenerationSection(Section):
     """Seed for sampling."""
     batch_size: int = Field(8, ge=1)
     """Number of prompts to decode at once."""
+    draft: bool = True
+    """Guess the next tokens from those before and check them in the same step; same text."""
     max_branches: int = Field(16, ge=2)
     """Maximum number of branches per block."""
     max_title_tokens: int = Field(32, ge=1)
@@ -324,6 +341,8 @@ class Recipe(Section):
     """What to measure."""
     serve: ServeSection = ServeSection()
     """How `aspd serve` listens, and how much it takes."""
+    vllm: VllmSection = VllmSection()
+    """How vLLM is reached where `model.engine` is `vllm`."""
 
     def without_secrets(self) -> Self:
         """The recipe as it may be saved and shown."""

@@ -1,6 +1,7 @@
 """A recipe to start from: every field with what it is and its default."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -23,6 +24,10 @@ _HEAD = """\
 # Set the fields marked "change this". Until then it trains the embedded model on made-up questions.
 # All other fields stand behind a #, with their defaults; remove the # to change one.
 """
+
+
+_WIDTH = 92
+"""Characters of a line, without the indentation."""
 
 
 def new_recipe(name: str) -> str:
@@ -54,7 +59,12 @@ def _fields(kind: type[Section], at: str, written: dict[type[Section], str]) -> 
             value, remark = _FIRST[path]
             yield f"{name}: {value}  # {remark}"
         elif inner is None:
-            yield f"#{name}: {_default(field)}{_choices(field)}"
+            line, choices = f"#{name}: {_default(field)}", _choices(field)
+            if choices and len(line) + len(choices) > _WIDTH:
+                yield from (f"# {part}" for part in wrap(f"One of {choices}.", _WIDTH))
+                yield line
+            else:
+                yield f"{line}  # {choices}" if choices else line
         else:
             yield f"#{name}:"
             if inner in written:
@@ -79,5 +89,5 @@ def _default(field: FieldInfo) -> str:
 def _choices(field: FieldInfo) -> str:
     for kind in (field.annotation, *get_args(field.annotation)):
         if get_origin(kind) is Literal and len(get_args(kind)) > 1:
-            return f"  # {', '.join(map(str, get_args(kind)))}"
+            return ", ".join(map(str, get_args(kind)))
     return ""

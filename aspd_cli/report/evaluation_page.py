@@ -76,8 +76,10 @@ def render(evaluation: Evaluation, charts: Iterable[tuple[str, str, Chart]] = ()
     parts += [pair(*beside)] if beside else []
     parts += [card for chart, card in cards if chart.wide[0] > 7]
     if evaluation.scores or evaluation.latency:
-        note = f"With 95% intervals; speed-ups of the whole answer over {evaluation.baseline}."
-        parts.append(section("By category", category_table(evaluation), note=note))
+        note = "With 95% intervals"
+        if evaluation.latency:
+            note += f"; speed-ups of the whole answer over {evaluation.baseline}"
+        parts.append(section("By category", category_table(evaluation), note=f"{note}."))
     parts += [_judged(bench, found) for bench, found in evaluation.judged.items()]
     if evaluation.latency:
         note = (
@@ -197,6 +199,8 @@ def _timeline_chart(evaluation: Evaluation) -> Iterable[tuple[str, str, Chart]]:
             f"The forked answer of median ideal speed-up: {stats.tokens} tokens in {stats.steps} "
             f"steps, {stats.ideal_speedup:.2f} a step. Pale: titles. {_brief(chosen.prompt)}"
         )
+        if stats.accepted_tokens:
+            note += f" Steps that drafts saved are drawn as well: {stats.accepted_tokens}."
         yield "Timeline of one decode", note, lanes_over_steps(chosen.bars)
 
 

@@ -122,7 +122,7 @@ def speedup_on(evaluation: Evaluation, system: str, task: str, category: str = A
 def category_table(evaluation: Evaluation) -> str:
     """Quality of every system, and its speed-up over the baseline, by task and category."""
     names = [system.name for system in evaluation.systems]
-    others = [name for name in names if name != evaluation.baseline]
+    others = [name for name in names if evaluation.latency and name != evaluation.baseline]
     places = _places(evaluation)
     rows = []
     for task, category in places:

@@ -112,6 +112,7 @@ class Server:
 
     async def chat(self, body: ChatBody) -> Response:
         """`POST /v1/chat/completions`."""
+        self._check_scores(bool(body.logprobs))
         options = body.options(self.options, body.budget)
         prompt_ids = await self._encode(body.conversation(), options)
         asks = [Ask(prompt_ids, options, draw) for draw in range(1, body.choices + 1)]
@@ -128,6 +129,7 @@ class Server:
 
     async def completions(self, body: CompletionBody) -> Response:
         """`POST /v1/completions`."""
+        self._check_scores(body.logprobs is not None)
         options = body.options(self.options, max(1, body.budget), mode="plain")
         prompts = [await self._prompt_ids(prompt, options) for prompt in body.prompts]
         draws = range(1, body.choices + 1)
@@ -243,6 +245,7 @@ class Server:
         """Ids that the engine can take."""
         if options.mode != "plain" and not self.decoder.has_control:
             raise RequestError("the model was not trained to fork: use mode plain", param="mode")
+        self.decoder.check_options(options)
         context = self.decoder.context
         if context is not None and len(ids) >= context:
             raise RequestError(
@@ -257,6 +260,14 @@ class Server:
         if bad is not None:
             raise RequestError(
                 f"{bad} is not a token id of the model: they go from 0 to {known - 1}", param=param
+            )
+
+    def _check_scores(self, wanted: bool) -> None:
+        if wanted and self.decoder.model is None:
+            raise RequestError(
+                "log-probabilities are told by aspd's own engine only, and this server runs on "
+                "vLLM: leave logprobs out",
+                param="logprobs",
             )
 
     def _log(self, prompt: Any) -> None:

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN = ("/", "/health", "/page.js", "/page.css")
+from aspd_cli.serve.page import PATHS
+
+OPEN = ("/health", *PATHS)
 """Paths that need no key: what they give is the same for everyone."""
 
 _LOCAL = {"localhost", "127.0.0.1", "::1"}

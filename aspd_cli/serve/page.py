@@ -1,7 +1,10 @@
 """The page at `/`: a chat whose branches grow side by side.
 
-Three files of the package. The style begins with the colours of the reports' pages.
+Files of the package: a page, scripts that are modules, and a style, which begins with the colours
+of the reports' pages.
 """
+
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -12,20 +15,24 @@ from aspd_cli.report.html import colour_rules
 from aspd_cli.report.lane_colours import PAGE
 
 _FILES = ASSETS / "chat"
+_SCRIPTS = ("page.js", "lanes.js", "server.js")
+PATHS = ("/", *(f"/{name}" for name in _SCRIPTS), "/page.css")
+"""What is served to a browser that has no key yet."""
 _FRESH = {"Cache-Control": "no-cache"}
 
 
 def page_routes() -> list[Route]:
-    """The routes of the page: it, its script and its style."""
-    return [Route("/", _page), Route("/page.js", _script), Route("/page.css", _style)]
+    """The routes of the page: it, its scripts and its style."""
+    scripts = [Route(f"/{name}", partial(_script, name)) for name in _SCRIPTS]
+    return [Route("/", _page), *scripts, Route("/page.css", _style)]
 
 
 async def _page(request: Request) -> Response:
     return FileResponse(_FILES / "page.html", headers=_FRESH)
 
 
-async def _script(request: Request) -> Response:
-    return FileResponse(_FILES / "page.js", headers=_FRESH, media_type="text/javascript")
+async def _script(name: str, request: Request) -> Response:
+    return FileResponse(_FILES / name, headers=_FRESH, media_type="text/javascript")
 
 
 async def _style(request: Request) -> Response:

@@ -7,10 +7,10 @@ In reading order:
 - `preparation`: everything of a run that needs no weights; `preflight` tells what the run will take
 - `data`: records of prompt and completion, from a file, the Hub or `synth`
 - `encoding`: records as tokens, cached
-- `batching`: which records go together, and how they are padded
+- `batching`: which records go together, and how they lie in memory
 - `model`: tokenizer and model, loaded or new; `token_init` and `from_scratch` make what is new of
   them; `adapter` is LoRA as PEFT takes it
-- `branch_mask`: the hook that builds the mask
+- `branch_mask`: the hook that builds the mask, and attention for rows of several records
 - `trainer`: TRL's trainer, thinly adapted; `losses` are those by kind of token
 - `optim`: Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers

@@ -1,7 +1,10 @@
-"""Batches: which records go together, and how they are padded.
+"""Batches: which records go together, and how they lie in memory.
 
-`LengthSampler` draws batches of like length in random order. `BranchCollator` pads them to one
-length, with what is needed to build their masks on the device.
+`LengthSampler` draws batches of like length in random order. `BranchCollator` lays the records of a
+batch into one row without padding, or pads them to one length, with what is needed to build their
+masks on the device.
+
+Shapes: N records, B rows of T tokens, L lanes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,28 +26,49 @@ _POOL = 50
 
 @dataclass(frozen=True, slots=True)
 class BranchCollator:
-    """Pads B records on the right to T tokens and L lanes."""
+    """Makes a batch of N records: one row for all of them, or a padded row for each."""
 
     pad_token_id: int
+    packing: bool = False
+    """One row (B = 1) in which records follow each other, each with positions from 0 and seen by
+    itself alone; else B = N rows, padded on the right."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask`, `position_ids`, `labels`, `lanes` and `sees`.
+        """`input_ids`, `attention_mask`, `position_ids`, `labels`, `lanes`, `records` and `sees`.
 
-        All are (B, T) but `sees`, (B, L, L). `attention_mask` only says which tokens are real, for
-        whoever counts them; who sees whom follows from `lanes` (-1 is padding) and `sees`.
+        All are (B, T) but `sees`, (N, L, L). `attention_mask` only says which tokens are real, for
+        whoever counts them; who sees whom follows from `records` (0 to N - 1), `lanes` (of each
+        record by itself; -1 is padding) and `sees`.
         """
+        lay = _joined if self.packing else _padded
+        lengths = [len(row["lanes"]) for row in rows]
+        lanes, labels = lay(rows, "lanes", -1), lay(rows, "labels", IGNORE)
+        if self.packing:
+            records = torch.repeat_interleave(torch.tensor(lengths))[None]
+            # What stands before the first token of a record is another record's.
+            labels[:, np.cumsum([0, *lengths[:-1]])] = IGNORE
+        else:
+            records = torch.arange(len(rows))[:, None].expand_as(lanes).contiguous()
         return {
-            "input_ids": _padded(rows, "input_ids", self.pad_token_id),
-            "attention_mask": _padded(rows, "lanes", -1).ge(0).long(),
-            "position_ids": _padded(rows, "position_ids", 0),
-            "labels": _padded(rows, "labels", IGNORE),
-            "lanes": _padded(rows, "lanes", -1),
+            "input_ids": lay(rows, "input_ids", self.pad_token_id),
+            "attention_mask": lanes.ge(0).long(),
+            "position_ids": lay(rows, "position_ids", 0),
+            "labels": labels,
+            "lanes": lanes,
+            "records": records,
             "sees": torch.from_numpy(pad_sees([np.asarray(row["sees"], bool) for row in rows])),
         }
 
 
+def _joined(rows: Sequence[dict[str, Any]], column: str, fill: int) -> Tensor:
+    """(1, T) one column of all rows, one after another; nothing needs to be filled."""
+    return torch.from_numpy(np.concatenate([np.asarray(row[column], np.int64) for row in rows]))[
+        None
+    ]
+
+
 def _padded(rows: Sequence[dict[str, Any]], column: str, fill: int) -> Tensor:
-    """(B, T) one column of all rows."""
+    """(N, T) one column of all rows."""
     out = np.full((len(rows), max(len(row[column]) for row in rows)), fill, dtype=np.int64)
     for padded, row in zip(out, rows, strict=True):
         padded[: len(row[column])] = row[column]

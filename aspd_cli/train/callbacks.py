@@ -4,6 +4,7 @@
 engine decode sample answers: it takes the model over for as long (`borrowed`).
 """
 
+import os
 import signal
 import threading
 import time
@@ -69,6 +70,7 @@ class Interruption(TrainerCallback):
         self.listener = listener
         self.asked = False
         self._before: Any = None
+        self._process = os.getpid()
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # others get no signals
@@ -80,6 +82,8 @@ class Interruption(TrainerCallback):
             signal.signal(signal.SIGINT, self._before)
 
     def _ask(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._process:  # a process of the data loader, which the run ends
+            return
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

@@ -19,7 +19,7 @@ from aspd_cli.train.model import device_of
 
 _OWN = {
     *("output_dir", "optim", "warmup_ratio", "save_dtype", "loss_on_prompt", "samples"),
-    *("attention", "bf16", "eval_steps"),
+    *("attention", "bf16", "eval_steps", "packing"),
 }
 """Fields of the training section that are not handed to transformers under their name."""
 
@@ -49,6 +49,8 @@ def arguments(recipe: Recipe, *, evaluate: bool) -> SFTConfig:
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
+            # A GPU would wait for batches that this process makes; a CPU has no core to spare.
+            dataloader_num_workers=int(on_gpu),
             disable_tqdm=True,
             # Else several processes on a machine without a GPU would each train a model of its own.
             use_cpu=recipe.model.device == "cpu"

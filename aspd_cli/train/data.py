@@ -5,7 +5,7 @@ A record is TRL's prompt-completion, conversational as `aspd transform` writes i
 token on.
 """
 
-import gzip
+import io
 import json
 import logging
 import shutil
@@ -25,10 +25,11 @@ from aspd_cli.errors import DataError, reason
 from aspd_cli.files import content_digest
 from aspd_cli.recipe.sections import DataSection
 from aspd_cli.safe_text import shown
-from aspd_cli.sources import dataset_name, open_dataset, opened
+from aspd_cli.sources import HEAD, dataset_name, delimiter_of, kind_of, open_dataset
 from aspd_cli.synth import MIX, Split, examples
 from aspd_cli.synth.exercises import exercise
 from aspd_cli.train.lines import read_lines
+from aspd_cli.unzipped import unpacked
 
 SYNTH = "synth"
 COLUMNS = ["prompt", "completion"]
@@ -110,20 +111,36 @@ def _loaded(source: str, path: Path) -> Dataset:
 
 
 def _loaded_file(path: Path) -> Dataset:
-    kind, file = opened(path)
-    is_packed = isinstance(file, gzip.GzipFile)
-    has_rows = kind in ("parquet", "arrow")
-    with file, TemporaryDirectory() as folder:
+    with path.open("rb") as raw, TemporaryDirectory() as folder:
+        packing = kind = kind_of(raw.peek(HEAD)[:HEAD])
         # datasets unpacks what is called .gz, and nothing but lines and arrays.
         under = Path(folder) / "records"
-        if is_packed and has_rows:
-            with under.open("wb") as unpacked:
-                shutil.copyfileobj(file, unpacked)
-        elif path.suffix == ".gz" and not is_packed:
+        if packing in ("gzip", "zstd"):
+            head = io.BufferedReader(unpacked(raw, packing)).peek(HEAD)[:HEAD]
+            kind = kind_of(head)
+            raw.seek(0)
+        if packing == "zstd" or (packing == "gzip" and kind not in ("lines", "array")):
+            packed = unpacked(raw, packing)
+            with under.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+            if packed.broken:
+                raise OSError(packed.broken)
+        elif path.suffix in (".gz", ".zst") and packing != "gzip":
             under.symlink_to(path.resolve())
         else:
             under = path
-        return load_dataset(kind if has_rows else "json", data_files=str(under), split="train")
+        builder = _BUILDERS.get(kind, "json")
+        options = {"sep": delimiter_of(_head(under))} if kind == "table" else {}
+        return load_dataset(builder, data_files=str(under), split="train", **options)
+
+
+_BUILDERS = {"parquet": "parquet", "arrow": "arrow", "table": "csv"}
+"""The kind of a file -> what `datasets` calls its reader of it; JSON is the rest."""
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def no_file(source: str) -> str:

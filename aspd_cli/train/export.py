@@ -1,8 +1,9 @@
-"""The end of a run: weights on disk, read back and compared, merged, uploaded."""
+"""The end of a run: weights on disk, read back and compared, timed, merged, uploaded."""
 
 import gc
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from aspd_cli.train.trainer import BranchTrainer, is_peft
 
 _CHECKED = 64
 """Tokens of the generation that is compared."""
+_TIMED = 256
+"""Most tokens of an answer that is timed."""
+_WARM = 8
+"""Tokens that are decoded before the clock runs."""
 
 
 def save(trainer: BranchTrainer, recipe: Recipe, run: Path) -> None:
@@ -67,6 +72,36 @@ def greedy(model: Any, tokenizer: Any, recipe: Recipe, prompt: Any, depth: int) 
     with borrowed(model, tokenizer, recipe.model.positions, depth, arguments) as decoder:
         [output] = decoder.generate([prompt], mode=mode, max_new_tokens=_CHECKED)
     return output.token_ids
+
+
+def timed(
+    model: Any, tokenizer: Any, recipe: Recipe, prompts: Sequence[Any], depth: int
+) -> dict[str, Any]:
+    """How soon the engine answers prompts in parallel, and branch after branch: for the card.
+
+    One answer at a time, as `generation` says, and no longer than `_TIMED` tokens: answers that are
+    cut differ, so what is compared is useful tokens a second.
+
+    Returns:
+        `prompts`, `forked` (answers with a block), `parallel_tps`, `serial_tps` and `device`.
+    """
+    options = recipe.generation.model_dump(exclude={"batch_size", "mode"})
+    options["max_new_tokens"] = min(options["max_new_tokens"], _TIMED)
+    rest = (recipe.model.positions, depth, recipe.data.chat_template_kwargs)
+    seconds = dict.fromkeys(("parallel", "serial"), 0.0)
+    useful = dict.fromkeys(seconds, 0)
+    forked = 0
+    with borrowed(model, tokenizer, *rest) as decoder:
+        decoder.generate([prompts[0]], max_new_tokens=_WARM)
+        for prompt in prompts:
+            for mode in seconds:
+                [output] = decoder.generate([prompt], mode=mode, **options)
+                seconds[mode] += output.stats.time_s
+                useful[mode] += output.stats.useful_tokens
+                forked += mode == "parallel" and output.stats.blocks > 0
+        device = str(decoder.device)
+    rates = {f"{mode}_tps": round(useful[mode] / seconds[mode], 3) for mode in seconds}
+    return {"prompts": len(prompts), "forked": forked, **rates, "device": device}
 
 
 def verify(

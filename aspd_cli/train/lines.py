@@ -8,27 +8,28 @@ from typing import Any
 
 from aspd_cli.files import JsonLine, parse_jsonl
 from aspd_cli.sources import HEAD, kind_of
-from aspd_cli.unzipped import Unzipped
+from aspd_cli.unzipped import unpacked
 
 
 def read_lines(path: Path) -> Iterator[JsonLine]:
-    """Every line of a file, gzipped or not, that is not blank; its problem if it is no record.
+    """Every line of a file, packed or not, that is not blank; its problem if it is no record.
 
-    Nothing comes out of a file that is no JSONL, but a JSON array, Parquet or Arrow.
+    Nothing comes out of a file that is no JSONL, but a JSON array, CSV, Parquet or Arrow.
 
     Raises:
         OSError: the file cannot be read.
     """
     with path.open("rb") as raw:
-        zipped = Unzipped(raw) if kind_of(raw.peek(HEAD)[:HEAD]) == "gzip" else None
-        file = io.BufferedReader(zipped) if zipped else raw
+        kind = kind_of(raw.peek(HEAD)[:HEAD])
+        packed = unpacked(raw, kind) if kind in ("gzip", "zstd") else None
+        file = io.BufferedReader(packed) if packed else raw
         if kind_of(file.peek(HEAD)[:HEAD]) != "lines":
             return
         number = 0
         for number, value, problem in parse_jsonl(file):
             yield JsonLine(number, value, problem or _problem(value))
-        if zipped and zipped.broken:
-            yield JsonLine(number + 1, None, f"unreadable, as is all that follows: {zipped.broken}")
+        if packed and packed.broken:
+            yield JsonLine(number + 1, None, f"unreadable, as is all that follows: {packed.broken}")
 
 
 def _problem(value: Any) -> str | None:

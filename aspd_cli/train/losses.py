@@ -1,6 +1,6 @@
 """Losses by kind of token: how well a model forks, titles, writes branches and serial text.
 
-Shapes: B documents, T tokens, K kinds.
+Shapes: N records in B rows of T tokens, K kinds.
 """
 
 from typing import Any
@@ -29,16 +29,17 @@ def kinds_of(input_ids: Tensor, lanes: Tensor, control: ControlIds | None) -> Te
 
 
 def loss_sums(log_probs: Tensor, batch: dict[str, Any], control: ControlIds | None) -> Tensor:
-    """(B, K, 2) negative log-likelihood and number of predicted tokens of each kind.
+    """(N, K, 2) negative log-likelihood and number of predicted tokens of each record and kind.
 
     Args:
         log_probs: (B, T - 1) of the tokens 1 to T - 1, zero where there is no label.
     """
     taken = batch["labels"][:, 1:] != IGNORE
     kind = kinds_of(batch["input_ids"], batch["lanes"], control)[:, 1:]
-    values = torch.stack([-log_probs.float(), taken.float()], dim=-1)  # (B, T - 1, 2)
-    of_kind = [(kind == k) & taken for k in range(len(KINDS))]
-    return torch.stack([(values * mask[..., None]).sum(1) for mask in of_kind], dim=1)
+    cell = batch["records"][:, 1:] * len(KINDS) + kind  # (B, T - 1)
+    values = torch.stack([-log_probs.float(), taken.float()], dim=-1) * taken[..., None]
+    sums = values.new_zeros(len(batch["sees"]) * len(KINDS), 2)
+    return sums.index_add_(0, cell.flatten(), values.flatten(0, 1)).view(-1, len(KINDS), 2)
 
 
 def loss_means(total: Tensor) -> dict[str, float]:

@@ -9,7 +9,7 @@ from aspd_cli.pretrained import is_local
 from aspd_cli.recipe import Recipe
 from aspd_cli.sources import dataset_name
 from aspd_cli.train.model import base_path
-from aspd_cli.train.run_dir import LOSSES, STATE, VERSIONS
+from aspd_cli.train.run_dir import LOSSES, SPEED, STATE, VERSIONS
 
 NAME = "README.md"
 
@@ -111,9 +111,22 @@ def _rows(run: Path, recipe: Recipe) -> dict[str, Any]:
     for key, what in _LOSSES.items():
         values = [entry[key] for entry in history if key in entry]
         found[what] = f"{values[-1]:.4g}" if values else None
+    found["speed-up by forking"] = _speedup(_json(run / SPEED))
     libraries = ("aspd", "torch", "transformers", "trl", "peft")
     found["versions"] = ", ".join(f"{n} {versions[n]}" for n in libraries if n in versions)
     return {what: value for what, value in found.items() if value not in (None, "")}
+
+
+def _speedup(timed: dict[str, Any]) -> str | None:
+    """What was measured at the end of the run, on the prompts of its samples."""
+    if not timed.get("serial_tps"):
+        return None
+    number = timed["prompts"]
+    return (
+        f"{timed['parallel_tps'] / timed['serial_tps']:.2f} on {number} "
+        f"prompt{'s' * (number != 1)}, {timed['forked']} answered with a block: useful tokens a "
+        f"second in parallel over those branch after branch, {timed['device']}"
+    )
 
 
 def _hub_base(recipe: Recipe) -> str | None:

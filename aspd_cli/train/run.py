@@ -5,6 +5,7 @@ done = train(load_recipe("tiny"))
 done.run, done.loss
 """
 
+import json
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from transformers import set_seed
 from trl import SFTConfig
 
+from aspd_cli.errors import UsageError
+from aspd_cli.files import write_text
 from aspd_cli.outputs import claim
 from aspd_cli.recipe import Recipe
 from aspd_cli.train import export, run_dir
@@ -108,6 +111,26 @@ def train(
     return replace(outcome, seconds=watch.seconds)
 
 
+def seq_recipe(recipe: Recipe, *, resume: bool = False, fresh: bool = False) -> Recipe:
+    """The Seq model of a recipe: the same on the plain text, in the directory OUTPUT_DIR-seq.
+
+    Raises:
+        UsageError, DataError: what `train` would refuse of it, before the other run takes its time.
+    """
+    if recipe.data.style == "serial":
+        raise UsageError("data.style is serial, so the recipe trains a Seq model: leave out --seq")
+    folder = str(Path(recipe.training.output_dir)) + "-seq"
+    found = recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"style": "serial"}),
+            "training": recipe.training.model_copy(update={"output_dir": folder}),
+        }
+    )
+    run_dir.check_places(found)
+    run_dir.open_run(found, resume=resume, fresh=fresh)
+    return found
+
+
 def _begin(
     recipe: Recipe, args: SFTConfig, run: Path, tell: Listener, *, resume: bool, fresh: bool
 ) -> tuple[BranchTrainer, Preparation, Path | None]:
@@ -169,6 +192,7 @@ def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Lis
     trainer.state.save_to_json(str(run / run_dir.STATE))
     draw_losses(trainer.state.log_history, run / run_dir.LOSSES)
     export.forget(run)
+    _time(trainer, recipe, made)
     export.write_card(run, run, recipe, is_adapter=is_peft(trainer.model))
     if trainer.is_sharded:
         tell.say("the saved model is not verified: its weights are sharded over processes")
@@ -180,6 +204,17 @@ def _finish(trainer: BranchTrainer, recipe: Recipe, made: Preparation, tell: Lis
     del model, whole
     export.release(trainer)  # so that two never have to fit
     export.verify(run, recipe, prompt, expected, like)
+
+
+def _time(trainer: BranchTrainer, recipe: Recipe, made: Preparation) -> None:
+    """What forking gains on the sample prompts, into the run directory."""
+    path = Path(recipe.training.output_dir) / run_dir.SPEED
+    path.unlink(missing_ok=True)
+    prompts = made.prompts[: recipe.training.samples]
+    if trainer.is_sharded or recipe.data.style == "serial" or not prompts:
+        return
+    found = export.timed(trainer.model, trainer.processing_class, recipe, prompts, made.depth)
+    write_text(path, json.dumps(found, indent=2) + "\n")
 
 
 def _outcome(trainer: BranchTrainer, run: Path) -> TrainResult:

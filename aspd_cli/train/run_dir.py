@@ -26,6 +26,8 @@ from aspd_cli.train.model import base_path
 COMMAND = "train"
 RECIPE, VERSIONS, SETTINGS = "recipe.yaml", "versions.json", "aspd.json"
 SAMPLES, LOSSES, STATE = "samples.jsonl", "losses.png", "trainer_state.json"
+SPEED = "speed.json"
+"""How soon the finished model answers."""
 MERGED = "merged"
 """The whole model, where one was asked for."""
 _CHECKPOINTS = "checkpoint-*"
@@ -34,7 +36,7 @@ _RESULT = (
     *("adapter_config.json", "adapter_model.safetensors", "training_args.bin", "README.md"),
     *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
-    *(MERGED, SETTINGS, SAMPLES, LOSSES, STATE),
+    *(MERGED, SETTINGS, SAMPLES, LOSSES, STATE, SPEED),
 )
 """What a run leaves beside its recipe, versions and checkpoints."""
 

@@ -2,7 +2,7 @@
 
 `assemble` puts the trainer of a run together from model, data, arguments and callbacks.
 
-Shapes: B documents, K kinds of token.
+Shapes: N records, K kinds of token.
 """
 
 import json
@@ -112,7 +112,7 @@ class BranchTrainer(SFTTrainer):
         inputs = {name: held.to(self.args.device) for name, held in inputs.items()}
         with torch.no_grad(), self.compute_loss_context_manager():
             log_probs = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
-        found = loss_sums(log_probs, inputs, self._control)  # (B, K, 2)
+        found = loss_sums(log_probs, inputs, self._control)  # (N, K, 2)
         # Per record, so that records which only fill up the last batch of a process fall out.
         self._sums.append(self.accelerator.gather_for_metrics(found).double().sum(0).cpu())
         total = found.sum((0, 1))
@@ -227,7 +227,7 @@ def assemble(
             train_dataset=made.train.data,
             eval_dataset=made.eval.data if made.eval else None,
             processing_class=tokenizer,
-            data_collator=BranchCollator(pad),
+            data_collator=BranchCollator(pad, _packing(recipe, model, args)),
             peft_config=recipe.lora and lora_config(recipe.lora, model, codec),
             muon=recipe.training.optim == "muon",
             control=codec.control,
@@ -244,6 +244,12 @@ def assemble(
             pass  # its self-test says now what would be said after hours of training
     _add_callbacks(trainer, recipe, made, run, tell)
     return trainer
+
+
+def _packing(recipe: Recipe, model: Any, args: SFTConfig) -> bool:
+    """Whether records share a row. DataParallel would part a batch at its rows."""
+    possible = branch_mask.takes_rows_of_records(model.config) and args.n_gpu < 2
+    return recipe.training.packing and possible
 
 
 def _add_callbacks(

@@ -84,8 +84,11 @@ def keep_branches(document: Document, keep: Callable[[Block], Sequence[bool]]) -
         if isinstance(part, str):
             parts.append(part)
             continue
+        kept, nested = keep(part), any(any(b.content.blocks()) for b in part.branches)
+        if all(kept) and not nested:
+            parts.append(part)
+            continue
         branches = [Branch(b.title, keep_branches(b.content, keep)) for b in part.branches]
-        kept = keep(part)
         if all(kept):
             parts.append(Block(tuple(branches), part.form))
             continue

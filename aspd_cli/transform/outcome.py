@@ -10,7 +10,7 @@ from typing import Any
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Document
-from aspd_cli.core.metrics import Structure, block_speedup, measure
+from aspd_cli.core.metrics import Structure, block_worth, measure
 from aspd_cli.recipe.sections import GenerationSection, TransformSection
 from aspd_cli.transform.blocks import MAX_TITLE_SHARE, flatten, title_cost
 from aspd_cli.transform.io.records import Record
@@ -61,11 +61,13 @@ def paying(document: Document, codec: Codec, transform: TransformSection) -> Doc
     """
 
     def pays(block: Block) -> bool:
+        worth = block_worth(block, codec)
+        if worth.speedup < transform.min_speedup or worth.saved < transform.min_saved:
+            return False
         titles, texts = title_cost(block, codec)
         return (
             titles <= MAX_TITLE_SHARE * texts
             and max(len(codec.encode(title)) for title in block.titles) <= _MAX_TITLE_TOKENS
-            and block_speedup(block, codec) >= transform.min_speedup
         )
 
     return flatten(document, pays)

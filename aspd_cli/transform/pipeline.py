@@ -9,15 +9,12 @@ was paid for is in the journal.
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import asdict
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Document, render
-from aspd_cli.core.metrics import measure
 from aspd_cli.endpoint.batch import Awaited
 from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.errors import DataError
@@ -26,11 +23,11 @@ from aspd_cli.outputs import RECIPE, REJECTED, REPORT, STDOUT, beside
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
-from aspd_cli.transform.llm.backend import EndpointBackend
-from aspd_cli.transform.outcome import Outcome, outside_limits, paying, question_of, serial
-from aspd_cli.transform.own_answers import sound
+from aspd_cli.transform.llm.backend import PROPOSE, EndpointBackend
+from aspd_cli.transform.marked import marked_outcome
 from aspd_cli.transform.report import Report
-from aspd_cli.transform.rules import NO_STRUCTURE, propose
+from aspd_cli.transform.rows import transform_record
+from aspd_cli.transform.workers import Written, by_rules, written
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """How often the progress of calls is told while no record is finished."""
@@ -47,6 +44,8 @@ def transform_file(
     records: Iterable[Record | Rejected] | None = None,
     settings: str = "",
     limit: int | None = None,
+    part: range | None = None,
+    workers: int = 1,
     progress: Progress = lambda report: None,
 ) -> Report:
     """Writes `out` by rules, and beside it `OUT.rejected.jsonl` and `OUT.report.json`.
@@ -56,19 +55,22 @@ def transform_file(
         records: what is transformed, in place of those of `source`.
         settings: the text of `OUT.recipe.yaml`; none is written when empty.
         limit: how many values of the source are read; all when None.
+        part: which of them by their index; all when None.
+        workers: how many processes apply the rules; the output is the same.
         progress: called after every record.
 
     Raises:
         DataError: a file cannot be read or written.
     """
     report = Report(transform.proposer)
-    given = read_records(source, transform.dialect) if records is None else records
-    with _output(out, report, settings) as write:
-        for record in islice(given, limit):
-            if isinstance(record, Rejected):
-                write(record, None)
-            else:
-                write(record, transform_record(record, transform, codec))
+    if records is None:
+        records = read_records(source, transform.dialect, part=part)
+    with (
+        _output(out, report, settings) as write,
+        closing(by_rules(islice(records, limit), transform, codec, workers)) as results,
+    ):
+        for result in results:
+            write(result)
             progress(report)
     return report
 
@@ -84,6 +86,7 @@ async def transform_file_by(
     records: Iterable[Record | Rejected] | None = None,
     settings: str = "",
     limit: int | None = None,
+    part: range | None = None,
     progress: Progress = lambda report: None,
 ) -> Report:
     """As `transform_file`, by an endpoint, many records at once.
@@ -109,70 +112,42 @@ async def transform_file_by(
 
     awaited = 0
 
-    async def work(record: Record | Rejected) -> tuple[Record | Rejected, Outcome | None]:
+    async def work(record: Record | Rejected) -> Written | Rejected | None:
         nonlocal awaited
         if isinstance(record, Rejected):
-            return record, None
+            return record
+        marked = record.example.marked
         try:
-            if proposes:
-                return record, await asking.outcome(record)
-            return record, await asking.judged(record, transform_record(record, transform, codec))
+            if not proposes:
+                by_rules = transform_record(record, transform, codec)
+                return written(record, await asking.judged(record, by_rules))
+            if marked is not None:
+                return written(record, marked_outcome(record, marked, transform, codec, PROPOSE))
+            return written(record, await asking.outcome(record))
         except Awaited:
             awaited += 1
-            return record, None
+            return None
 
-    given = read_records(source, transform.dialect) if records is None else records
+    if records is None:
+        records = read_records(source, transform.dialect, part=part)
     # An answer is between two calls now and then; others fill its place.
     sections = (transform.proposing, transform.judging)
     at_once = 2 * max(section.concurrency for section in sections if section)
     with _output(out, report, settings) as write:
         async with (
-            aclosing(in_order(islice(given, limit), work, at_once=at_once)) as results,
+            aclosing(in_order(islice(records, limit), work, at_once=at_once)) as results,
             _looking(progress, report),
         ):
-            async for record, outcome in results:
-                write(record, outcome)
+            async for result in results:
+                if result is not None:
+                    write(result)
                 progress(report)
         if awaited:
             raise Awaited(awaited)
     return report
 
 
-def transform_record(record: Record, transform: TransformSection, codec: Codec) -> Outcome:
-    """The document of one answer by rules, or why it stays serial."""
-    if record.document is not None:
-        return sound(record, record.document, transform, codec)
-    answer = record.example.answer
-    document = Document((answer,))
-    structure = serial(record, codec)
-    if reason := outside_limits(structure, transform):
-        return Outcome(document, structure, "length", reason)
-    proposal = propose(answer, question_of(record), transform.max_branches)
-    found = paying(proposal.document, codec, transform)
-    if any(found.blocks()):
-        return Outcome(found, measure(found, codec), "parallel")
-    if any(proposal.document.blocks()):
-        return Outcome(document, structure, "structure", "no block pays for its titles")
-    stage = "structure" if proposal.refusals == (NO_STRUCTURE,) else "independence"
-    return Outcome(document, structure, stage, "; ".join(proposal.refusals))
-
-
-def row(record: Record, outcome: Outcome) -> dict[str, Any]:
-    """One line of the output: TRL's conversational prompt-completion, and what was decided."""
-    return {
-        "id": record.id,
-        "prompt": record.example.prompt,
-        "completion": [{"role": "assistant", "content": render(outcome.document)}],
-        "aspd": {
-            "status": "parallel" if outcome.stage == "parallel" else "serial",
-            "reason": outcome.reason,
-            "votes": outcome.votes,
-            "stats": asdict(outcome.structure),
-        },
-    }
-
-
-Write = Callable[[Record | Rejected, Outcome | None], None]
+Write = Callable[[Written | Rejected], None]
 
 
 @contextmanager
@@ -203,13 +178,14 @@ def _output(out: Path, report: Report, settings: str) -> Iterator[Write]:
 
 
 def _writer(report: Report, answers: IO[bytes], reject: Callable[[Rejected], object]) -> Write:
-    def write(record: Record | Rejected, outcome: Outcome | None) -> None:
-        if isinstance(record, Rejected):
-            report.reject(record)
-            reject(record)
-        elif outcome is not None:
+    def write(result: Written | Rejected) -> None:
+        if isinstance(result, Rejected):
+            report.reject(result)
+            reject(result)
+        else:
+            line, outcome = result
             report.add(outcome.stage, outcome.reason, outcome.structure, failed=outcome.failed)
-            answers.write(json_line(row(record, outcome)))
+            answers.write(line)
 
     return write
 

@@ -147,7 +147,7 @@ def test_flags_may_have_underscores_or_hyphens(command: str) -> None:
         for flag in (*option.opts, *option.secondary_opts):
             if not flag.startswith("--") or flag == "--debug":  # which is no parameter
                 continue
-            value = [] if option.is_flag else ["1"]
+            value = [] if option.is_flag else ["7"]  # no flag has it as its default
             found = parsed(command, flag, *value)
             assert found != nothing
             assert "_" not in flag

@@ -5,12 +5,23 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.metrics import AnswerStats, Structure, bootstrap, parallelism, structure
+from aspd_cli.core.markup import Document
+from aspd_cli.core.metrics import (
+    AnswerStats,
+    Structure,
+    bootstrap,
+    measure,
+    parallelism,
+    structure,
+)
 from aspd_cli.core.parser import parse
+from aspd_cli.transform.token_counts import EstimatingCodec
 from tests import make
+from tests.core.strategies import documents
 
 CODEC = Codec(make.tokenizer())
 A, B, C = "<|title|>A<|/title|>", "<|title|>B<|/title|>", "<|title|>C<|/title|>"
@@ -49,6 +60,13 @@ def test_the_structure_of_an_answer_is_what_one_counts_by_hand(
     markup: str, expected: Structure
 ) -> None:
     assert counted(markup) == expected
+
+
+@given(document=documents())
+def test_an_answer_is_counted_without_its_layout_as_with_it(document: Document) -> None:
+    codec = EstimatingCodec()
+    tree = tokenize(document, codec)
+    assert measure(document, codec) == structure(tree, lay_out(tree, codec))
 
 
 def test_parallelism_of_one_answer() -> None:

@@ -113,7 +113,8 @@ def test_no_token_is_computed_twice(tokenizer, monkeypatch):
     recorder = make_models_fork(monkeypatch)
     for seed, mode in enumerate(["parallel", "serial", "parallel", "plain"]):
         recorder.caches.clear()
-        [out] = decoder.generate("Who?", mode=mode, temperature=1.0, seed=seed, **NESTED)
+        options = {"temperature": 1.0, "seed": seed, "draft": False, **NESTED}
+        [out] = decoder.generate("Who?", mode=mode, **options)
         assert out.finish_reason == "stop"
         [cache] = recorder.caches
         # Everything but the end of turn, which nobody reads, is written once.
@@ -137,7 +138,7 @@ def test_fork_and_merge_cost_no_step_of_their_own(tokenizer):
         ((0, 0),): [*first, control.branch_end],
         ((0, 1),): [*second, control.branch_end],
     }
-    out = scripted(decoder, script)
+    out = scripted(decoder, script, draft=False)
     assert out.text == "red and roundyellowend"
     longest = max(len(first), len(second)) + 1
     assert out.stats.steps == len(script[()]) + longest

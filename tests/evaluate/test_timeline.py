@@ -23,7 +23,7 @@ def embedded() -> Decoder:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_last_bar_ends_with_the_last_step(embedded: Decoder, prompt: str) -> None:
-    [output] = embedded.generate(prompt, mode="parallel")
+    [output] = embedded.generate(prompt, mode="parallel", draft=False)
     bars = timeline(output.token_ids, embedded.codec)
     assert max(bar.end for bar in bars) == output.stats.steps
     titles = [b.title for block in output.document.blocks() for b in block.branches]
@@ -48,7 +48,7 @@ def test_nested_forks_and_repeated_titles_keep_step_with_the_engine() -> None:
         ((0, 0), (0, 1)): words("short"),
         ((0, 1),): words("two"),
     }
-    output = scripted(decoder, script)
+    output = scripted(decoder, script, draft=False)
     bars = timeline(output.token_ids, decoder.codec)
     assert max(bar.end for bar in bars) == output.stats.steps
     assert [(b.lane, b.title, b.titles) for b in bars] == [

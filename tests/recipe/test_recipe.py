@@ -61,7 +61,8 @@ def test_all_problems_come_at_once_with_place_and_advice(tmp_path: Path) -> None
         "command line: generation.top_p: must be less than or equal to 1, not 2.0",
         f"{path}:10: generatoin: no such section; did you mean generation?",
         "--set a.b=1: a: no such section; "
-        "choose from model, data, transform, training, lora, generation, evaluation, serve",
+        "choose from model, data, transform, training, lora, generation, evaluation, serve, "
+        "vllm",
     ]
 
 

@@ -372,7 +372,7 @@ def test_clients_that_go_away_free_their_lanes(streamed, server):
     )
     asked = head.encode() + b"Content-Type: application/json\r\n\r\n" + body
     dropped = metric(server, "aspd:requests_dropped_total")
-    for _ in range(25):
+    for _ in range(100):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(asked[: draw.choice([len(asked), len(asked), len(asked) - 9])])
             time.sleep(draw.random() * 0.06)

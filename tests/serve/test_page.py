@@ -39,9 +39,10 @@ WATCH = """() => {
     const lanes = [...document.querySelectorAll(".live:not([hidden]) .text")];
     const boxes = lanes.map((lane) => lane.getBoundingClientRect());
     frames_.push([lanes.map((l) => l.textContent.length), boxes.map((b) => b.x), boxes.map((b) => b.y)]);
-    requestAnimationFrame(look);
   };
-  look();
+  // Each change, not each frame: a busy machine paints few.
+  const changes = { childList: true, subtree: true, characterData: true };
+  new MutationObserver(look).observe(document.getElementById("turns"), changes);
 }"""  # noqa: E501
 # Presses Escape as soon as there is a branch.
 ESCAPE = """() => new MutationObserver((_, observer) => {
@@ -89,7 +90,7 @@ def stream(steps: list[list[Event]]) -> str:
 
 @contextmanager
 def in_slow_motion(process: "Popen[str]") -> Iterator[None]:
-    """Stops a server again and again, so that a browser on a busy machine sees each step."""
+    """Stops a server again and again, so that a browser on a busy machine is no slower."""
     over = Signal()
 
     def halt() -> None:
@@ -145,6 +146,8 @@ def test_branches_grow_side_by_side_until_the_plain_answer_stands_there(
     assert {url.removeprefix(server.url) for url in said if not url.startswith("data:")} == {
         "/page.css",
         "/page.js",
+        "/lanes.js",
+        "/server.js",
         "/v1/models",
         "/v1/chat/completions",
     }, "no complaint, and nothing from elsewhere"
@@ -211,9 +214,10 @@ def test_escape_stops_frees_the_lanes_and_keeps_what_had_come(browser: Any, serv
     dropped = metric(server, "aspd:requests_dropped_total")
     page.get_by_label("Serial").check()
     page.evaluate(ESCAPE)
-    ask(page, ASKED)
     note = page.locator(".note", has_text="Stopped.")
-    note.wait_for()
+    with in_slow_motion(server.process):
+        ask(page, ASKED)
+        note.wait_for()
     assert plain(page.locator("article")).startswith("Here they are:\n- Tiger:")
     until(lambda: metric(server, "aspd:requests_dropped_total") == dropped + 1)
     until(lambda: metric(server, "aspd:lanes") == 0)
@@ -321,11 +325,10 @@ def test_a_key_is_asked_for_where_one_is_needed_and_is_not_kept(
     note.get_by_text("The conversation is longer than the server takes").wait_for()
 
 
-def test_the_page_is_three_files_that_need_no_key_and_hold_no_code_of_elsewhere(
-    guarded: Served,
-) -> None:
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
-        with urlopen(guarded.url + path) as reply:
+def test_the_page_is_files_that_need_no_key_and_hold_no_code_of_elsewhere(guarded: Served) -> None:
+    kinds = {"": "html", "page.js": "javascript", "lanes.js": "javascript"}
+    for path, kind in {**kinds, "server.js": "javascript", "page.css": "css"}.items():
+        with urlopen(f"{guarded.url}/{path}") as reply:
             text = reply.read().decode()
             assert reply.headers["Content-Type"].startswith(f"text/{kind}")
             assert "script-src 'self'" in reply.headers["Content-Security-Policy"]

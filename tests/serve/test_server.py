@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from urllib.error import URLError
 from urllib.request import Request
 
 import pytest
@@ -93,6 +95,23 @@ def test_a_signal_to_end_loses_no_accepted_request():
             assert texts == {expected}
         assert code == -signal.SIGTERM
         assert "Traceback" not in "".join(server.said)
+
+
+def test_a_server_that_is_killed_comes_back_at_the_same_address():
+    with served() as server:
+        url = f"{server.url}/v1/chat/completions"
+        expected = json.loads(post(url, CHAT)[1])["choices"][0]["message"]["content"]
+        with ThreadPoolExecutor(8) as pool:
+            replies = [pool.submit(post, url, {**CHAT, "n": 16}) for _ in range(8)]
+            until(lambda: metric(server, "vllm:num_requests_waiting") > 10)
+            assert server.end(signal.SIGKILL) == -signal.SIGKILL
+            for reply in replies:  # each client is told by its connection
+                with pytest.raises((ConnectionError, HTTPException, URLError)):
+                    reply.result()
+    with served("--port", url.split(":")[2].split("/")[0]) as again:
+        assert f"{again.url}/v1/chat/completions" == url
+        reply = json.loads(post(url, CHAT)[1])["choices"][0]["message"]["content"]
+        assert reply == expected
 
 
 def test_prompts_are_logged_only_where_asked_for(server):

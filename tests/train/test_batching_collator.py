@@ -85,6 +85,21 @@ def test_the_mask_of_a_batch_is_the_visibility_of_its_layouts(codec: Codec, mode
         assert not allowed[:size, size:].any()
 
 
+def test_a_row_of_records_is_the_records_one_after_another(codec: Codec) -> None:
+    found = rows(codec, loss_on_prompt=True)
+    batch = BranchCollator(0, packing=True)(found)
+    sizes = [row["length"] for row in found]
+    assert batch["records"][0].bincount().tolist() == sizes
+    for name in ("input_ids", "position_ids", "lanes", "labels"):
+        for part, row in zip(batch[name][0].split(sizes), found, strict=True):
+            start = 1 if name == "labels" else 0
+            assert part[start:].tolist() == list(row[name][start:]), name
+            assert name != "labels" or part[0] == IGNORE, "nothing of it stands before"
+    learnt = (batch["labels"][:, 1:] != IGNORE).sum()
+    assert learnt == sum(row["learnt"] for row in found)
+    assert batch["attention_mask"].all()
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_branches_do_not_see_each_other_in_training(
     codec: Codec, model: Any, attention: str

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_mask
+from torch.nn.functional import cross_entropy
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import TokenBlock, TokenBranch, lay_out
@@ -38,9 +39,9 @@ def row(layout: Any) -> dict[str, Any]:
     }
 
 
-def logits(model: Any, rows: list[dict[str, Any]]) -> Tensor:
+def logits(model: Any, rows: list[dict[str, Any]], *, packing: bool = False) -> Tensor:
     """(B, T, V) of a batch as the trainer hands it to the model."""
-    batch = BranchCollator(0)(rows)
+    batch = BranchCollator(0, packing)(rows)
     del batch["labels"]
     with torch.no_grad():
         return model(**batch, use_cache=False).logits
@@ -110,8 +111,72 @@ def test_a_branch_is_what_it_is_alone_beyond_the_window_too(
     )
 
 
+def records(codec: Codec) -> list[dict[str, Any]]:
+    """Three records of unlike lengths: nested blocks, a block, and none."""
+    draw = torch.Generator().manual_seed(1)
+
+    def ids(number: int) -> tuple[int, ...]:
+        return tuple(torch.randint(20, 400, (number,), generator=draw).tolist())
+
+    def block(*contents: Any) -> TokenBlock:
+        titles = tuple((21 + at,) for at in range(len(contents)))
+        pairs = zip(titles, contents, strict=True)
+        return TokenBlock(titles, tuple(TokenBranch(t, (*t, 24), c) for t, c in pairs))
+
+    trees = [
+        (ids(5), block((ids(9), block((ids(4),), (ids(3),))), (ids(6),)), ids(7)),
+        (block((ids(12),), (ids(8),), (ids(5),)), ids(2)),
+        (ids(23),),
+    ]
+    return [
+        row(lay_out(tree, codec, prompt_ids=ids(4 + at), end_ids=[30]))
+        for at, tree in enumerate(trees)
+    ]
+
+
+def loss_and_gradients(model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The summed loss of a batch, and what it comes to at each weight."""
+    labels = batch.pop("labels")[:, 1:]
+    model.zero_grad()
+    found = model(**batch, use_cache=False).logits[:, :-1]
+    loss = cross_entropy(found.flatten(0, 1), labels.flatten(), reduction="sum")
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in EAGER_ONLY])
+def test_a_row_of_records_has_the_loss_and_the_gradients_of_the_records_alone(
+    family: str, checkpointing: bool, words: Any
+) -> None:
+    if checkpointing and family != "gemma3_text":
+        pytest.skip("one family shows that the mask survives: it has two")
+    model = with_hook(tiny_model(family, len(words)), family).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    rows = records(Codec(words))
+    packed = BranchCollator(0, packing=True)(rows)
+    assert packed["input_ids"].shape == (1, sum(len(row["lanes"]) for row in rows))
+    loss, gradients = loss_and_gradients(model, packed)
+    alone = [loss_and_gradients(model, BranchCollator(0)([row])) for row in rows]
+    torch.testing.assert_close(loss, sum(each for each, _ in alone), atol=1e-4, rtol=1e-6)
+    for name, found in gradients.items():
+        expected = torch.stack([each[name] for _, each in alone]).sum(0)
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max().clamp(min=1e-3), name
+
+
+def test_attention_that_would_pay_for_the_square_of_a_row_is_given_none(words: Any) -> None:
+    model = with_hook(tiny_model("gemma2", len(words)), "gemma2")
+    assert not branch_mask.takes_rows_of_records(model.config)
+    with pytest.raises(ModelError, match="'eager' cannot take a row of several records"):
+        logits(model, records(Codec(words)), packing=True)
+
+
+@pytest.mark.parametrize("packing", [False, True])
 @pytest.mark.parametrize("window", [None, 4])
-def test_the_rule_for_flex_attention_is_the_dense_mask(window: int | None, words: Any) -> None:
+def test_the_rule_for_flex_attention_is_the_dense_mask(
+    window: int | None, packing: bool, words: Any
+) -> None:
     codec = Codec(words)
     trees = [
         (
@@ -124,12 +189,18 @@ def test_the_rule_for_flex_attention_is_the_dense_mask(window: int | None, words
         ((4, 5, 6),),
     ]
     rows = [row(lay_out(tree, codec, prompt_ids=[1, 2])) for tree in trees]
-    batch = BranchCollator(0)(rows)
-    known = (batch["lanes"], batch["sees"], batch["position_ids"], window)
-    size = batch["lanes"].shape[1]
-    assert (batch["lanes"] < 0).any(), "padding must be among what is tested"
-    dense = create_mask(branch_mask.flex_rule(*known), 2, 1, size, size, device="cpu")
-    assert torch.equal(dense, batch_mask(*known))
+    padded = BranchCollator(0)(rows)
+    assert (padded["lanes"] < 0).any(), "padding must be among what is tested"
+    dense = batch_mask(padded["lanes"], padded["sees"], padded["position_ids"], window)
+    if packing:
+        sizes = (padded["lanes"] >= 0).sum(1).tolist()
+        parts = zip(dense[:, 0], sizes, strict=True)
+        dense = torch.block_diag(*(mask[:size, :size] for mask, size in parts))[None, None].bool()
+    batch = BranchCollator(0, packing)(rows)
+    known = (batch["lanes"], batch["sees"], batch["position_ids"], window, batch["records"])
+    rows_, size = batch["lanes"].shape
+    found = create_mask(branch_mask.flex_rule(*known), rows_, 1, size, size, device="cpu")
+    assert torch.equal(found, dense)
 
 
 @pytest.mark.parametrize(

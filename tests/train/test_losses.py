@@ -15,7 +15,7 @@ from aspd_cli.synth import QUESTION_FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.encoding import IGNORE, features
-from aspd_cli.train.losses import KINDS, kinds_of
+from aspd_cli.train.losses import KINDS, kinds_of, loss_sums
 from aspd_cli.train.trainer import BranchTrainer
 
 
@@ -51,8 +51,28 @@ def test_kinds_are_those_of_the_markup(rows: list[dict[str, Any]], codec: Codec)
     assert (found[ends] == KINDS.index("branch")).all()
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_losses_of_a_batch_are_those_of_its_records(
+    rows: list[dict[str, Any]], codec: Codec, packing: bool
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = BranchCollator(0, packing)(rows)
+    sizes = [len(row["lanes"]) for row in rows]
+    drawn = [-torch.rand(size, generator=draw) for size in sizes]
+    if packing:
+        whole = torch.cat(drawn)[None]
+    else:
+        whole = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+    found = loss_sums(whole[:, 1:], batch, codec.control)
+    for row, values, sums in zip(rows, drawn, found, strict=True):
+        alone = loss_sums(values[None, 1:], BranchCollator(0)([row]), codec.control)
+        torch.testing.assert_close(sums, alone[0])
+        assert sums[:, 1].sum() == row["learnt"]
+
+
+@pytest.mark.parametrize("packing", [False, True])
 def test_an_evaluation_gives_the_mean_over_all_tokens_of_a_kind(
-    rows: list[dict[str, Any]], codec: Codec, model: Any, tmp_path: Any
+    rows: list[dict[str, Any]], codec: Codec, model: Any, tmp_path: Any, packing: bool
 ) -> None:
     branch_mask.install(model)
     total: dict[str, list[float]] = {name: [] for name in KINDS}
@@ -82,7 +102,7 @@ def test_an_evaluation_gives_the_mean_over_all_tokens_of_a_kind(
         train_dataset=data,
         eval_dataset=data,
         processing_class=codec.tokenizer,
-        data_collator=BranchCollator(0),
+        data_collator=BranchCollator(0, packing),
         control=codec.control,
     )
     found = trainer.evaluate()

@@ -30,6 +30,8 @@ def test_what_is_known_stands_in_it_and_nothing_else(base: Path, tmp_path: Path)
     (run / "trainer_state.json").write_text(json.dumps(state))
     (run / "versions.json").write_text(json.dumps({"aspd": "1", "batch": 4}))
     (run / "losses.png").write_bytes(b"")
+    speed = {"prompts": 3, "forked": 2, "serial_tps": 20.0, "parallel_tps": 30.0, "device": "cpu"}
+    (run / "speed.json").write_text(json.dumps(speed))
     card = model_card(run, made, is_adapter=True)
     for words in (
         "| training loss | 2.5 |",
@@ -37,6 +39,7 @@ def test_what_is_known_stands_in_it_and_nothing_else(base: Path, tmp_path: Path)
         "| evaluation loss, titles | 0.5 |",
         "| steps | 1 |",
         "| versions | aspd 1 |",
+        "| speed-up by forking | 1.50 on 3 prompts, 2 answered with a block",
         "![losses over steps](losses.png)",
     ):
         assert words in card

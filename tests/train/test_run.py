@@ -67,6 +67,20 @@ def test_sampling_and_evaluating_change_no_weight(
     assert equal(train(recipe(base, tmp_path, **options)).run, done.run)
 
 
+def test_rows_of_several_records_and_padded_ones_train_alike(
+    base: Path, done: TrainResult, tmp_path: Any
+) -> None:
+    """Losses and not weights: Adam's first step is a sign, also of a gradient that rounds to 0."""
+    padded = train(recipe(base, tmp_path, **STEPS, training__packing=False))
+    assert [v for _, v in padded.losses] == pytest.approx([v for _, v in done.losses], rel=1e-4)
+    assert padded.evaluation == pytest.approx(done.evaluation, rel=1e-4)
+    counted = [
+        max(entry.get("num_tokens", 0) for entry in json.loads(state)["log_history"])
+        for state in ((run / run_dir.STATE).read_text() for run in (padded.run, done.run))
+    ]
+    assert counted[0] == counted[1] > 0
+
+
 def test_gradient_checkpointing_changes_no_weight(
     base: Path, done: TrainResult, tmp_path: Any
 ) -> None:
@@ -128,6 +142,7 @@ def test_the_seq_model_is_one_override_of_the_same_file(base: Path, tmp_path: Pa
     done = train(recipe(base, tmp_path, data__style="serial", data__eval_share=0.1))
     assert set(done.evaluation) == {"eval_loss", "eval_loss_serial"}
     assert json.loads((tmp_path / run_dir.SETTINGS).read_text())["style"] == "serial"
+    assert not (tmp_path / run_dir.SPEED).exists(), "it has nothing to fork"
 
 
 def test_a_short_run_has_a_loss_a_picture_and_a_card_and_is_found_finished(
@@ -145,6 +160,10 @@ def test_a_short_run_has_a_loss_a_picture_and_a_card_and_is_found_finished(
         card = (folder / "README.md").read_text()
         assert "None" not in card
         assert f"| training loss | {done.loss:.4g} |" in card
+        assert "| speed-up by forking | " in card
+    timed = json.loads((done.run / run_dir.SPEED).read_text())
+    assert timed["prompts"] == 3
+    assert min(timed["serial_tps"], timed["parallel_tps"]) > 0
     for file, name in (("adapter_config", "base_model_name_or_path"), ("aspd", "base")):
         assert json.loads((done.run / f"{file}.json").read_text())[name] == str(base)
     monkeypatch.chdir(tmp_path)

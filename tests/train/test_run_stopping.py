@@ -1,6 +1,8 @@
 """Runs that stop: what is saved stays sound, and going on ends where one run would have ended."""
 
 import json
+import multiprocessing
+import os
 import resource
 import signal
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from aspd_cli.errors import DataError, TrainingError, UsageError
+from aspd_cli.train.config import arguments
 from aspd_cli.train.run import TrainResult, train
 from aspd_cli.train.run_dir import newest_complete
 from tests.train.conftest import recipe, write
@@ -55,6 +58,34 @@ def test_ctrl_c_saves_and_the_rest_is_what_one_run_makes(
     name = "adapter_model.safetensors"
     want, found = load_file(whole.run / name), load_file(tmp_path / name)
     assert all(found[n].equal(tensor) for n, tensor in want.items())
+
+
+def test_batches_made_beside_the_steps_are_the_same_and_ctrl_c_is_the_runs_own(
+    base: Path, whole: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, with a process for the data loader."""
+    beside: list[int] = []
+
+    def with_loader(*args: Any, **kwargs: Any) -> Any:
+        made = arguments(*args, **kwargs)
+        made.dataloader_num_workers = 1
+        return made
+
+    def interrupt_loader() -> None:
+        beside.extend(child.pid for child in multiprocessing.active_children())
+        for pid in beside:
+            os.kill(pid, signal.SIGINT)
+
+    class Written(At):
+        def say(self, sentence: str) -> None:  # of another process, too
+            with (tmp_path / "said").open("a") as file:
+                file.write(sentence)
+
+    monkeypatch.setattr("aspd_cli.train.run.arguments", with_loader)
+    found = train(recipe(base, tmp_path / "run", **STEPS), listener=Written(1, interrupt_loader))
+    assert beside
+    assert "stopping" not in (tmp_path / "said").read_text()
+    assert found.losses == whole.losses
 
 
 def test_a_run_goes_on_for_more_steps_and_with_other_logging(base: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ data: {{examples: 40}}
 training: {{output_dir: {run}, learning_rate: 1.0e-2, max_steps: {steps},
   per_device_train_batch_size: 4, logging_steps: 1, save_steps: 1}}
 lora: {{r: 2, alpha: 4}}
+generation: {{max_new_tokens: 20}}
 """
 
 

@@ -75,6 +75,15 @@ def test_rejects_are_listed_with_their_line_and_the_rest_is_done(tmp_path: Path)
     assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
+def test_a_block_must_save_steps_for_the_tokens_that_it_adds(tmp_path: Path) -> None:
+    out, source = tmp_path / "out.jsonl", tmp_path / "in"
+    source.write_text(json.dumps({"question": "q", "answer": answers.TIPS}) + "\n")
+    for least, status in ((0.0, "parallel"), (0.9, "parallel"), (1.0, "serial")):
+        section = TransformSection(min_tokens=1, min_saved=least)
+        transform_file(source, out, section, EstimatingCodec())
+        assert read(out)[0]["aspd"]["status"] == status
+
+
 def test_answers_outside_the_token_limits_stay_serial_and_say_so(tmp_path: Path) -> None:
     out, codec = tmp_path / "out.jsonl", EstimatingCodec()
     tokens = len(codec.encode(answers.TIPS))

@@ -1,8 +1,8 @@
-// The chat at "/": asks the server that gave it, and draws branches side by side while they are
-// written. What a model writes is text: it enters the page through text nodes and never as HTML.
+// The chat at "/": questions and answers, and the controls.
 
-const TRIES = 10; // of a question, while the server is busy
-const LONGEST_WAIT = 60; // seconds until the next try
+import { Answer, drawPlain, make } from "./lanes.js";
+import { answerTo, modelName } from "./server.js";
+
 const NEAR = 80; // pixels from the end of the page within which it follows what is written
 
 const find = (id) => document.getElementById(id);
@@ -14,140 +14,11 @@ let turns = []; // of the conversation
 let running = null; // AbortController of the answer under way
 let follows = true; // whether the page scrolls with what is written
 
-function make(name, kind = "", text = "") {
-  const element = document.createElement(name);
-  if (kind) element.className = kind;
-  element.textContent = text;
-  return element;
-}
-
 function button(text, act) {
   const made = make("button", "", text);
   made.type = "button";
   made.addEventListener("click", act);
   return made;
-}
-
-/** What a lane has written, texts and blocks in their order, and the element in which it grows. */
-class Lane {
-  parts = [];
-
-  constructor(shown) {
-    this.shown = shown;
-    shown.dir = "auto";
-    this.writes = true;
-  }
-
-  set writes(on) {
-    this.shown.classList.toggle("writes", on);
-  }
-
-  write(text, { shows = true } = {}) {
-    if (typeof this.parts.at(-1) === "string") this.parts[this.parts.length - 1] += text;
-    else this.parts.push(text);
-    if (!shows) return;
-    let end = this.shown.lastChild;
-    if (!(end instanceof Text)) {
-      text = text.trimStart(); // a new box stands for the line breaks before it
-      if (!text) return;
-      end = this.shown.appendChild(new Text());
-    }
-    end.appendData(text);
-  }
-
-  /** Forks into a lane for each title; gives them. */
-  fork(titles) {
-    const block = this.shown.appendChild(make("div", "block"));
-    const lanes = titles.map((title) => {
-      const branch = block.appendChild(make("div", "branch"));
-      branch.setAttribute("role", "group");
-      branch.setAttribute("aria-label", title);
-      branch.appendChild(make("p", "title", title)).dir = "auto";
-      return new Lane(branch.appendChild(make("div", "text")));
-    });
-    this.parts.push(lanes);
-    this.writes = false;
-    return lanes;
-  }
-
-  /** All that this lane and those that fork from it have written, in document order. */
-  get text() {
-    const texts = this.parts.map((part) =>
-      typeof part === "string" ? part : part.map((lane) => lane.text).join(""),
-    );
-    return texts.join("");
-  }
-}
-
-/** An answer that is being written: events go in, elements grow. */
-class Answer {
-  content = ""; // in document order, as far as the server has told it
-  usage = null;
-  cutBy = null;
-  branches = 0;
-
-  constructor(shown) {
-    this.main = new Lane(shown);
-    this.lanes = new Map([[0, this.main]]);
-  }
-
-  get begun() {
-    return this.main.parts.length > 0;
-  }
-
-  take(chunk) {
-    if (chunk.error) throw new Refusal(500, chunk.error);
-    this.usage = chunk.usage ?? this.usage;
-    for (const choice of chunk.choices) {
-      this.content += choice.delta.content ?? "";
-      this.cutBy = choice.aspd?.cut_by ?? this.cutBy;
-      const titles = new Map(); // of the branches that this step began
-      for (const event of choice.delta.aspd ?? []) this.#happen(event, titles);
-    }
-  }
-
-  #happen(event, titles) {
-    const lane = this.lanes.get(event.from ?? event.into ?? event.branch);
-    if (event.type === "fork") {
-      const lanes = lane.fork(event.branches.map(({ title }) => title));
-      event.branches.forEach(({ branch, title }, at) => {
-        this.lanes.set(branch, lanes[at]);
-        titles.set(branch, title);
-      });
-      this.branches += lanes.length;
-      if (lane === this.main) say(`Branches: ${[...titles.values()].join(", ")}.`);
-    } else if (event.type === "text") {
-      // A lead repeats the title, which already stands above the branch.
-      const isLead = titles.has(event.branch) && event.text.includes(titles.get(event.branch));
-      titles.delete(event.branch);
-      lane.write(event.text, { shows: !isLead });
-    } else {
-      lane.writes = event.type === "merge";
-    }
-  }
-
-  end() {
-    for (const lane of this.lanes.values()) lane.writes = false;
-  }
-}
-
-/** A text as it is read, with its branches marked where it is what the lanes have written. */
-function drawPlain(into, lane, text) {
-  let at = 0;
-  const draw = (parent, parts) => {
-    for (const part of parts) {
-      if (typeof part === "string") {
-        const shown = text.startsWith(part, at) ? part : text.slice(at, at + part.length);
-        parent.append(new Text(shown));
-        at += shown.length;
-      } else {
-        const block = parent.appendChild(make("span", "block"));
-        for (const branch of part) draw(block.appendChild(make("span", "branch")), branch.parts);
-      }
-    }
-  };
-  if (lane.text.startsWith(text) || text.startsWith(lane.text)) draw(into, lane.parts);
-  into.append(new Text(text.slice(at)));
 }
 
 /** A question, and what became of it. */
@@ -168,7 +39,7 @@ class Turn {
     this.live = this.element.appendChild(make("div", "live"));
     this.note = this.element.appendChild(make("p", "note"));
     this.element.setAttribute("aria-busy", "true");
-    this.answer = new Answer(this.live);
+    this.answer = new Answer(this.live, say);
     this.began = performance.now();
   }
 
@@ -247,14 +118,6 @@ const CUTS = {
   context: "The answer was cut because the model's context is full: start a new conversation.",
 };
 
-/** The server's no, with its reason. */
-class Refusal extends Error {
-  constructor(status, { message, param = null }) {
-    super(message);
-    Object.assign(this, { status, param });
-  }
-}
-
 function explain(error, answer) {
   if (error.name === "AbortError") return "Stopped.";
   if (error.status === 401) {
@@ -273,19 +136,8 @@ function say(sentence) {
   said.textContent = sentence;
 }
 
-function headers() {
-  const authorization = key ? { Authorization: `Bearer ${key}` } : {};
-  return { "Content-Type": "application/json", ...authorization };
-}
-
-async function refusal(response) {
-  const other = { message: `the server answered with status ${response.status}` };
-  const body = await response.json().catch(() => null);
-  return new Refusal(response.status, body?.error?.message ? body.error : other);
-}
-
-/** The response to a turn's question; while the server is busy, asks again when it says. */
-async function post(turn, signal) {
+/** What the API is asked for a turn, with the turns before it. */
+function request(turn) {
   const messages = turns
     .slice(0, turns.indexOf(turn))
     .filter(({ text }) => text)
@@ -293,49 +145,14 @@ async function post(turn, signal) {
       { role: "user", content: asked },
       { role: "assistant", content: text },
     ]);
-  const body = JSON.stringify({
+  return {
     messages: [...messages, { role: "user", content: turn.asked }],
     mode: ask.elements.mode.value,
     max_completion_tokens: find("limit").valueAsNumber || undefined,
-    stream: true,
     stream_options: { include_usage: true },
     branch_events: true,
     return_markup: true,
-  });
-  for (let left = TRIES; ; left--) {
-    const to = { method: "POST", headers: headers(), body, signal };
-    const response = await fetch("v1/chat/completions", to);
-    if (response.ok) return response;
-    if (response.status !== 429 || left <= 1) throw await refusal(response);
-    const seconds = Math.min(Number(response.headers.get("Retry-After")) || 1, LONGEST_WAIT);
-    turn.waits = `The server is busy: trying again in ${seconds} s.`;
-    say(turn.waits);
-    await pause(seconds, signal);
-    turn.waits = null;
-  }
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-}
-
-/** The objects of a stream of server-sent events, up to the one that ends it. */
-async function* chunks(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error("the stream ended too early");
-    const events = (held + value).split("\n\n");
-    held = events.pop();
-    for (const event of events) {
-      if (event === "data: [DONE]") return;
-      if (event.startsWith("data: ")) yield JSON.parse(event.slice(6));
-    }
-  }
+  };
 }
 
 async function run(turn) {
@@ -346,8 +163,11 @@ async function run(turn) {
   show();
   const clock = setInterval(() => turn.tick(), 100);
   try {
-    const response = await post(turn, signal);
-    for await (const chunk of chunks(response.body)) {
+    const waits = (sentence) => {
+      turn.waits = sentence;
+      if (sentence) say(sentence);
+    };
+    for await (const chunk of answerTo(request(turn), key, signal, waits)) {
       turn.answer.take(chunk);
       turn.tick();
       follow();
@@ -392,9 +212,11 @@ function askKey() {
 }
 
 async function showModel() {
-  const response = await fetch("v1/models", { headers: headers() }).catch(() => null);
-  if (response?.status === 401) askKey();
-  if (response?.ok) find("model").textContent = (await response.json()).data[0].id;
+  try {
+    find("model").textContent = (await modelName(key)) ?? find("model").textContent;
+  } catch {
+    askKey();
+  }
 }
 
 ask.addEventListener("submit", (event) => {

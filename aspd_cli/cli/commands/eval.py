@@ -11,6 +11,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     Json,
     ModelName,
     Quantize,
@@ -43,6 +44,10 @@ def evaluate(
     replay: Annotated[
         Path | None,
         option("--replay", "Speed only, forcing the answers of an aspd transform file.", WHAT),
+    ] = None,
+    documents: Annotated[
+        Path | None,
+        option("--documents", "Loss on the content of an aspd transform file's answers.", WHAT),
     ] = None,
     limit: Annotated[
         float | None,
@@ -81,7 +86,8 @@ def evaluate(
         int | None, option("--repeats", "Timed runs of each answer (default: 1).", HOW)
     ] = None,
     max_length: Annotated[
-        int | None, option("--max-length", "With --replay: longest document in tokens.", HOW)
+        int | None,
+        option("--max-length", "With --replay, --documents: longest document in tokens.", HOW),
     ] = None,
     system: Annotated[str | None, option("--system", "System message.", PROMPTS)] = None,
     num_fewshot: Annotated[
@@ -102,6 +108,7 @@ def evaluate(
     dtype: Dtype = None,
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     random_weights: Annotated[
         bool,
         option("--random-weights", "With --replay: --model may be a config only.", MODEL),
@@ -150,6 +157,7 @@ def evaluate(
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
+        "model.engine": engine,
         "generation.system": system,
         "evaluation.tasks": _words(tasks),
         "evaluation.data": _pairs("--data", data) if data else None,
@@ -172,13 +180,19 @@ def evaluate(
     settings = load_recipe(recipe, set or (), flags)
     section = settings.evaluation
     latency = latency or section.prompts is not None
-    chosen = {"--tasks": bool(section.tasks), "--latency": latency, "--replay": replay is not None}
+    chosen = {
+        "--tasks": bool(section.tasks),
+        "--latency": latency,
+        "--replay": replay is not None,
+        "--documents": documents is not None,
+    }
     if sum(chosen.values()) != 1:
         named = [name for name, on in chosen.items() if on]
         raise UsageError(
             f"{' and '.join(named)} cannot be combined; choose one"
             if named
-            else "nothing to measure: give --tasks (for example aspd_synth), --latency or --replay"
+            else "nothing to measure: give --tasks (for example aspd_synth), --latency, "
+            "--replay or --documents"
         )
     if random_weights and replay is None:
         raise UsageError("--random-weights needs --replay: random weights cannot answer anything")
@@ -187,6 +201,7 @@ def evaluate(
     code = run(
         settings,
         recipe_file=recipe and find_recipe(recipe),
+        documents=documents,
         replay=replay,
         random_weights=random_weights,
         confirm_run_unsafe_code=confirm_run_unsafe_code,

@@ -11,6 +11,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     Json,
     ModelName,
     Quantize,
@@ -39,6 +40,7 @@ def generate(
     dtype: Dtype = None,
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     endpoint: Annotated[
         str | None,
         option("--endpoint", "Server that answers instead; --model is its name there.", SERVER),
@@ -92,6 +94,9 @@ def generate(
         int | None,
         option("--batch-size", "Prompts to decode at once (default: 8).", DECODING),
     ] = None,
+    no_draft: Annotated[
+        bool, option("--no-draft", "Do not guess next tokens; same text, more steps.", DECODING)
+    ] = False,
     input: Annotated[
         Path | None, option("--input", "JSONL file of prompts; needs --output.", OUTPUT)
     ] = None,
@@ -132,6 +137,7 @@ def generate(
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
         "model.endpoint.api_key_env": api_key_env,
+        "model.engine": engine,
         "generation.mode": chosen[0] if chosen else None,
         "generation.system": system,
         "generation.max_new_tokens": max_new_tokens,
@@ -144,9 +150,16 @@ def generate(
         "generation.stop": stop or None,
         "generation.seed": seed,
         "generation.batch_size": batch_size,
+        "generation.draft": False if no_draft else None,
     }
-    own = {"--adapter": adapter, "--device": device, "--dtype": dtype}
-    own |= {"--quantize": quantize, "--trust-remote-code": trust_remote_code}
+    own = {
+        "--adapter": adapter,
+        "--device": device,
+        "--dtype": dtype,
+        "--quantize": quantize,
+        "--trust-remote-code": trust_remote_code,
+        "--engine": engine,
+    }
     if endpoint is not None and (given := [flag for flag, value in own.items() if value]):
         raise UsageError(f"{given[0]} is for a model of this machine: leave it out of --endpoint")
     if api_key_env is not None and endpoint is None:

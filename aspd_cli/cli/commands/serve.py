@@ -7,6 +7,7 @@ from aspd_cli.cli.options import (
     Debug,
     Device,
     Dtype,
+    Engine,
     ModelName,
     Quantize,
     Quiet,
@@ -27,6 +28,7 @@ def serve(
     dtype: Dtype = None,
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = None,
+    engine: Engine = None,
     host: Annotated[
         str | None, option("--host", "Address to listen on (default: 127.0.0.1).", SERVER)
     ] = None,
@@ -53,6 +55,10 @@ def serve(
     max_queue: Annotated[
         int | None, option("--max-queue", "Answers that may wait (default: 256).", LOAD)
     ] = None,
+    print_command: Annotated[
+        bool,
+        option("--print-command", "With --engine vllm: print how to start vLLM, and end.", SERVER),
+    ] = False,
     recipe: RecipeFile = None,
     set: Set = None,
     quiet: Quiet = False,
@@ -67,6 +73,7 @@ def serve(
 
     flags = {
         **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
+        "model.engine": engine,
         "serve.host": host,
         "serve.port": port,
         "serve.served_model_name": served_model_name,
@@ -77,6 +84,9 @@ def serve(
         "serve.max_queue": max_queue,
     }
     settings = load_recipe(recipe, set or (), flags)
-    from aspd_cli.cli.views.serve import serve_model
+    from aspd_cli.cli.views.serve import print_vllm_command, serve_model
 
-    serve_model(settings, quiet=quiet)
+    if print_command:
+        print_vllm_command(settings)
+    else:
+        serve_model(settings, quiet=quiet)

@@ -40,6 +40,9 @@ def train(
     merge: Annotated[
         bool, typer.Option("--merge", help="Also write the merged model to RUN/merged.")
     ] = False,
+    seq: Annotated[
+        bool, typer.Option("--seq", help="Train the Seq model as well, in OUTPUT_DIR-seq.")
+    ] = False,
     push: Annotated[
         str | None,
         typer.Option(
@@ -58,10 +61,14 @@ def train(
     """
     if resume and fresh:
         raise UsageError("--resume continues a run and --fresh replaces it; choose one")
-    if dry_run and (resume or fresh or merge or push):
-        raise UsageError("--dry-run changes nothing: leave out --resume, --fresh, --merge, --push")
+    if dry_run and (resume or fresh or merge or push or seq):
+        raise UsageError(
+            "--dry-run changes nothing: leave out --resume, --fresh, --merge, --push, --seq"
+        )
+    if push and seq:
+        raise UsageError("--push uploads one result: leave out --seq, or upload with `hf upload`")
     if init is not None:
-        if dry_run or resume or fresh or merge or push or set:
+        if dry_run or resume or fresh or merge or push or seq or set:
             raise UsageError("--init only writes a recipe: leave out all other options")
         from aspd_cli.cli.views.new_recipe import write
 
@@ -82,6 +89,7 @@ def train(
             fresh,
             merge,
             push,
+            seq=seq,
             recipe_file=find_recipe(recipe),
             json=json,
             quiet=quiet,

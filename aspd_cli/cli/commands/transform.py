@@ -13,8 +13,8 @@ def transform(
         Path,
         typer.Argument(
             metavar="IN",
-            help="JSONL, JSON or Parquet file, gzipped or not; - for standard input; or a Hub "
-            "dataset: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
+            help="JSONL, JSON, CSV or Parquet file, packed by gzip or zstd or not; - for standard "
+            "input; or a Hub dataset: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
         ),
     ],
     out: Annotated[
@@ -27,6 +27,26 @@ def transform(
         int | None,
         typer.Option(
             "--limit", metavar="N", min=1, help="Read at most N records.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Processes that apply the rules; OUT is the same (default: 1).",
+            show_default=False,
+        ),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Only the I-th of N parts of IN, I from 1; the parts' outputs, put one after "
+            "another, are that of the whole.",
+            show_default=False,
         ),
     ] = None,
     budget: Annotated[
@@ -128,6 +148,8 @@ def transform(
         out,
         recipe_file=recipe and find_recipe(recipe),
         limit=limit,
+        workers=workers,
+        shard=shard,
         fresh=fresh,
         discard_paid=discard_paid,
         dry_run=dry_run,

@@ -45,7 +45,16 @@ def validate(
         typer.Option(
             "--against",
             metavar="FILE",
-            help="The source answers of FILE; check that each plain text, by id, is unchanged.",
+            help="The source of FILE; find lost, doubled, reordered and changed records, by id.",
+            show_default=False,
+        ),
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix",
+            metavar="NEW",
+            help="Write FILE without what is found: blocks are flattened, the rest is dropped.",
             show_default=False,
         ),
     ] = None,
@@ -58,11 +67,14 @@ def validate(
 ) -> None:
     """Check training data: grammar, branches, titles, references between branches, duplicates.
 
-    The exit code is 0 if no problem is found, and 3 otherwise.
+    What `aspd transform` wrote is checked with the settings that stand next to it, unless --recipe
+    names others. The exit code is 0 if no problem is found, or if --fix removed all, and 3
+    otherwise.
     """
-    from aspd_cli.cli.views.validate import run
+    from aspd_cli.cli.views.validate import run, settings_beside
     from aspd_cli.recipe import find_recipe, load_recipe
 
+    recipe = recipe or settings_beside(file)
     settings = load_recipe(
         recipe,
         set or (),
@@ -74,6 +86,7 @@ def validate(
         show=show,
         png=png,
         against=against,
+        fix=fix,
         recipe_file=recipe and find_recipe(recipe),
         judge=judge,
         json=json,

@@ -197,12 +197,12 @@ def check_settings(recipe: Recipe, out: Path) -> bool:
 
 
 def _decisive(recipe: Recipe) -> dict[str, Any]:
-    """The fields that decide what an answer says; the batch and the device do not."""
+    """The fields that decide what an answer says; batch, drafts and device do not."""
     return settings_of(
         recipe.model_dump(mode="json"),
         only=(
             *("model.path", "model.adapter", "model.dtype", "model.quantize"),
             *("model.endpoint.model", "data.chat_template_kwargs", "generation"),
         ),
-        free=("generation.batch_size",),
+        free=("generation.batch_size", "generation.draft"),
     )

@@ -32,6 +32,7 @@ def run(
     recipe: Recipe,
     *,
     recipe_file: Path | None,
+    documents: Path | None,
     replay: Path | None,
     random_weights: bool,
     confirm_run_unsafe_code: bool,
@@ -46,7 +47,7 @@ def run(
     where, source = recipe.evaluation.output_path, recipe.evaluation.prompts
     folder = None if where is None else Path(where)
     if folder is not None:
-        _check_places(recipe, folder, replay, recipe_file)
+        _check_places(recipe, folder, {"--documents": documents, "--replay": replay}, recipe_file)
         _make(folder)
     prompts, rejected = (None, []) if source is None else _prompts(Path(source))
     _hush()
@@ -59,8 +60,10 @@ def run(
     if folder is not None and processes.is_first:
         held = claim(folder, "--output", folder="directory")
     with held:
-        with ProgressReporter("answers", quiet=quiet, before="loading") as progress:
+        counted = "answers" if documents is None else "losses"
+        with ProgressReporter(counted, quiet=quiet, before="loading") as progress:
             job = Job(
+                documents=documents,
                 replay=replay,
                 random_weights=random_weights,
                 prompts=prompts,
@@ -123,7 +126,7 @@ RECIPE = "recipe.yaml"
 
 
 def _check_places(
-    recipe: Recipe, folder: Path, replay: Path | None, recipe_file: Path | None
+    recipe: Recipe, folder: Path, files: dict[str, Path | None], recipe_file: Path | None
 ) -> None:
     """Refuses before anything is touched what would overwrite something else.
 
@@ -136,22 +139,22 @@ def _check_places(
     evaluation, saved = recipe.evaluation, folder / RECIPE
     if folder == STDOUT:
         raise UsageError("--output cannot be standard output (-); give the name of a directory")
-    files = [folder / name for name in (RECIPE, SAMPLES, PAGE, RESULTS)]
+    written = [folder / name for name in (RECIPE, SAMPLES, PAGE, RESULTS)]
     own = recipe_file and same(recipe_file, saved) and is_as_saved(recipe_file)
     check_apart(
         {
             "--model": recipe.model.path,
             "--adapter": recipe.model.adapter,
-            "--replay": replay,
+            **files,
             "--prompts": evaluation.prompts,
             "--recipe": None if own else recipe_file,
             **{f"--data {task}": path for task, path in evaluation.data.items()},
         },
-        {"--output": folder, **{f"{path.name} of --output": path for path in files}},
+        {"--output": folder, **{f"{path.name} of --output": path for path in written}},
     )
     if saved_facts(saved, "eval") is None and not _is_of_0_1(folder / RESULTS):
         charts = (path for name in CHARTS for path in folder.glob(name))
-        for path in filter(holds_something, (*files, *charts)):
+        for path in filter(holds_something, (*written, *charts)):
             raise UsageError(
                 f"{path} was not made by `aspd eval`, which would replace it; choose another "
                 "--output"

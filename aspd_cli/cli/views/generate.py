@@ -5,6 +5,7 @@ the live view while it grows (`views.live`). From a recipe come the decoder and 
 decode; one line of measures ends it, beside those of the serial answer with `--stats`.
 """
 
+import atexit
 import contextlib
 import json
 import sys
@@ -130,6 +131,12 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
         model = recipe.model
         if model.endpoint is not None:
             raise UsageError("model.endpoint is for `aspd generate`: leave it out here")
+        if model.engine == "vllm":
+            from aspd_cli.vllm.decoder import open_vllm
+
+            decoder = open_vllm(recipe)
+            atexit.register(decoder.close)
+            return decoder
         return load(
             model.path,
             adapter=model.adapter,
@@ -170,9 +177,11 @@ def measures(output: Output) -> str:
     """One line on how an answer was decoded."""
     stats = output.stats
     ideal = f"ideal speed-up {stats.ideal_speedup:.2f} (tokens / steps)"
+    drafts = f"{stats.accepted_tokens} of {stats.drafted_tokens} drafted tokens accepted"
     parts = [
         f"{stats.tokens} tokens ({stats.useful_tokens} useful) in {stats.steps} steps",
         *([ideal] if stats.branches else []),
+        *([drafts] if stats.drafted_tokens else []),
         f"{stats.tps:.0f} useful tokens/s",
         f"first token {stats.ttft_s * 1000:.0f} ms",
         f"{stats.time_s:.2f} s",
@@ -183,10 +192,10 @@ def measures(output: Output) -> str:
 def speedups(output: Output, mode: str, against: "Comparison | None") -> str:
     """One line on the speed-ups of an answer over serial decoding, with what each of them is."""
     if mode != "parallel":
-        order = "one token per step" if mode == "plain" else "one branch after another"
+        order = "no branches" if mode == "plain" else "one branch after another"
         return f"{mode} decoding, {order}: there is no speed-up to report"
     if not output.stats.branches:
-        return "no branches, one token per step: there is no speed-up to report"
+        return "no branches: there is no speed-up over serial decoding to report"
     estimate = output.stats.estimated_speedup
     parts = [against.sentence()] if against else []
     if estimate:

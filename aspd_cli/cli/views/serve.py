@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from aspd_cli.cli.libraries import hush
 from aspd_cli.cli.views.generate import open_decoder, settings
 from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe
@@ -39,6 +40,16 @@ def serve_model(recipe: Recipe, *, quiet: bool) -> None:
                 print("press Ctrl-C to end", file=sys.stderr)
 
         run_server(decoder, options, serve, bound, model=name, key=key, quiet=quiet, ready=ready)
+
+
+def print_vllm_command(recipe: Recipe) -> None:
+    """Prints how to start a server of vLLM with the model of a recipe."""
+    from aspd_cli.vllm.command import server_command
+
+    if recipe.model.engine != "vllm":
+        raise UsageError("--print-command is about vLLM: add --engine vllm")
+    hush()
+    print(server_command(recipe))
 
 
 def model_name(recipe: Recipe) -> str:

@@ -22,6 +22,7 @@ from aspd_cli.safe_text import shown
 
 if TYPE_CHECKING:
     from aspd_cli.train.preflight import Preflight
+    from aspd_cli.train.run import TrainResult
 
 _FIGURES = {
     "loss": "loss",
@@ -63,28 +64,42 @@ def run(
     merge: bool,
     push: str | None,
     *,
+    seq: bool,
     recipe_file: Path,
     json: bool,
     quiet: bool,
 ) -> None:
-    """Trains, and prints the run directory, or with `json` what came of it."""
+    """Trains, and prints the run directory, or with `json` what came of it.
+
+    Args:
+        seq: train the Seq model too; with `json` what came of it is under `seq`.
+    """
     _quiet_libraries()
-    from aspd_cli.train.run import train
+    from aspd_cli.train.run import seq_recipe, train
     from aspd_cli.train.run_dir import check_recipe_file
 
-    check_recipe_file(recipe_file, recipe)
+    recipes = [recipe, *([seq_recipe(recipe, resume=resume, fresh=fresh)] if seq else [])]
+    found: dict[str, Any] = {}
+    for each in recipes:
+        check_recipe_file(recipe_file, each)
+    for each in recipes:
+        progress = ProgressReporter(
+            "steps", quiet=quiet or not _is_main(), before="preparing the run", every=math.inf
+        )
+        with progress, _prints_on_stderr():
+            listener = ShownRun(progress)
+            done = train(
+                each, resume=resume, fresh=fresh, merge=merge, push=push, listener=listener
+            )
+        told = {**asdict(done), "loss": done.loss}
+        found |= told if each is recipe else {"seq": told}
+        if _is_main() and not json:
+            _tell(done, quiet=quiet)
+    if _is_main() and json:
+        print(jsonlib.dumps(found, default=str))
 
-    progress = ProgressReporter(
-        "steps", quiet=quiet or not _is_main(), before="preparing the run", every=math.inf
-    )
-    with progress, _prints_on_stderr():
-        listener = ShownRun(progress)
-        done = train(recipe, resume=resume, fresh=fresh, merge=merge, push=push, listener=listener)
-    if not _is_main():
-        return
-    if json:
-        print(jsonlib.dumps({**asdict(done), "loss": done.loss}, default=str))
-        return
+
+def _tell(done: "TrainResult", *, quiet: bool) -> None:
     print(done.run)
     if not quiet:
         loss = "" if done.loss is None else f", loss {done.loss:.4g}"

@@ -9,6 +9,7 @@ import sys
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from aspd_cli.cli.progress import ProgressReporter
 from aspd_cli.cli.views.transform_asking import (
@@ -43,6 +44,8 @@ def run(
     *,
     recipe_file: Path | None,
     limit: int | None,
+    workers: int,
+    shard: str | None,
     fresh: bool,
     discard_paid: bool,
     dry_run: bool,
@@ -62,23 +65,32 @@ def run(
     if discard_paid and not fresh:
         raise UsageError("--discard-paid deletes paid replies for a new start; add --fresh")
     batch.check(recipe.transform, dry_run=dry_run)
-    check_own(recipe, out, limit=limit, dry_run=dry_run)
+    check_own(recipe, out, limit=limit, shard=shard, dry_run=dry_run)
+    endpoint = recipe.transform.asked
+    if workers > 1 and endpoint is not None:
+        raise UsageError(
+            "--workers are processes that apply the rules; an endpoint is asked many requests at "
+            "once by transform.endpoint.concurrency"
+        )
     files = TransformFiles.checked(recipe, source, out, recipe_file, html, batch)
+    part = None if shard is None else _part(source, shard, limit)
     codec, counter = open_codec(
         tokenizer_of(recipe),
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    endpoint = recipe.transform.asked
     if dry_run:
-        return _estimate(recipe, source, codec, limit=limit, json=json, quiet=quiet)
+        return _estimate(recipe, source, codec, limit=limit, part=part, json=json, quiet=quiet)
     if out == STDOUT:
         _check_stdout(endpoint, html=html, json=json, fresh=fresh)
     with nullcontext() if out == STDOUT else claim(out, "OUT"):
         settings = ""
         if out != STDOUT:
             origin = files.origin()
-            files.guard(recipe, origin, fresh=fresh)
-            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin)
+            files.guard(recipe, origin, shard=shard, fresh=fresh)
+            facts: dict[str, Any] = {} if limit is None else {"limit": limit}
+            if part is not None:
+                facts |= {"shard": shard, "part": [part.start, part.stop]}
+            settings = settings_text(COMMAND, recipe.to_yaml(), source=origin, **facts)
         if not quiet:
             print(f"{who_transforms(recipe.transform)}; tokens by {counter}", file=sys.stderr)
             if warning := one_of_many(recipe.transform):
@@ -86,7 +98,8 @@ def run(
         records = None
         if recipe.transform.from_model is not None:
             records = own_records(recipe, source, out, quiet=quiet)
-        expected, faulty_lines = None if quiet else _count(source, limit), False
+        expected = len(part) if part is not None else None if quiet else _count(source, limit)
+        faulty_lines = False
         with ProgressReporter(
             "records", quiet=quiet, total=expected, before="reading the input"
         ) as shown:
@@ -104,6 +117,8 @@ def run(
                     records=records,
                     settings=settings,
                     limit=limit,
+                    part=part,
+                    workers=workers,
                     progress=progress,
                 )
             else:
@@ -118,6 +133,7 @@ def run(
                     records=records,
                     settings=settings,
                     limit=limit,
+                    part=part,
                     progress=progress,
                     quiet=quiet,
                 )
@@ -154,7 +170,14 @@ def _check_stdout(
 
 
 def _estimate(
-    recipe: Recipe, source: Path, codec: Codec, *, limit: int | None, json: bool, quiet: bool
+    recipe: Recipe,
+    source: Path,
+    codec: Codec,
+    *,
+    limit: int | None,
+    part: range | None,
+    json: bool,
+    quiet: bool,
 ) -> int:
     """Tells what a run would ask for."""
     from aspd_cli.transform.cost_estimate import estimate
@@ -167,7 +190,7 @@ def _estimate(
         )
     # The embedded tokenizer is small and would count two or three times too many tokens.
     named = recipe.model.tokenizer or recipe.model.path
-    records = islice(read_records(source, section.dialect), limit)
+    records = islice(read_records(source, section.dialect, part=part), limit)
     found = estimate(records, section, codec, codec if named else EstimatingCodec())
     if json:
         print(jsonlib.dumps(found.as_dict()))
@@ -179,6 +202,23 @@ def _estimate(
             assumed = "one block per answer, and "
         tell_estimate(found, samples, assumed)
     return 0
+
+
+def _part(source: Path, shard: str, limit: int | None) -> range:
+    """The indices of the values of one part of a source, which is counted for it.
+
+    Raises:
+        UsageError: there is no such part, or the source can be read only once.
+        DataError: the source cannot be read.
+    """
+    number, _, count = shard.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard {shard} is no part: write I/N with I from 1 to N, as in 1/4")
+    if source == STDIN:
+        raise UsageError("--shard counts the records of IN first; give a file in place of -")
+    total = sum(1 for _ in islice(read_values(source), limit))
+    start, stop = (total * at // int(count) for at in (int(number) - 1, int(number)))
+    return range(start, stop)
 
 
 def _count(source: Path, limit: int | None) -> int | None:

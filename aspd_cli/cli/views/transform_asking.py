@@ -57,6 +57,7 @@ def run_with_endpoints(
     records: list[Record | Rejected] | None,
     settings: str,
     limit: int | None,
+    part: range | None,
     progress: Callable[[Report], None],
     quiet: bool,
 ) -> tuple[Report | Waiting, bool]:
@@ -101,6 +102,7 @@ def run_with_endpoints(
                     records=records,
                     settings=settings,
                     limit=limit,
+                    part=part,
                     progress=progress,
                 )
             except Awaited as awaited:

@@ -149,11 +149,14 @@ class TransformFiles:
                 check_file("--write-requests", path, mark=HEAD)
         return files
 
-    def guard(self, recipe: Recipe, origin: dict[str, Any], *, fresh: bool) -> None:
+    def guard(
+        self, recipe: Recipe, origin: dict[str, Any], *, shard: str | None, fresh: bool
+    ) -> None:
         """Refuses to replace what this command with these settings has not made.
 
         Args:
             origin: what tells the source from others.
+            shard: the part of it that is read; None: all.
 
         Raises:
             UsageError: names what would be lost.
@@ -176,6 +179,8 @@ class TransformFiles:
             raise UsageError(f"{self.out} was not made by `aspd transform`; {cure}")
         refuse_changes(self.out, decisive(load_recipe(saved)), decisive(recipe), cure)
         refuse_another_source(self.out, facts.get("source"), origin, cure)
+        before, now = ({"--shard": part} if part else {} for part in (facts.get("shard"), shard))
+        refuse_changes(self.out, before, now, cure)
 
     def origin(self) -> dict[str, Any]:
         """What tells the source from others.

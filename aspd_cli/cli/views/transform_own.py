@@ -17,7 +17,9 @@ from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.own_answers import own_record
 
 
-def check_own(recipe: Recipe, out: Path, *, limit: int | None, dry_run: bool) -> None:
+def check_own(
+    recipe: Recipe, out: Path, *, limit: int | None, shard: str | None, dry_run: bool
+) -> None:
     """Refuses what does not go with a model's own answers.
 
     Raises:
@@ -27,9 +29,10 @@ def check_own(recipe: Recipe, out: Path, *, limit: int | None, dry_run: bool) ->
         return
     if dry_run:
         raise UsageError("--dry-run cannot know what the model will answer; leave out --from-model")
-    if limit is not None:
+    if limit is not None or shard is not None:
         raise UsageError(
-            "--from-model answers every prompt of IN; give a shorter file, not --limit"
+            "--from-model answers every prompt of IN; give a shorter file, not "
+            f"{'--limit' if shard is None else '--shard'}"
         )
     if out == STDOUT:
         raise UsageError(

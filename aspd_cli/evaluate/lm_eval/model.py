@@ -40,9 +40,14 @@ class _Shell:
     """What lm-eval reads off a model. It is not to touch the decoder's own."""
 
     def __init__(self, decoder: "Decoder") -> None:
-        self.device, self.config = decoder.device, decoder.model.config
-        self.dtype = next(decoder.model.parameters()).dtype
+        model = described(decoder)
+        self.device, self.config, self.dtype = decoder.device, model.config, model.dtype
         self.num_parameters = lambda: decoder.runner.parameters
+
+
+def described(decoder: "Decoder") -> Any:
+    """The model of a decoder, or where vLLM has it what is known of it."""
+    return decoder.runner if decoder.model is None else decoder.model
 
 
 @register_model("aspd")
@@ -188,7 +193,8 @@ class AspdLM(HFLM):
         Raises:
             UsageError: an argument that the engine does not have.
         """
-        penalty = getattr(self.decoder.model.generation_config, "repetition_penalty", None) or 1.0
+        configured = described(self.decoder).generation_config
+        penalty = getattr(configured, "repetition_penalty", None) or 1.0
         base = base or GenerationOptions(mode=self.mode)  # type: ignore[arg-type]
         return options_of(gen_kwargs, base, penalty)
 

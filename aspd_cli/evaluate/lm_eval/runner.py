@@ -17,7 +17,7 @@ from aspd_cli.evaluate.lm_eval.silence import silence
 from aspd_cli.evaluate.requests import EvalRequest
 from aspd_cli.evaluate.results import EvalAnswer, Score
 from aspd_cli.evaluate.served import ServedSystem
-from aspd_cli.evaluate.systems import Runner
+from aspd_cli.evaluate.systems import VLLM, Runner
 
 if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
@@ -135,19 +135,23 @@ def _in_order(answers: Sequence[EvalAnswer], runners: Sequence[Runner]) -> list[
 def _check_servers(runners: Sequence[Runner], tasks: "Tasks", settings: TaskSettings) -> None:
     """Refuses by name what a server cannot be asked."""
     server = next((r.system.name for r in runners if isinstance(r, ServedSystem)), None)
-    if server is None:
-        return
-    if settings.apply_chat_template is False:
+    if server is not None and settings.apply_chat_template is False:
         raise UsageError(
             f"the server {server} is asked by chat turns: leave out --no-chat-template or {server}"
         )
+    if server is not None:
+        untold, cure = f"the server {server} does not tell", f"leave out {{}} or {server}"
+    elif any(r.system.library == VLLM for r in runners):
+        untold, cure = "vLLM is not asked for", "leave out {} or --engine vllm"
+    else:
+        return
     loaded = tasks.load()
     grouped = [task for group in loaded["groups"].values() for task in group.get_all_tasks()]
     for task in (*grouped, *_single(loaded)):
         if task.OUTPUT_TYPE != "generate_until":
             raise UsageError(
-                f"the task {task.task_name} compares likelihoods, which the server {server} does "
-                f"not tell: leave out {task.task_name} or {server}"
+                f"the task {task.task_name} compares likelihoods, which {untold}: "
+                + cure.format(task.task_name)
             )
 
 

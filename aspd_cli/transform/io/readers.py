@@ -1,9 +1,10 @@
-"""Values of an input: JSONL, a JSON array, Parquet or Arrow, gzipped or not; or a dataset.
+"""Values of an input: JSONL, a JSON array, CSV, Parquet or Arrow, packed or not; or a dataset.
 
 What a path means, `aspd_cli.sources` tells; `-` is standard input. All readers stream: memory holds
 one value, one batch of rows, or one chunk of an array.
 """
 
+import csv
 import io
 import json
 import logging
@@ -19,8 +20,16 @@ from typing import IO, Any
 
 from aspd_cli.errors import DataError
 from aspd_cli.files import DECODER, json_problem, parse_jsonl
-from aspd_cli.sources import HEAD, DatasetName, Kind, dataset_name, kind_of, open_dataset
-from aspd_cli.unzipped import Unzipped
+from aspd_cli.sources import (
+    HEAD,
+    DatasetName,
+    Kind,
+    dataset_name,
+    delimiter_of,
+    kind_of,
+    open_dataset,
+)
+from aspd_cli.unzipped import Unclosed, Unpacked, unpacked
 
 STDIN = Path("-")
 """The path that means standard input."""
@@ -80,31 +89,17 @@ def _name(path: Path) -> str:
     return "standard input" if path == STDIN else str(path)
 
 
-class _Readable(io.RawIOBase):
-    """Any binary stream as a raw one, and not closed with it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def values_in(source: Any) -> Iterator[Raw]:
     """All values of an open binary file, in order.
 
     Raises:
         DataError, OSError: it cannot be read at all.
     """
-    file = io.BufferedReader(_Readable(source))
-    kind = kind_of(file.peek(HEAD)[:HEAD])
-    if kind == "gzip":
-        yield from _unzipped(Unzipped(file))
+    file = io.BufferedReader(Unclosed(source))
+    head = file.peek(HEAD)[:HEAD]
+    kind = kind_of(head)
+    if kind in ("gzip", "zstd"):
+        yield from _unpacked(unpacked(file, kind))
     elif kind in ("parquet", "arrow"):
         # Parquet is read from its end, so what cannot seek cheaply is spooled.
         if not source.seekable():
@@ -115,11 +110,13 @@ def values_in(source: Any) -> Iterator[Raw]:
             yield from _rows(source, kind)
     elif kind == "array":
         yield from _array(io.TextIOWrapper(file, encoding="utf-8-sig"))
+    elif kind == "table":
+        yield from read_table(file, delimiter_of(head) or ",")
     else:
         yield from (Raw(*line) for line in parse_jsonl(file))
 
 
-def _unzipped(source: Unzipped) -> Iterator[Raw]:
+def _unpacked(source: Unpacked) -> Iterator[Raw]:
     """What stands before a break, and then the break."""
     last: Raw | None = None
     for raw in values_in(source):
@@ -136,6 +133,30 @@ def _unzipped(source: Unzipped) -> Iterator[Raw]:
         yield last
     line = last.line + (last.problem is None)  # the last line was torn by the break
     yield Raw(line, None, f"unreadable, as is all that follows: {source.broken}")
+
+
+def read_table(file: IO[bytes], delimiter: str) -> Iterator[Raw]:
+    """The rows of a table as objects with its columns; an empty field is null."""
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    csv.field_size_limit(sys.maxsize)
+    names = next(rows)
+    line = rows.line_num + 1
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            yield Raw(line, None, f"not CSV, nor is what comes after it read: {error}")
+            return
+        if row is None:
+            return
+        if len(row) > len(names):
+            yield Raw(line, None, f"not a row of the table: {len(row)} fields for {len(names)}")
+        elif any("\udc80" <= character <= "\udcff" for field in row for character in field):
+            yield Raw(line, None, "not UTF-8")
+        elif row:
+            yield Raw(line, {name: field or None for name, field in zip(names, row, strict=False)})
+        line = rows.line_num + 1
 
 
 def _array(file: io.TextIOWrapper) -> Iterator[Raw]:

@@ -44,11 +44,14 @@ class Rejected:
         return {"line": self.line, "reason": self.reason}
 
 
-def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejected]:
+def read_records(
+    path: Path, dialect: str = "auto", *, part: range | None = None
+) -> Iterator[Record | Rejected]:
     """Every value of `path` exactly once and in order.
 
     Args:
         dialect: one of `DIALECTS`, or "auto": that of the first value that fits one.
+        part: which values come out, by their index; the same of each as without it. None: all.
 
     Raises:
         DataError: the file cannot be read, is empty, or its dialect is unknown or ambiguous.
@@ -60,15 +63,16 @@ def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejecte
         raise DataError(f"{name} is empty; there is nothing to transform")
     if dialect == "auto":
         try:
-            found = detect(raw.value for raw in head)
+            dialect = find_dialect(head)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
-        if found is None:
-            raise DataError(f"{name}: unrecognised record format: {_looks_like(head)}")
-        dialect = found
     # One type of id in all of a file: readers of JSON lines take no two in a column.
     named = any(isinstance(raw.value, Mapping) and "id" in raw.value for raw in head)
     for index, raw in enumerate(chain(head, values)):
+        if part is not None and index not in part:
+            if index >= part.stop:
+                return
+            continue
         try:
             if raw.problem is not None:
                 raise DataError(raw.problem)
@@ -80,9 +84,21 @@ def read_records(path: Path, dialect: str = "auto") -> Iterator[Record | Rejecte
             yield Record(index, raw.line, identity, example)
 
 
+def find_dialect(head: list[Raw]) -> str:
+    """The dialect of the first value that fits one.
+
+    Raises:
+        DataError: none does, or it fits several.
+    """
+    found = detect(raw.value for raw in head)
+    if found is None:
+        raise DataError(f"unrecognised record format: {_looks_like(head)}")
+    return found
+
+
 def _looks_like(head: list[Raw]) -> str:
     """What was found instead of records, and what was wanted."""
-    wanted = "; ".join(", ".join(fields) for fields, _ in DIALECTS.values())
+    wanted = "; ".join(", ".join(dialect.fields) for dialect in DIALECTS.values())
     first = head[0]
     if first.problem is not None:
         seen = f"line {first.line} is {first.problem}"

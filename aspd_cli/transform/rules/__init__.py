@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
-from aspd_cli.transform.rules.cross_references import REACH, within_reach
-from aspd_cli.transform.rules.groups import branches_of, parted
+from aspd_cli.transform.rules.cross_references import HOLDS_EQUATION, REACH, within_reach
+from aspd_cli.transform.rules.groups import AN_ITEM, branches_of, parted
 from aspd_cli.transform.rules.items import Item, ItemGroup
 from aspd_cli.transform.rules.lists import find_groups, find_lists
 from aspd_cli.transform.rules.markdown import Line, cut_lines
@@ -118,7 +118,11 @@ class _Search:
             lines, group, branches, before if before.strip() else self.head, before, self.given
         )
         self.refusals.extend(refusals)
-        inside = group.form == "sections" and not any(reason in STEPS for reason in refusals)
+        if group.form == "sections":
+            inside = not any(reason in STEPS for reason in refusals)
+        else:  # what is listed inside of the steps of something is steps, too
+            inside = all(reason.startswith(AN_ITEM) for reason in refusals)
+            inside = inside and not any(HOLDS_EQUATION in reason for reason in refusals)
         at = 0
         for low, high in parts:
             if inside:
@@ -155,6 +159,8 @@ class _Search:
                     depth=self.depth + 1,
                     refusals=[],
                 )
-                branch = Branch(branch.title, inner.document(content))
+                found = inner.document(content)
+                branch = Branch(branch.title, found) if any(found.blocks()) else branch
             branches.append(branch)
-        return Block(tuple(branches), block.form)
+        same = all(one is other for one, other in zip(branches, block.branches, strict=True))
+        return block if same else Block(tuple(branches), block.form)

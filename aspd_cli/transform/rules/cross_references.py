@@ -21,6 +21,7 @@ from aspd_cli.transform.rules.shared_things import (
 
 MAX_COMPARED = 256
 """Most branches that are compared, each with all others."""
+HOLDS_EQUATION = "holds an equation, as another branch does"
 REACH = 20_000
 """Characters, at the beginning and at the end, of the text before a block that are looked at."""
 
@@ -32,7 +33,8 @@ _START = re.compile(
     r"|as a (?:result|consequence),|the former(?= (?:is|are|was|were|has|can))|the latter"
     r"|more generally|in other words|(?:the|an) other|others|and|but"
     r"|as (?:above|before)|from (?:there|here)|at this point|by this time|eventually"
-    r"|once (?:this|that|these|all of|everything)|these (?:two|three|four)|suddenly"
+    r"|once (?:this|that|these|all of|everything|you|your|the|we|it|they)"
+    r"|these (?:two|three|four)|suddenly|(?:below|above|inside|beside) (?:that|this|it)"
     r"|the (?:resulting|remaining|previous) )\b",
     re.IGNORECASE,
 )
@@ -47,6 +49,8 @@ _START_BARE = re.compile(
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
+_SO = re.compile(r"\W*(?:therefore|thus|hence|consequently)\b", re.IGNORECASE)
+"""How even the label of a branch begins that is drawn from others."""
 _EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
 """What stands on both sides of a name."""
 _ALSO = re.compile(r"[^.!?\n]*\b(?:also(?! (?:known|called))\b|(?:too|as well)(?=[.,;]))", re.I)
@@ -55,7 +59,7 @@ _PARTS = (
     r"(?:step|section|point|item|bullet|paragraph|tip|option|method|approach|equation|part|claim)s?"
 )
 _BACK = re.compile(
-    r"\b(?:the latter|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
+    r"\b(?:the latter|again!?(?=\))|the (?:obtained|resulting|previously)|all (?:of )?(?:these"
     r"|those) (?:\w+ )?(?:components"
     r"|steps|elements|factors|features|pieces|parts|aspects|points)|aforementioned|above-mentioned"
     r"|(?:all of |all )?the above"
@@ -72,25 +76,43 @@ _BACK = re.compile(
     re.IGNORECASE,
 )
 _AHEAD = re.compile(
-    r"\b(?:(?:mentioned|discussed|described|listed) below|(?:the|in the) next "
+    r"\b(?:(?:mentioned|discussed|described|listed|see) below|(?:the|in the) next "
     rf"{_PARTS}(?= )|(?:in|from|of|see|by|to|with|after|and|or|than|repeat|until) "
     rf"{_PARTS} #?\(?\d{{1,2}}\b)",
     re.IGNORECASE,
 )
 """What points at a neighbour that may come later."""
 _HINTS = frozenset(
-    "latter obtained resulting these those aforementioned above earlier before previous previously "
-    "preceding foregoing below mentioned "
-    "noted stated discussed described explained repeat others rest first second former last next "
-    "other "
-    "same result equation formula value sum "
-    "step section point item bullet paragraph tip option method approach part "
-    "claim claims steps sections points items bullets paragraphs tips options methods equations "
-    "parts".split()
+    "latter again obtained resulting aforementioned above earlier before previous previously last "
+    "preceding foregoing below mentioned noted stated discussed described explained repeat "
+    "next".split()
 )
-"""One of these words is in whatever `_BACK` and `_AHEAD` find: looking first is quicker."""
-_MEASURES = frozenset(
-    "twice half double triple times only two three four five six seven bunch lot than".split()
+_NUMBERS = frozenset("two three four".split())
+_RANKS = frozenset("other others rest first second previous former".split())
+_PARTS_OF_IT = frozenset(
+    f"{part}{s}"
+    for part in "step section point item bullet paragraph tip option method approach equation part "
+    "claim".split()
+    for s in ("", "s")
+)
+_PAIRS = (
+    (frozenset(("all",)), frozenset(("these", "those"))),
+    (frozenset(("unlike", "than", "compared", "like")), _RANKS),
+    (
+        frozenset(("other",)),
+        _NUMBERS | frozenset("options plans methods approaches candidates models".split()),
+    ),
+    (frozenset(("same",)), frozenset("process procedure steps".split())),
+    (frozenset(("this",)), frozenset("result equation formula value sum".split())),
+    (_PARTS_OF_IT, frozenset(map(str, range(100)))),
+)
+"""One of the hints, or one word of each half of a pair, is in whatever `_BACK` and `_AHEAD` find:
+looking for them first is quicker."""
+_MEASURES = frozenset("twice half double triple times".split())
+_MEASURES_PAIRS = (
+    (frozenset(("only",)), frozenset("one option plan model".split())),
+    (frozenset(("of",)), _NUMBERS | frozenset("five six seven bunch lot".split())),
+    (frozenset(("than",)), _RANKS | frozenset(("either", "both"))),
 )
 """The same for `_MEASURED`."""
 _FACTOR = r"(?:twice|half|double|triple|(?:two|three|four|five|six|ten|\d+) times)"
@@ -166,7 +188,8 @@ def _words(
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
             continue
-        begins = _START.match(body) or (other and languages.START.match(body)) or None
+        begins = _SO.match(title) or _START.match(body)
+        begins = begins or (other and languages.START.match(body)) or None
         if not begins and at < last:
             begins = _END.match(body) or (other and languages.END.match(body)) or None
         if not begins and not shared and not labelled[at] and not _is_named(title, body):
@@ -192,7 +215,7 @@ def _pronoun(body: str, other: bool) -> re.Match[str] | None:
 def _equations(branches: Branches) -> Iterator[Reference]:
     holding = [at for at, (_, content) in enumerate(branches) if holds_equation(content)]
     for at in holding[1:]:
-        yield Reference(at, "holds an equation, as another branch does")
+        yield Reference(at, HOLDS_EQUATION)
 
 
 def within_reach(given: str) -> str:
@@ -201,14 +224,24 @@ def within_reach(given: str) -> str:
 
 
 def _ahead(content: str, words: set[str]) -> re.Match[str] | None:
-    return _AHEAD.search(content) if not words.isdisjoint(_HINTS) else None
+    return _AHEAD.search(content) if _may_hold(words, _HINTS, _PAIRS) else None
 
 
 def _back(content: str, words: set[str], other: bool) -> re.Match[str] | None:
-    found = _BACK.search(content) if not words.isdisjoint(_HINTS) else None
-    if found is None and not words.isdisjoint(_MEASURES):
+    found = _BACK.search(content) if _may_hold(words, _HINTS, _PAIRS) else None
+    if found is None and _may_hold(words, _MEASURES, _MEASURES_PAIRS):
         found = _MEASURED.search(content)
     return found or (languages.ANYWHERE.search(content) if other else None)
+
+
+def _may_hold(
+    words: set[str],
+    hints: frozenset[str],
+    pairs: Sequence[tuple[frozenset[str], frozenset[str]]],
+) -> bool:
+    if not words.isdisjoint(hints):
+        return True
+    return any(not (words.isdisjoint(one) or words.isdisjoint(other)) for one, other in pairs)
 
 
 def _quote(words: str) -> str:

@@ -6,12 +6,16 @@ The same of other languages is in `languages`.
 import re
 
 ORDERED_LABEL = re.compile(
-    r"\W*(?:(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
+    r"\W*(?:(?:\d{1,2}(?:st|nd|rd|th) )?"
+    r"(?:step|day|week|month|year|phase|stage|part|chapter|act|scene|verse|stanza|round|level"
     r"|session|lesson|episode|chorus|bridge|line|move|slide|panel|page|paragraph|hour|minute)s?\s*"
     r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
     r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
-    r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?(?:s|sec|seconds|min|minutes)?\)\W*$"
+    r"|(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+    r"(?:\W*$|\W* [-–—(]|\W*:|\W+\d)"
+    r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?"
+    r"(?:s|sec|seconds|min|minutes|[ap]\.?m\.?)?\)?\W*$"
     r"|(?:initial|first|second|third|final|last) (?:step|phase|stage|part|act|half|week|day)\b)",
     re.IGNORECASE,
 )
@@ -26,7 +30,8 @@ ARGUMENT = re.compile(
 TAKES_UP = re.compile(
     r"\W*(?:(?:an? |the |for )?examples?(?: \w+)?|samples?(?: \w+)?|explanations?|answers?"
     r"|solutions?"
-    r"|translations?|rationale|justification|interpretation|usage)\W*$",
+    r"|translations?|rationale|justification|interpretation|usage|mark(?:ing)? schemes?"
+    r"|answer keys?|hints?)\W*$",
     re.IGNORECASE,
 )
 """What belongs to something that was said before."""
@@ -91,8 +96,15 @@ ANNOUNCED = re.compile(
     r"(?: (?:below|is|are|as follows|follows|includes?|looks? like this|for \w+|to \w+))?\W*$)",
     re.IGNORECASE,
 )
+IN_STEPS = re.compile(
+    r"\binvolves? (?:\w+ ){0,3}(?:steps|stages|phases)\b(?! (?:you|one) (?:can|could|may|might))"
+    r"|\b(?:outline|overview|summary|list) of (?:the|all) (?:\w+ )?steps\b",
+    re.IGNORECASE,
+)
+"""Says anywhere in the paragraph before the items that they are steps."""
 GUIDED = re.compile(
-    r"\b(?:guide|outline|roadmap|walk(?:s|ing)? (?:you )?through|here'?s how"
+    r"\b(?:guide|outline|roadmap|(?:general|basic|possible|simple|high-level|common) "
+    r"(?:approach|process|way|method|workflow)|walk(?:s|ing)? (?:you )?through|here'?s how"
     r"|how (?:you|we) (?:can|could|might|would) (?:do|implement|approach|set|create|build|achieve"
     r"|proceed))\b[^.]*:$",
     re.IGNORECASE,
@@ -132,7 +144,8 @@ WORK = re.compile(
     r"\b(?:write|create|compose|tell|generate|draft|make|continue|conduct|simulate|structure)\b"
     r"[^.\n]{0,60}\b(?:story|(?:movie|film|podcast|video|comedy|youtube) script|screenplay|dialogue"
     r"|conversation|debate|poem|sonnet|song|rap|lyrics|play|skit|scene|monologue|itinerary|plot"
-    r"|schedule)\b",
+    r"|schedule)\b"
+    r"|\b(?:charsheet|(?:character|stat) ?(?:sheet|card|block|build))s?\b",
     re.IGNORECASE,
 )
 """A work whose parts live by each other is asked for."""
@@ -146,7 +159,9 @@ ORDER = re.compile(
 DOING = re.compile(
     r"\b(?:how (?:do|can|could|would|should|to)"
     r"|(?:easy|easiest|best|right|proper|quick|simple|good) (?:to )?way"
-    r"|guide|procedure|fix|repair|replace|clean|remove|set ?up|install)\b",
+    r"|guide|procedure|fix|repair|replace|clean|remove|set ?up|install"
+    r"|(?:want|need|like|trying|help me|can you|could you) (?:to )?"
+    r"(?:create|build|make|develop|design|implement|code|program))\b",
     re.IGNORECASE,
 )
 """Something is to be done."""
@@ -159,7 +174,27 @@ SEQUENCE_WORDS = frozenset(
     "once after until repeat then afterwards afterward let now finally".split()
 )
 """One of these is in whatever `SEQUENCE` finds: looking for them first takes a tenth of it."""
-BEGINNING = re.compile(r"\W*(?:\d+\W+)?(?:first(?:ly)?,|start by|begin by|to begin|to start)", re.I)
+_FIRST = r"(?:first(?:ly)?,|start by|begin by|to begin|to start)"
+BEGINNING = re.compile(rf"\W*(?:\d+\W+)?{_FIRST}", re.IGNORECASE)
+BEGINNING_BELOW = re.compile(
+    rf"\W*(?:\d+\W+)?[^.:\n]{{2,60}}[:*\n]\W*(?:{_FIRST}|the first step)", re.IGNORECASE
+)
+"""The same behind a label."""
+WALKED = re.compile(
+    r"\b(?:in|of|what|how) (?:this|the|each|every|our|your)\b[^.]*\b(?:code|script|program|snippet"
+    r"|function|query|command|expression|example|line|part)s?\b[^.]*[:：]$",
+    re.IGNORECASE,
+)
+"""Announces a walk through a program that was shown."""
+QUOTED_CODE = re.compile(r"\W{0,8}(?:\d+[.)]\s*)?(?:\*\*)?`|\W*\d*\W*[Ll]ines? \d")
+"""How an item of such a walk begins that says itself which part of the program it is about."""
+SORTED = re.compile(
+    r"\b(?:categori[sz]e|classify|cluster|bucket"
+    r"|(?:sort|group|divide|organi[sz]e|put|split)(?= [^\n]{0,200}\binto\b))\b"
+    r" (?:\w+ ){0,4}?(?:the|these|those|them|this|following|my|each|all|it)\b",
+    re.IGNORECASE,
+)
+"""Given things are to be told apart: each stands under one head, and the last gets the rest."""
 HANDS = frozenset(
     "fill pour wash polish place put secure attach detach reattach screw unscrew tighten loosen "
     "insert rinse wipe "
@@ -172,7 +207,7 @@ HANDS = frozenset(
     "push "
     "lift lower flip rotate repeat wait leave lay remove add combine spread sprinkle cover bring "
     "turn open close shut let transfer arrange blend strain refrigerate chill reinstall "
-    "setup".split()
+    "setup roast baste season skewer stuff carve marinate clean trim measure".split()
 )
 """What is done with the hands."""
 MAKING = frozenset(
@@ -183,9 +218,17 @@ MAKING = frozenset(
     "download unplug".split()
 )
 """Words of recipes and of instructions for machines."""
+PROGRAMMING = frozenset(
+    "create build design implement define write configure deploy extract convert calculate compute "
+    "load import train preprocess initialize connect integrate query store fetch parse render "
+    "normalize split tokenize compile execute".split()
+)
+"""What is done by those who make programs; evidence only where a way is shown."""
 BRINGS_IN = re.compile(
     r"\b(?:an?|some|one|two|three|enough) ((?:[a-z-]{3,}(?: (?=[a-z-]{3}))?){1,3})"
 )
+DONE_BELOW = re.compile(r"\n[ \t]+(?:[-*•]|\d{1,2}[.)]|[a-z][.)])[ \t]+(?:\*\*)?(\w+)")
+"""The first words of what is listed inside of an item."""
 TAKES = re.compile(r"\b(?:the|this|these|those) ([a-z-]{3,})(?: ([a-z-]{3,}))?")
 COMMON = frozenset(
     "and the for with that this from your you are not can same best most more other first last "
@@ -217,10 +260,28 @@ CHOOSES = re.compile(
     re.IGNORECASE,
 )
 """Titles of sections that are made of what their siblings say."""
+PLANNED = re.compile(
+    r"\W*(?:(?:project|implementation|proposed|success|key|program) )?"
+    r"(?:timelines?|milestones|schedule|deliverables|(?:success )?metrics|(?:key )?performance"
+    r" indicators(?: \(KPIs\)?)?|KPIs?"
+    r"|evaluation(?: (?:criteria|plan|metrics))?|(?:monitoring|measurement) and evaluation"
+    r"|measur\w+ (?:of )?success|next steps|call to action|budget(?: (?:and|&) \w+)?)\W*$",
+    re.IGNORECASE,
+)
+"""Titles of parts of a plan that hold for its other parts."""
+TOTAL = re.compile(
+    r"\b(?:exactly|in total|(?:a|the) total of|totall?ing|adds? up to|sums? to|budget of)"
+    r" (?:(?:around|about|exactly|only) )?[$€£]?\d[\d,.]*k? ?"
+    r"(?:cards?|points?|calories|kcal|dollars|euros|usd|hours|minutes|m|km|meters|miles|credits"
+    r"|grams?|g|percent|%|[$€£])\b",
+    re.IGNORECASE,
+)
+"""A sum that what is asked for must come to."""
 RESULT = re.compile(
     r"\W*(?:the |your )?(?:grand |final |overall )?(?:total|result|sum|answer|outcome)\b",
     re.IGNORECASE,
 )
 """The title of a last item to which the others lead."""
+ASSUMING = frozenset("assume assuming suppose estimate".split())
 ASSUMED = re.compile(r"\b(?:assum(?:e|ing)|suppose|estimate that)\b", re.IGNORECASE)
 """What is reckoned with in an estimate."""

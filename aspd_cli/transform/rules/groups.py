@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.cross_references import cross_references
-from aspd_cli.transform.rules.items import ItemGroup
+from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import announcement_of, procedure
@@ -27,6 +27,9 @@ MIN_RATIO = 2.4
 MAX_DEPENDENT = 1 / 3
 """Largest share of items that need others in a run that is parted; with more it is one train of
 thought."""
+
+AN_ITEM = "an item"
+"""How a reason begins that concerns a single item, not the whole run."""
 
 Branches = Sequence[tuple[str, str]]
 
@@ -92,7 +95,7 @@ def parted(
         )
     }
     dependent = [each for at, each in sorted(found.items())]
-    reasons = [f"an item {each.reason}" for each in dependent]
+    reasons = [f"{AN_ITEM} {each.reason}" for each in dependent]
     counted = sum(not each.reason.startswith("has only") for each in dependent)
     if counted > len(branches) * MAX_DEPENDENT:
         return [], reasons[:1]
@@ -136,11 +139,11 @@ def _refusal(
 
 
 def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The sections that are a heading alone: what follows them stands below it."""
-    if group.form != "sections":
-        return
+    """The items that are a heading or a label alone: what follows them stands below it."""
     for at, item in enumerate(group.items):
-        if all(lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last)):
+        heads = group.form == "sections" or is_label(lines[item.first])
+        empty = (lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last))
+        if heads and all(empty):
             yield Reference(at, "has only a heading", alone=True)
 
 

@@ -59,6 +59,10 @@ _OPENING_HEAD = re.compile(
 )
 
 
+_NAME = re.compile(r"\W*(?:\w+ )?(?:name|title|tag ?line|slogan|theme)s?\b\W*", re.IGNORECASE)
+"""The label of a first item that gives a name to what all others describe."""
+
+
 def closes(text: str) -> bool:
     """Whether text closes a list instead of going on with its last item."""
     return bool(_CLOSING.match(text) or (not text.isascii() and languages.CLOSING.match(text)))
@@ -126,6 +130,9 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     """Where the last item ends: it has no more paragraphs and lists than the earlier ones."""
     indent = lines[head].indent
     paragraphs = min(len(_paragraphs(lines, item)) for item in earlier)
+    below = _stands_below(lines, head, hi)
+    paragraphs = max(paragraphs, below)
+    own = re.compile(rf"{lines[head].number}\.\d")
     kinds = {lines[i].kind for item in earlier for i in range(item.first + 1, item.last)}
     goes_on = all(_goes_on(lines, item) for item in earlier)
     end = head + 1
@@ -135,8 +142,10 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
             continue
         if line.indent <= indent:
             if line.kind is Kind.TEXT:
-                paragraphs -= after_blank
-                if paragraphs < 0 or ((after_blank or not goes_on) and closes(line.text)):
+                alone = below and end == head + 1
+                paragraphs -= after_blank and not own.match(line.text)
+                closing = (after_blank or not goes_on) and not alone and closes(line.text)
+                if paragraphs < 0 or closing:
                     break
             elif line.kind not in kinds or line.kind is Kind.RULE:
                 break
@@ -144,6 +153,20 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     while end < hi and lines[end].kind is Kind.BLANK:
         end += 1
     return end
+
+
+def is_label(head: Line) -> bool:
+    """Whether the first line of an item is a label alone."""
+    bold = head.body[:2] == head.body[-2:] == "**"
+    return head.body.rstrip("*_ ")[-1:] in (":", "：") or (bold and head.body.count("**") == 2)
+
+
+def _stands_below(lines: list[Line], head: int, hi: int) -> bool:
+    """Whether what an item says is a paragraph below its first line, which is a label alone."""
+    if not is_label(lines[head]):
+        return False
+    after = next((line for line in lines[head + 1 : hi] if line.kind is not Kind.BLANK), None)
+    return after is not None and after.kind is Kind.TEXT and after.indent <= lines[head].indent
 
 
 def _goes_on(lines: list[Line], item: Item) -> bool:
@@ -168,5 +191,9 @@ def without_ends(lines: list[Line], group: ItemGroup) -> Iterator[ItemGroup]:
         and heads(items[0], _OPENING_HEAD, languages.OPENING_HEAD)
     ):
         items.pop(0)
+    if items and len(items) > 2:
+        head = lines[items[0].first]
+        if _NAME.fullmatch((head.body or head.text).partition(":")[0]):
+            items.pop(0)
     if len(items) > 1:
         yield replace(group, items=tuple(items))

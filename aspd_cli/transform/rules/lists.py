@@ -60,6 +60,8 @@ _ANSWER = re.compile(
     r"(?:\*\*)?(?:A|Answer|Antwort|R|Réponse|Respuesta|答案?)\s*\d{0,2}\s*[:：.)]", re.I
 )
 _DIVIDER = re.compile(r"[-:| ]*-{2,}[-:| ]*$")
+_MAX_HEAD = 40
+"""Characters of a line that heads what follows it without being marked as a heading."""
 _LEAST_PICTURES = 3
 """Fewer lines that begin with emoji are no list."""
 
@@ -153,10 +155,20 @@ def _bullets(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
             lines[at].marker,
         ):
             heads.append(i)
-        elif line.kind is not Kind.TEXT or lines[i - 1].kind is Kind.BLANK:
+        elif (
+            line.kind is not Kind.TEXT
+            or lines[i - 1].kind is Kind.BLANK
+            or (line.indent < lines[at].indent + 2 and _heads_next(lines, i, hi))
+        ):
             break
     least = _LEAST_PICTURES if lines[at].marker == PICTURE else 2
     return _chain("bullets", lines, heads, hi) if len(heads) >= least else None
+
+
+def _heads_next(lines: list[Line], at: int, hi: int) -> bool:
+    """Whether a line between two bullets is what the second one stands below."""
+    follows = at + 1 < hi and lines[at + 1].kind is Kind.BULLET
+    return follows and len(lines[at].text) <= _MAX_HEAD and lines[at].text[-1] not in ".!?。！？;,"
 
 
 def _rows(lines: list[Line], at: int, hi: int) -> ItemGroup | None:

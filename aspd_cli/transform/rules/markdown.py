@@ -58,7 +58,12 @@ class Line:
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 """Lines as CommonMark ends them, which other line separators of Unicode do not."""
 _READER = MarkdownIt("commonmark").enable("table").disable(["inline", "reference"])
-_MAY_HOLD_BLOCKS = re.compile(r"```|~~~|<|\||(?:\A|[\r\n])(?:\t| {4}| {0,3}>)")
+_MAY_HOLD_BLOCKS = re.compile(
+    r"```|~~~|<|\||(?:\A|[\r\n]) {0,3}>"
+    # Code by indentation cannot begin within a paragraph, so most lists inside of lists hold none.
+    r"|(?:\A|[\r\n][ \t]*[\r\n]+|[\r\n] {0,3}(?:[#=][^\r\n]*|[-*_ ]{3,})[\r\n]+)(?:\t| {4})"
+    r"|[-*+.)](?:\t| {5})"
+)
 """Whether there is anything to find: reading takes a third of the time of all rules."""
 _KINDS = {
     "fence": Kind.CODE,
@@ -84,6 +89,8 @@ _SENTENCE = re.compile(
 )
 """What a line that leads into something says, and a heading does not."""
 _LEADS_IN = re.compile(r"(?:For|In|To|As|Of|Some|From|By|With|After|Now|Next|Finally)\b")
+_HERE = re.compile(r"(?:here|below|the following|let)(?:['’]s| is| are| me| us)\b", re.IGNORECASE)
+"""How a line in bold begins that leads into something."""
 _UNDERLINE = re.compile(r"(=+|-+)$")
 _ITEM_TAG = re.compile(r"<li>(.+)</li>$")
 _PAGE = re.compile(r"<(?:html|head|body|script|style|div|nav|form)\b|\b(?:class|style|href|id)=")
@@ -193,7 +200,7 @@ def _line(start: int, end: int, text: str, indent: int) -> Line:
     if item and item.number is not None:
         return Line(start, end, text, Kind.NUMBERED, indent, 0, item.marker, item.number, item.body)
     if indent == 0:
-        if first in "*_" and (found := _BOLD.match(text)):
+        if first in "*_" and (found := _BOLD.match(text)) and not _HERE.match(found[2]):
             return Line(start, end, text, Kind.HEADING, 0, BOLD_RANK, body=found[2])
         if text[-1] in ":：" and (words := _label(text)):
             return Line(start, end, text, Kind.HEADING, 0, LABEL_RANK, body=words)

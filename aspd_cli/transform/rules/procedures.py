@@ -42,7 +42,7 @@ def procedure(
     return (
         _by_titles(form, titles, other)
         or _by_reckoning(contents, words)
-        or _by_announcement(form, titles, contents, words, announcement_of(before, form), prompt)
+        or _by_announcement(form, titles, contents, words, before, prompt)
     )
 
 
@@ -73,7 +73,11 @@ def _by_reckoning(contents: Sequence[str], words: Sequence[frozenset[str]]) -> s
         not own.isdisjoint(english.RECKONING) and english.NEEDED.search(text) is not None
         for own, text in zip(words, contents, strict=True)
     )
-    return DERIVED if needed > 1 or _count(english.ASSUMED.search, contents) > 1 else None
+    assumed = sum(
+        not own.isdisjoint(english.ASSUMING) and english.ASSUMED.search(text) is not None
+        for own, text in zip(words, contents, strict=True)
+    )
+    return DERIVED if needed > 1 or assumed > 1 else None
 
 
 def _by_announcement(
@@ -81,12 +85,14 @@ def _by_announcement(
     titles: Sequence[str],
     contents: Sequence[str],
     words: Sequence[frozenset[str]],
-    announcement: str,
+    before: str,
     prompt: str,
 ) -> str | None:
     """What is asked for and announced, and what the items do."""
+    announcement = announcement_of(before, form)
+    paragraph = before.rstrip().rpartition("\n\n")[2]
     other = languages.is_foreign(contents)
-    asked, doing, order, work = _asks(prompt, other)
+    asked, doing, order, work, sorting = _asks(prompt, other)
     if work:
         return "parts of one work"
 
@@ -98,16 +104,26 @@ def _by_announcement(
     advice = aside or announced(english.ADVICE, languages.ADVICE)
     if not advice and announced(english.ANNOUNCED, languages.ANNOUNCED):
         return ANNOUNCED
+    if form in ("numbered", "bullets", "labels") and english.IN_STEPS.search(paragraph):
+        return ANNOUNCED
+    if _walks(announcement, before, prompt, contents):
+        return "a walk through a program"
+    if sorting:
+        return "classes of given things"
     unlabelled = _count(english.LABELLED.match, contents) < len(contents)
     if unlabelled and english.WORKING.search(announcement):
         return ANNOUNCED
-    if form in ("numbered", "bullets") and english.BEGINNING.match(contents[0]) and not ideas:
-        return "items that begin with a first step"
+    if form in ("numbered", "bullets") and not ideas:
+        below = not advice and english.BEGINNING_BELOW.match(contents[0])
+        if below or english.BEGINNING.match(contents[0]):
+            return "items that begin with a first step"
     if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
         return "items of what is asked for in order"
     share = _SHARE
     if (asked or doing) and not ideas and not advice:
         guided = form == "numbered" and english.GUIDED.search(announcement)
+        if guided and 2 * sum(map(_programs, titles, contents)) > len(titles):
+            return "items that go on from one to the next"
         share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
     done = list(_evidence(titles, contents, words, other, making=asked and not aside))
     steps: float = sum(done)
@@ -143,6 +159,7 @@ def _evidence(
         found = english.FIRST_WORD.match(title)
         yield bool(
             (found and _of_hands(found[1].lower()))
+            or _listed_by_hands(content)
             or (
                 not own.isdisjoint(english.SEQUENCE_WORDS)
                 and english.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
@@ -157,6 +174,27 @@ def _evidence(
                 )
             )
         )
+
+
+def _walks(announcement: str, before: str, prompt: str, contents: Sequence[str]) -> bool:
+    """Whether the items tell what happens in a program that was shown, one after the other."""
+    if "```" not in before and "```" not in prompt:
+        return False
+    quoting = _count(english.QUOTED_CODE.match, contents)
+    return 2 * quoting < len(contents) and english.WALKED.search(announcement) is not None
+
+
+def _programs(title: str, content: str) -> bool:
+    """Whether an item begins, with its title or behind it, with the making of a program."""
+    behind = content.partition(title)[2]
+    words = (english.FIRST_WORD.match(text) for text in (title, behind))
+    return any(word is not None and word[1].lower() in english.PROGRAMMING for word in words)
+
+
+def _listed_by_hands(content: str) -> bool:
+    """Whether most of what is listed inside of an item is work of the hands."""
+    verbs = english.DONE_BELOW.findall(content) if "\n" in content else ()
+    return len(verbs) > 1 and 2 * sum(_of_hands(verb.lower()) for verb in verbs) > len(verbs)
 
 
 def _of_hands(word: str) -> bool:
@@ -196,9 +234,10 @@ def _takes(small: str, brought: set[str]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
+def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool, bool]:
     """Whether a prompt asks for one thing that is made from beginning to end, for something to be
-    done, for an order, and for a work of many parts; they are the same for a whole answer."""
+    done, for an order, for a work of many parts, and for given things to be told apart; they are
+    the same for a whole answer."""
     asked, doing, order, work = (
         bool(one.search(prompt) or (other and foreign.search(prompt)))
         for one, foreign in (
@@ -208,7 +247,7 @@ def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool]:
             (english.WORK, languages.WORK),
         )
     )
-    return asked, doing, order, work
+    return asked, doing, order, work, english.SORTED.search(prompt) is not None
 
 
 def _in_phases(titles: Sequence[str]) -> bool:

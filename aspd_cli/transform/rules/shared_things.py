@@ -51,6 +51,17 @@ _POINTS_BACK = re.compile(
 _THOSE_OF = frozenset("with that living looking seeking wanting interested without".split())
 """What may follow those without pointing at anything."""
 _STEM = 5
+_DONE = (
+    r"(?:chosen|selected|identified|collected|gathered|cleaned|preprocessed|processed|trained"
+    r"|fitted|built|created|generated|extracted|obtained|calculated|computed|developed|prepared"
+    r"|filtered|encoded|transformed|merged|agreed|designed|assembled|drafted|retrieved|parsed)"
+)
+_MADE = re.compile(rf"\bthe ({_DONE}) (?:\w+ )?(\w{{4,}})", re.IGNORECASE)
+"""A thing that was made or chosen before, with a label or without."""
+_MAY_BE_MADE = frozenset(_DONE[3:-1].split("|"))
+_CODE = re.compile(r"(\b[Tt]he )?`([^`\s]{2,40})`")
+_COINED = re.compile(r"[a-z]\w*(?:_\w+|[a-z][A-Z]\w*)+$|\w+\.\w{2,5}$")
+"""A name that somebody has given, not a word of a language: `user_id`, `lastSeen`, `app.py`."""
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
 """Years and round numbers, which two branches may name without meaning the same thing."""
@@ -73,6 +84,8 @@ def shared_things(
     yield from _acronyms(branches, given)
     yield from _short_names(branches, given)
     yield from _pointed(branches, bodies, labelled, given)
+    yield from _made(branches, given)
+    yield from _coined(branches, given)
     yield from _numbers(branches, given)
 
 
@@ -146,6 +159,37 @@ def _points_back(title: str, body: str, earlier: str, known: str) -> str | None:
         return None
     taken = any(stem in earlier for stem in stems) or found[1] == "those"
     return found[0] if taken else None
+
+
+def _made(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that go on with what an earlier one has made or chosen ("the trained model")."""
+    known, earlier = given.lower(), ""
+    for at, (title, content) in enumerate(branches):
+        small = content.lower()
+        for found in _MADE.finditer(small) if at else ():
+            if found[0] in known:
+                continue
+            done, thing = found[1][:_STEM], found[2][:_STEM]
+            before = f"{title.lower()} {small[: found.start()]}"
+            if thing in earlier and done not in before:
+                yield Reference(at, f"says {found[0]!r}, which another branch has made")
+                break
+        earlier += small
+
+
+def _coined(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that use a name of a program which only an earlier one has given to a thing."""
+    if not any("`" in content for _, content in branches):
+        return
+    known = _known(branches, given)
+    coined: dict[str, int] = {}
+    for at, (_, content) in enumerate(branches):
+        for the, name in _CODE.findall(content) if "`" in content else ():
+            bare = name.removesuffix("()")
+            if bare in known or not (the or _COINED.match(bare)):
+                continue
+            if (first := coined.setdefault(bare, at)) != at:
+                yield Reference(at, f"uses `{bare}`, which another branch introduces", first)
 
 
 def _numbers(branches: Branches, given: str) -> Iterator[Reference]:

@@ -15,10 +15,14 @@ _INNER_LABEL = re.compile(
     r"|(?m:^)[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+([A-Z][\w. +#-]{2,40}):[ \t]"
 )
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
+_MARKED = 16
+"""Characters that may stand around a title."""
 _MAX_LABELS = 64
 """Labels inside of one branch that are looked at."""
 _LEAST_NAMED = 2
 """So many labels of siblings make a branch speak about them."""
+SHARES = "shares of one whole"
+_DIGIT = re.compile(r"\d")
 _SHARE = re.compile(
     r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?(%|percent\b|points?\b|marks?\b|pts\b|％|分(?![钟之])"
     r"|Prozent\b|pour cent|por ciento|Punkte\b)"
@@ -37,6 +41,10 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     last = len(branches) - 1
     if _says(branches[last][0], english.RESULT, languages.RESULT):
         yield Reference(last, "is what the others lead to", alone=True)
+    planned = [at for at, (title, _) in enumerate(branches) if english.PLANNED.match(title)]
+    if planned and _is_plan(branches):
+        for at in planned:
+            yield Reference(at, "holds for the others", alone=True)
     if form != "sections":
         return
     named = [
@@ -57,6 +65,12 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
         if len(seen) >= _LEAST_NAMED:
             reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
             yield Reference(at, reason, alone=True)
+
+
+def _is_plan(branches: Branches) -> bool:
+    """Whether what the items say stands below their titles, as it does in the parts of a plan."""
+    below = sum("\n" in content.strip()[: len(title) + _MARKED] for title, content in branches)
+    return 2 * below > len(branches)
 
 
 def _says(title: str, own: re.Pattern[str], others: re.Pattern[str]) -> bool:
@@ -84,6 +98,10 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
 
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
     """Why the items are shares of one whole; None when they are not."""
+    if english.TOTAL.search(given):
+        counting = sum(_DIGIT.search(content, _MARKED) is not None for content in contents)
+        if 2 * counting > len(contents):
+            return SHARES
     shares: list[list[tuple[str, str]]] = []
     for content in contents:
         shares.append(_SHARE.findall(content))
@@ -95,4 +113,4 @@ def shared_budget(contents: Sequence[str], given: str) -> str | None:
         return None
     total = sum(float(share) for [(share, _)] in shares)
     whole = _WHOLE[0] <= total <= _WHOLE[1] or str(round(total)) in _TOTAL.findall(given[-2000:])
-    return "shares of one whole" if whole else None
+    return SHARES if whole else None

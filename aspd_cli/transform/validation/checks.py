@@ -1,14 +1,13 @@
-"""What is wrong with training data: one line of a file to its findings (`aspd validate`).
+"""What is wrong with training data: one line of a file to its findings.
 
 A line is read, parsed, and checked against budgets of branches and titles (`Checker`). Its tokens
 must be what training and decoding take them for (`layout_faults`), and its plain text that of the
-raw answer it was made of, where there is one to compare with (`open_originals`).
+source answer it was made of, where there is one to compare with.
 """
 
-import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,46 +15,18 @@ import numpy as np
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.forms import title_key
 from aspd_cli.core.layout import lay_out, tokenize
-from aspd_cli.core.markup import Block, Document, plain
+from aspd_cli.core.markup import CONTROL_TOKENS, Block, Document, plain
 from aspd_cli.core.metrics import measure
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
-from aspd_cli.files import check_id, content_digest, json_line
+from aspd_cli.files import check_id, content_digest
 from aspd_cli.transform.blocks import MAX_TITLE_SHARE, title_cost, too_many_branches
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
-from aspd_cli.transform.io.records import Record, read_records
 from aspd_cli.transform.rules.cross_references import cross_reference, within_reach
 from aspd_cli.transform.token_counts import EstimatingCodec
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong with one record."""
-
-    line: int
-    kind: str
-    """record, grammar, branch, title, reference, budget, length, layout, raw, duplicate, judge."""
-    reason: str
-    offset: int | None = None
-    """Character of the completion at which it is, where there is one place."""
-
-    def __str__(self) -> str:
-        place = f"{self.line}" if self.offset is None else f"{self.line}, character {self.offset}"
-        return f"line {place}: {self.kind}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One record, and what is wrong with it."""
-
-    line: int
-    document: Document | None
-    """None when the completion is not in the grammar, or there is none."""
-    findings: tuple[Finding, ...]
-    tokens: int = 0
-    prompt: str = ""
-    """The contents of the turns before the completion."""
+from aspd_cli.transform.validation.findings import Checked, Finding, around
+from aspd_cli.transform.validation.originals import Originals
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +39,6 @@ class Budgets:
     """Most tokens of a title."""
     depth: int | None = None
     """How deep blocks may nest; None: without limit."""
-
-
-class Originals:
-    """Digests of the answers of a file by the ids that `aspd transform` gives its records.
-
-    Raises:
-        DataError: the file cannot be read, or is in no dialect that is known.
-    """
-
-    def __init__(self, path: Path, dialect: str) -> None:
-        self._digests: dict[str, bytes] = {}
-        for record in read_records(path, dialect):
-            if isinstance(record, Record):
-                key, digest = _key(record.id), content_digest(record.example.answer)
-                self._digests[key] = self._digests.get(key, b"") + digest
-
-    def differs(self, row: dict[str, Any], text: str) -> str | None:
-        """What is wrong with the plain text of a row; None when it is its raw answer's.
-
-        Where several raw answers share an id, it may be that of any.
-        """
-        if "id" not in row:
-            return "the record has no id, so its source answer cannot be found"
-        known = self._digests.get(_key(row["id"]))
-        if known is None:
-            return f"there is no source answer with the id {row['id']!r}"
-        wanted = content_digest(text)
-        size = len(wanted)
-        if any(known[at : at + size] == wanted for at in range(0, len(known), size)):
-            return None
-        return "the plain text differs from the source answer"
 
 
 class Checker:
@@ -122,72 +62,132 @@ class Checker:
         """Everything that is wrong with one value of a file."""
         try:
             prompt, markup = _read(raw)
-            document = parse(markup)
         except DataError as error:
-            return Checked(raw.line, None, (Finding(raw.line, "record", str(error)),))
+            return Checked(raw, None, (Finding(raw.line, "record", str(error)),))
+        try:
+            document = parse(markup)
         except MarkupError as error:
-            finding = Finding(raw.line, "grammar", error.reason, error.offset)
-            return Checked(raw.line, None, (finding,))
-        if reason := too_many_branches(document):
-            return Checked(raw.line, document, (Finding(raw.line, "budget", reason),))
-        tokens = measure(document, self.codec).tokens
-        found = list(self._document(raw.line, document, prompt))
-        if tokens > self.max_tokens:
-            reason = f"{tokens} tokens, more than {self.max_tokens}"
-            found.append(Finding(raw.line, "length", reason))
-        found += [Finding(raw.line, "layout", why) for why in layout_faults(document, self.codec)]
-        if self.originals and (why := self.originals.differs(raw.value, plain(document))):
-            found.append(Finding(raw.line, "raw", why))
+            near = around(markup, error.offset)
+            finding = Finding(raw.line, "grammar", error.reason, error.offset, excerpt=near)
+            return Checked(raw, None, (finding, *suspicious(raw.line, markup)))
+        checked = Checked(raw, document, (), 0, prompt)
+        if (wide := self._too_wide(raw.line, document)) is None:
+            checked = replace(checked, tokens=measure(document, self.codec).tokens)
+        found = [wide] if wide else list(self.of_document(checked, document))
+        found += suspicious(raw.line, markup)
+        if self.originals:
+            why = self.originals.compare(raw.value, raw.line, plain(document))
+            found += [why] if why else []
+        # Where the source is known, what it has twice comes twice, and what it has not is doubled.
         digest = content_digest(prompt, markup)
-        if (first := self._seen.setdefault(digest, raw.line)) != raw.line:
-            found.append(Finding(raw.line, "duplicate", f"the same as line {first}"))
-        return Checked(raw.line, document, tuple(found), tokens, prompt)
+        first = self._seen.setdefault(digest, raw.line)
+        if first != raw.line and self.originals is None:
+            near = around(plain(document), 0)
+            found.append(Finding(raw.line, "duplicate", f"the same as line {first}", excerpt=near))
+        return replace(checked, findings=tuple(found))
 
-    def _document(
-        self, line: int, document: Document, given: str, depth: int = 1
+    def of_document(self, checked: Checked, document: Document) -> Iterator[Finding]:
+        """What is wrong with a document in the place of that of a record."""
+        line = checked.line
+        if wide := self._too_wide(line, document):
+            yield wide
+            return
+        yield from self._blocks(checked, document, checked.prompt)
+        text = plain(document)
+        if any(document.blocks()) and (count := len(self.codec.encode(text))) > self.max_tokens:
+            yield Finding(line, "length", f"{count} tokens, more than {self.max_tokens}")
+        for why, at in layout_faults(document, self.codec):
+            yield Finding(line, "layout", why, excerpt=None if at is None else around(text, at))
+
+    def _too_wide(self, line: int, document: Document) -> Finding | None:
+        reason = too_many_branches(document)
+        return Finding(line, "budget", reason) if reason else None
+
+    def _blocks(
+        self, checked: Checked, document: Document, given: str, path: tuple[str, ...] = ()
     ) -> Iterator[Finding]:
         """What is wrong with the blocks of a document. `given`: what is visible before it."""
         for part in document.parts:
             if isinstance(part, Block):
-                yield from self._block(line, part, given, depth)
+                for found in self._block(checked, part, given, path):
+                    yield found if found.block else replace(found, block=part)
                 part = "".join(part.texts)
             given = within_reach(given + part)
 
-    def _block(self, line: int, block: Block, given: str, depth: int) -> Iterator[Finding]:
-        most = self.budgets
+    def _block(
+        self, checked: Checked, block: Block, given: str, path: tuple[str, ...]
+    ) -> Iterator[Finding]:
+        line, most = checked.line, self.budgets
+        texts = block.texts
+
+        def at(place: int, kind: str, reason: str, near: str | None = None) -> Finding:
+            branch = " > ".join((*path, block.branches[place].title))
+            near = around(texts[place], 0) if near is None else near
+            return Finding(line, kind, reason, branch=branch, excerpt=near)
+
         if len(block.branches) > most.branches:
             reason = f"a block of {len(block.branches)} branches, more than {most.branches}"
-            yield Finding(line, "budget", reason)
-        if most.depth is not None and depth > most.depth:
-            yield Finding(line, "budget", f"blocks are nested deeper than {most.depth}")
-        branches = [(b.title, text) for b, text in zip(block.branches, block.texts, strict=True)]
-        for title, content in branches:
-            count = len(self.codec.encode(content))
-            if not content.strip():
-                yield Finding(line, "branch", f"the branch {title!r} is empty")
-            elif count == 1:
-                yield Finding(line, "branch", f"the branch {title!r} has one token")
+            yield at(most.branches, "budget", reason)
+        if most.depth is not None and len(path) >= most.depth:
+            yield at(0, "budget", f"blocks are nested deeper than {most.depth}")
+        for place, text in enumerate(texts):
+            if not text.strip():
+                yield at(place, "branch", "the branch is empty")
+            elif len(self.codec.encode(text)) == 1:
+                yield at(place, "branch", "the branch has one token")
         if block.misread:
-            reason = f"the title {block.misread!r} looks like a label, but the block has no form"
-            yield Finding(line, "title", reason)
+            yield at(0, "title", "the title looks like a label, but the block has no form")
         keys = [title_key(branch.title) for branch in block.branches]
         if twice := next((i for i, key in enumerate(keys) if key in keys[:i]), 0):
-            again = block.branches[twice].title
-            yield Finding(line, "title", f"the title {again!r} repeats an earlier one of its block")
-        lengths = [len(self.codec.encode(title)) for title in block.titles]
-        for length, title in zip(lengths, block.titles, strict=True):
-            if length > most.title_tokens:
-                reason = f"the title {title!r} has {length} tokens, more than {most.title_tokens}"
-                yield Finding(line, "budget", reason)
+            yield at(twice, "title", "the title repeats an earlier one of its block")
+        for place, title in enumerate(block.titles):
+            if (length := len(self.codec.encode(title))) > most.title_tokens:
+                reason = f"the title has {length} tokens, more than {most.title_tokens}"
+                yield at(place, "budget", reason)
         titles, contents = title_cost(block, self.codec)
         if titles > MAX_TITLE_SHARE * contents:
             reason = f"{titles} tokens of titles announce {contents} tokens of branches"
-            yield Finding(line, "title", reason)
-        if reference := cross_reference(branches, given):
-            title = branches[reference.branch][0]
-            yield Finding(line, "reference", f"the branch {title!r} {reference.reason}")
+            yield at(0, "title", reason)
+        branches = [(b.title, text) for b, text in zip(block.branches, texts, strict=True)]
+        if not checked.decided and (reference := cross_reference(branches, given)):
+            near = _quoted(reference.reason, texts[reference.branch])
+            yield at(reference.branch, "reference", f"the branch {reference.reason}", near)
         for branch in block.branches:
-            yield from self._document(line, branch.content, given, depth + 1)
+            yield from self._blocks(checked, branch.content, given, (*path, branch.title))
+
+
+_QUOTE = re.compile(r"'(.+)'|\"(.+)\"|(\S+)$")
+
+
+def _quoted(reason: str, text: str) -> str:
+    """The place in a text that a reason quotes; its beginning where there is none."""
+    found = _QUOTE.search(reason)
+    words = next(filter(None, found.groups()), "").split() if found else []
+    place = re.search(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE) if words else None
+    return around(text, place.start(), len(place[0])) if place else around(text, 0)
+
+
+_ALMOST = re.compile(r"<\s?[|｜]?\s?/?\s?(?:title|branch|para)\s?/?\s?[|｜]?\s?>", re.IGNORECASE)
+_CODE = re.compile(
+    r"(`{3,}|~{3,})[\s\S]*?(?:\1|\Z)|`[^`\n]*`|<!?(?:html|head|doctype|svg)\b[\s\S]*"
+)
+"""Where `<title>` means what it says: in code and in HTML."""
+
+
+def suspicious(line: int, markup: str) -> Iterator[Finding]:
+    """What is text, but looks as if it should have been a control token."""
+    found = [each for each in _ALMOST.finditer(markup) if each[0] not in CONTROL_TOKENS]
+    if not found:
+        return
+    code = [each.span() for each in _CODE.finditer(markup)]
+    found = [each for each in found if not any(a <= each.start() < b for a, b in code)]
+    if not found:
+        return
+    often = f", as do {len(found) - 1} more" if len(found) > 1 else ""
+    first = found[0]
+    reason = f"{first[0]!r} looks like a control token, but is text{often}"
+    near = around(markup, first.start(), len(first[0]))
+    yield Finding(line, "suspicious", reason, first.start(), excerpt=near)
 
 
 def _read(raw: Raw) -> tuple[str, str]:
@@ -214,17 +214,8 @@ def _read(raw: Raw) -> tuple[str, str]:
     return "\n".join(turn["content"] for turn in example.prompt), markup
 
 
-def as_json(checked: Checked) -> str:
-    """The findings of a record, one JSON object a line."""
-    keys = ("line", "kind", "reason", "offset")
-    return "".join(
-        json_line({key: getattr(finding, key) for key in keys}).decode()
-        for finding in checked.findings
-    )
-
-
-def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
-    """What is wrong with the layout of a document, one sentence each.
+def layout_faults(document: Document, codec: Codec) -> Iterator[tuple[str, int | None]]:
+    """What is wrong with the layout of a document, one sentence each, and at which character.
 
     Tokens of the plain text must give it back; none of them may be a control token; positions grow
     along every path; no branch sees its neighbours. Without a tokenizer the first two are left out.
@@ -235,22 +226,22 @@ def layout_faults(document: Document, codec: Codec) -> Iterator[str]:
     stays = np.diff(lanes[by_lane]) == 0
     back = np.flatnonzero(stays & (np.diff(positions[by_lane]) <= 0))
     for lane in np.unique(lanes[by_lane[back]]):
-        yield f"positions do not increase along lane {lane}"
+        yield f"positions do not increase along lane {lane}", None
     for block in _siblings(document):
         if layout.sees[np.ix_(block, block)].sum() != len(block):
-            yield "branches of a block see each other"
+            yield "branches of a block see each other", None
     if isinstance(codec, EstimatingCodec):
         return
     ids = layout.input_ids[layout.useful]
     if any(document.blocks()) and np.isin(ids, list(codec.control)).any():
-        yield "the plain text is encoded with a control token"
+        yield "the plain text is encoded with a control token", None
     # Each run was encoded on its own and is a continuation of what stands before it.
     edges = np.flatnonzero(np.diff(lanes[layout.useful], prepend=-1))
     text = "".join(codec.decode(run.tolist()) for run in np.split(ids, edges[1:]))
     if text != (wanted := plain(document)):
         at = next((i for i, (a, b) in enumerate(zip(text, wanted, strict=False)) if a != b), -1)
         at = at if at >= 0 else min(len(text), len(wanted))
-        yield f"the tokenizer changes the plain text, from character {at} on"
+        yield f"the tokenizer changes the plain text, from character {at} on", at
 
 
 def _siblings(document: Document) -> Iterator[list[int]]:
@@ -269,21 +260,3 @@ def _siblings(document: Document) -> Iterator[list[int]]:
                 yield from walk(branch.content)
 
     return walk(document)
-
-
-def _key(name: Any) -> str:
-    return json.dumps(name, ensure_ascii=False, sort_keys=True)
-
-
-def open_originals(path: Path | None, dialect: str) -> Originals | None:
-    """The raw answers of `path`; None without one.
-
-    Raises:
-        DataError: as `Originals`; the sentence names the file.
-    """
-    if path is None:
-        return None
-    try:
-        return Originals(path, dialect)
-    except DataError as error:
-        raise DataError(f"--against: {error}") from None

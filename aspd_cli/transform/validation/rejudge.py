@@ -11,7 +11,7 @@ from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.blocks import in_context
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.llm.judge import Judge
-from aspd_cli.transform.validation.checks import Checked, Finding
+from aspd_cli.transform.validation.findings import Checked, Finding, around
 
 
 class Revote:
@@ -72,13 +72,15 @@ class Revote:
             except ReplyError as error:
                 findings.append(Finding(checked.line, "judge", f"no verdict: {error}"))
                 continue
+            near = around(block.texts[0], 0)
             refused: dict[int, list[str]] = {}
             for branch, yes in zip(block.branches, votes, strict=True):
                 if yes < self._accept:
                     refused.setdefault(yes, []).append(repr(branch.title))
             for yes, titles in refused.items():
                 reason = f"{yes} of {self._samples} votes find {', '.join(titles)} independent"
-                findings.append(Finding(checked.line, "judge", reason))
+                found = Finding(checked.line, "judge", reason, excerpt=near, block=block)
+                findings.append(found)
         return replace(checked, findings=tuple(findings))
 
 

@@ -108,7 +108,7 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "out.jsonl", lines)
     result = cli(
         *("eval", "--replay", source, "--random-weights", "--model", shape),
-        *("--output_path", tmp_path / "run", "--no-log_samples"),
+        *("--output_path", tmp_path / "run", "--no-log_samples", "--set", "generation.draft=false"),
     )
     assert result.exit_code == 0, result.stderr
     assert "random weights" in result.stdout
@@ -117,6 +117,29 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     assert found.answers == ()
     steps = {row.system: row.measures["steps"].mean[0] for row in found.latency}
     assert steps["parallel"] < steps["hf"] < steps["serial"]
+
+
+def test_the_loss_of_documents_is_told_by_part_and_against_the_seq_model(
+    cli: Cli, tmp_path: Path, forking: Path
+) -> None:
+    lines = [record("Which?", f"So {BLOCK} end"), record("None?", "only text")]
+    source = write_jsonl(tmp_path / "held.jsonl", lines)
+    result = cli(
+        *("eval", "--documents", source, "--model", forking, "--output", tmp_path / "run"),
+        *("--compare", f"parallel,plain,seq={forking}"),
+    )
+    assert result.exit_code == 0, result.stderr
+    for words in ("documents, over seq", "branches", "serial text", "content_loss", "1 have no"):
+        assert words in result.stdout
+    found = read_evaluation(tmp_path / "run")
+    assert (found.answers, found.latency) == ((), ())
+    losses = {(s.system, s.category): s.value[0] for s in found.scores if s.task == "documents"}
+    assert losses["plain", "all"] == losses["seq", "all"] > 0, "the same weights"
+    assert losses["parallel", "branches"] != losses["plain", "branches"]
+    assert [row["line"] for row in found.documents["losses"]] == [1]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "documents, over seq: branches" in page
+    assert "speed-up" not in page
 
 
 def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) -> None:
@@ -149,6 +172,10 @@ def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) ->
         (("--latency", "--prompts", "none.jsonl"), 1, "cannot read the prompts"),
         (("--latency", "--model", "nowhere/at-all"), 1, "cannot load a model"),
         (("--replay", "none.jsonl"), 1, "cannot read the documents"),
+        (("--documents", "none.jsonl"), 1, "cannot read the documents"),
+        (("--documents", "none.jsonl", "--limit", "0.5"), 2, "a whole number of documents"),
+        (("--documents", "none.jsonl", "--compare", "plain"), 2, "add parallel to --compare"),
+        (("--documents", "x", "--replay", "y"), 2, "--replay and --documents cannot be combined"),
         (("--tasks", "aspd_synth", "--output_path", "/proc/x"), 1, "cannot create the directory"),
     ],
 )

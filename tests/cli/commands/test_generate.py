@@ -44,6 +44,16 @@ def test_serial_mode_writes_what_parallel_mode_writes(
     assert cli("generate", "--model", forking, *sampled, "Hi", "--serial").stdout == parallel
 
 
+def test_stats_tell_of_drafts_and_no_draft_does_without(
+    cli: Cli, forking: Path, sampled: tuple[str, ...]
+) -> None:
+    command = ("generate", "--model", forking, *sampled, "Hi", "--plain", "--stats")
+    drafted, without = cli(*command), cli(*command, "--no-draft")
+    assert re.search(r"\d+ of \d+ drafted tokens accepted", drafted.stderr)
+    assert "draft" not in without.stderr
+    assert drafted.stdout == without.stdout
+
+
 def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple[str, ...]) -> None:
     result = cli("generate", "--model", forking, *sampled, "Hi", "--stats")
     first, second = result.stderr.splitlines()
@@ -54,7 +64,7 @@ def test_stats_measure_on_standard_error(cli: Cli, forking: Path, sampled: tuple
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [("plain", "one token per step"), ("serial", "one branch after another")]
+    ("mode", "says"), [("plain", "no branches"), ("serial", "one branch after another")]
 )
 def test_stats_of_other_modes_tell_no_speed_up(
     cli: Cli, forking: Path, sampled: tuple[str, ...], mode: str, says: str

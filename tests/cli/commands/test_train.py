@@ -30,7 +30,7 @@ def recipe(ordinary: Path, tmp_path: Path) -> Path:
     path.write_text(
         f"model: {{path: {ordinary}}}\ndata: {{examples: 8}}\nlora: {{r: 2}}\n"
         "training: {max_steps: 1, per_device_train_batch_size: 2, logging_steps: 1, "
-        f"output_dir: {tmp_path / 'run'}}}\n"
+        f"output_dir: {tmp_path / 'run'}}}\ngeneration: {{max_new_tokens: 20}}\n"
     )
     return path
 
@@ -51,6 +51,31 @@ def test_a_trained_adapter_decodes_in_parallel(
     assert cli("generate", "--model", ordinary, "--adapter", run, *answer).exit_code == 0
     assert cli("generate", "--model", run / "merged", *answer).exit_code == 0
     assert cli("generate", "--model", ordinary, *answer).exit_code == 1
+
+
+def test_the_seq_model_is_trained_in_the_same_command(
+    cli: Cli, recipe: Path, tmp_path: Path
+) -> None:
+    run, seq = tmp_path / "run", tmp_path / "run-seq"
+    done = cli("train", recipe, "--seq", "--json", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["run"], found["seq"]["run"]) == (str(run), str(seq))
+    styles = [json.loads((each / "aspd.json").read_text())["style"] for each in (run, seq)]
+    assert styles == ["parallel", "serial"]
+    again = cli("train", recipe, "--seq", "--resume")
+    assert (again.exit_code, again.stdout) == (0, f"{run}\n{seq}\n")
+    assert again.stderr.count("the run is finished: all of its 1 steps are done") == 2
+
+
+def test_what_the_seq_model_would_replace_is_refused_before_the_first_step(
+    cli: Cli, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run-seq" / "checkpoint-1").mkdir(parents=True)
+    refused = cli("train", recipe, "--seq")
+    assert refused.exit_code == 2
+    assert f"{tmp_path / 'run-seq'}" in refused.stderr
+    assert not list((tmp_path / "run").glob("*"))
 
 
 def test_json_is_one_object_about_the_run(cli: Cli, recipe: Path, tmp_path: Path) -> None:
@@ -80,6 +105,8 @@ def test_a_dry_run_shows_figures_and_a_record_and_writes_nothing(
     [
         (["--resume", "--fresh"], 2, "choose one"),
         (["--dry-run", "--merge"], 2, "--dry-run changes nothing"),
+        (["--seq", "--push", "me/it"], 2, "leave out --seq"),
+        (["--seq", "--set", "data.style=serial"], 2, "leave out --seq"),
         (["--set", "lora.rank=2"], 2, "lora.rank: no such field"),
         (["--set", "data.train=nowhere.jsonl"], 1, "no file nowhere.jsonl"),
         (["--set", "model.path=nowhere"], 1, "cannot load the model nowhere to train it"),

@@ -78,6 +78,28 @@ def test_values_that_are_no_records_end_in_code_3(cli: Cli, source: Path, tmp_pa
     assert json.loads(reject)["line"] == 4
 
 
+def test_outputs_of_all_shards_are_that_of_the_whole(
+    cli: Cli, source: Path, tmp_path: Path
+) -> None:
+    lines = source.read_text().splitlines(keepends=True)
+    source.write_text("".join([*lines, "{broken\n", "\n", *lines, "{broken too\n"]))
+    whole = tmp_path / "whole.jsonl"
+    assert cli("transform", source, whole, *LOW).exit_code == 3
+    for ending in ("", ".rejected.jsonl"):
+        found = b""
+        for number in range(1, 4):
+            out = tmp_path / f"{number}.jsonl"
+            assert cli("transform", source, out, *LOW, "--shard", f"{number}/3").exit_code in (0, 3)
+            side = tmp_path / f"{number}.jsonl{ending}"
+            found += side.read_bytes() if side.exists() else b""
+        assert found == Path(f"{whole}{ending}").read_bytes()
+    refused = cli("transform", source, out, *LOW, "--shard", "2/3")
+    assert refused.exit_code == 2
+    assert '--shard (was "3/3", is "2/3")' in refused.stderr
+    assert cli("transform", source, tmp_path / "empty", *LOW, "--shard", "1/99").exit_code == 0
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
 def test_the_same_command_again_ends_with_the_same_file(
     cli: Cli, source: Path, tmp_path: Path
 ) -> None:
@@ -336,6 +358,14 @@ BAD = [
         "cannot load a tokenizer from /no/such",
     ),
     (["IN", "OUT", "--set", "transform.dialect=messages"], 3, ""),
+    (["IN", "OUT", "--shard", "0/3"], 2, "--shard 0/3 is no part: write I/N"),
+    (["IN", "OUT", "--shard", "half"], 2, "--shard half is no part: write I/N"),
+    (["-", "OUT", "--shard", "1/3"], 2, "--shard counts the records of IN first"),
+    (
+        ["IN", "OUT", "--workers", "2", "--set", "transform.endpoint={model: m}"],
+        2,
+        "--workers are processes that apply the rules",
+    ),
 ]
 
 

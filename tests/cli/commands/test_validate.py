@@ -108,6 +108,15 @@ def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path:
     assert cli("transform", raw, out, "--set", "transform.min_tokens=10").exit_code == 0
     assert cli("validate", out, "--against", raw).exit_code == 0
     lines = out.read_text().splitlines()
+    for kept, words in (
+        ([0, 1], "source: lost: line 3 of "),
+        ([0, 1, 1, 2], "line 3: doubled: the id 'n1' comes once more"),
+        ([2, 0, 1], "line 1: order: out of order: it is line 3 of "),
+    ):
+        out.write_text("".join(f"{lines[at]}\n" for at in kept))
+        result = cli("validate", out, "--against", raw)
+        assert result.exit_code == 3
+        assert words in result.stdout
     changed, lost = lines[0].replace("Dim the", "Dim  the"), lines[2].replace('"n2"', '"n9"')
     nameless = json.loads(lines[1])
     del nameless["id"]
@@ -120,6 +129,50 @@ def test_plain_texts_are_compared_with_the_raw_answers_by_id(cli: Cli, tmp_path:
     missing = cli("validate", out, "--against", tmp_path / "none")
     assert missing.exit_code == 1
     assert "--against: cannot read" in missing.stderr
+
+
+def test_what_transform_has_written_is_clean_by_its_own_settings(cli: Cli, tmp_path: Path) -> None:
+    """A title list that is short by one tokenizer is long by another."""
+    make.tokenizer("qwen", "chatml").save_pretrained(tmp_path / "tokenizer")
+    raw, out = tmp_path / "raw.jsonl", tmp_path / "out.jsonl"
+    texts = [text for text, _ in answers.PARALLEL.values()] + list(answers.SERIAL.values())
+    rows = ({"id": n, "question": "q", "answer": text} for n, text in enumerate(texts))
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = ("--set", "transform.min_tokens=10", "--set", "transform.min_speedup=1.05")
+    tokens = ("--set", f"model.tokenizer={tmp_path / 'tokenizer'}", "--limit", "20")
+    assert cli("transform", raw, out, *settings, *tokens).exit_code == 0
+    result = cli("validate", out, "--against", raw)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"tokens by the tokenizer of {tmp_path / 'tokenizer'}" in result.stderr
+    assert f"settings of {out}.recipe.yaml" in result.stderr
+    cut = cli("validate", out, "--set", "generation.max_title_tokens=1")
+    assert (cut.exit_code, " budget: the title has " in cut.stdout) == (3, True)
+
+
+def test_fix_writes_a_new_file_and_says_what_it_did(cli: Cli, tmp_path: Path) -> None:
+    bad = GOOD.replace("The fjord", "Then the fjord")
+    path, new = write(tmp_path / "a.jsonl", GOOD, bad, "<|para|>"), tmp_path / "new.jsonl"
+    before = path.read_bytes()
+    result = cli("validate", path, "--fix", new)
+    assert result.exit_code == 0
+    assert "line 2: fixed: flattened 1 of 1 blocks: the branch begins with 'then'" in result.stdout
+    assert "line 3: fixed: dropped: <|para|> without a title list before it" in result.stdout
+    end = f"{new}: 2 records, 1 of them flattened; 1 dropped; 0 findings left\n"
+    assert result.stderr.endswith(end)
+    assert path.read_bytes() == before
+    assert cli("validate", new).exit_code == 0
+    assert cli("validate", path, "--fix", new).exit_code == 0, "what it made it may replace"
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("precious")
+    for place, words in ((mine, "was not made by `aspd validate --fix`"), (path, "the same file")):
+        refused = cli("validate", path, "--fix", place)
+        assert refused.exit_code == 2
+        assert words in refused.stderr
+    assert (path.read_bytes(), mine.read_text()) == (before, "precious")
+    assert cli("validate", path, "--fix", new, "--show", "1").exit_code == 2
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "a.jsonl", "mine.jsonl", "new.jsonl", "new.jsonl.recipe.yaml",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

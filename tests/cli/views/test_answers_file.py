@@ -139,7 +139,7 @@ def test_answers_of_other_settings_are_never_mixed(cli: Cli, forking: Path, prom
     assert "generation.seed (was " in refused.stderr
     assert "generation.top_k (was " in refused.stderr
     assert out.read_bytes() == before
-    assert cli(*command, "--batch-size", "2").exit_code == 0
+    assert cli(*command, "--batch-size", "2", "--no-draft").exit_code == 0
 
 
 def test_a_file_of_something_else_is_left_alone(cli: Cli, forking: Path, prompts: Path) -> None:

@@ -1,5 +1,6 @@
 """Records: every dialect in every kind of file, each value once and in order, or why it is none."""
 
+import csv
 import gzip
 import io
 import json
@@ -58,6 +59,24 @@ DIALECTS: dict[str, tuple[dict[str, Any], list[dict[str, str]]]] = {
         [SYSTEM, USER],
     ),
     "question and answer": ({"question": "Q 1", "answer": "A 1\n"}, [USER]),
+    "prompt and response": ({"prompt": "Q 1", "response": "A 1\n"}, [USER]),
+    "apar": (
+        {
+            "id": "x",
+            "dialog": [
+                {"prompt": "Q 0", "response": "A[SplitMask]", "streams": [" 0"], "forkable": True},
+                {"prompt": "Q 1", "response": "A 1\n", "streams": [], "forkable": False},
+            ],
+        },
+        [*EARLIER, USER],
+    ),
+    "chatml": (
+        {
+            "qwen_text": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ 1<|im_end|>\n"
+            "<|im_start|>assistant\nA 1\n<|im_end|>\n"
+        },
+        [SYSTEM, USER],
+    ),
 }
 
 
@@ -86,6 +105,14 @@ def parquet(values: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def table(values: list[Any], delimiter: str, **options: Any) -> bytes:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, values[0], delimiter=delimiter, **options)
+    writer.writeheader()
+    writer.writerows(values)
+    return file.getvalue().encode()
+
+
 FILE_KINDS = {
     "jsonl": lambda values: "".join(json.dumps(v) + "\n" for v in values).encode(),
     "jsonl with a byte order mark, blank lines and no last newline": lambda values: (
@@ -94,18 +121,26 @@ FILE_KINDS = {
     "array": lambda values: json.dumps(values).encode(),
     "indented array": lambda values: b"\n " + json.dumps(values, indent=2).encode() + b"\n",
     "parquet": parquet,
+    "table": lambda values: table(values, ","),
+    "table with a byte order mark and tabs": lambda values: (
+        b"\xef\xbb\xbf" + table(values, "\t", quoting=csv.QUOTE_ALL)
+    ),
+}
+PACKINGS = {
+    "not packed": lambda data: data,
+    "gzip": gzip.compress,
+    "zstd": lambda data: pyarrow.compress(data, "zstd", asbytes=True),
 }
 
 
-@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("piped", [False, True])
 @pytest.mark.parametrize("name", FILE_KINDS)
 def test_every_kind_of_file_holds_the_same_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool, piped: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, packing: str, piped: bool
 ) -> None:
     values = [{"id": f"n{n}", "question": f"q {n} é", "answer": f"a {n} 中\n"} for n in range(30)]
-    data = FILE_KINDS[name](values)
-    data = gzip.compress(data) if zipped else data
+    data = PACKINGS[packing](FILE_KINDS[name](values))
     path = tmp_path / "in"
     path.write_bytes(data)
     if piped:
@@ -365,12 +400,55 @@ TURNS: dict[str, tuple[list[dict[str, Any]], list[dict[str, str]], str]] = {
 }
 
 
+TURNS["tools of OpenAI"] = (
+    [
+        {"role": "user", "content": "Q 1"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": 1}], "from": None},
+        {"role": "tool", "content": "x"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "A"}]},
+    ],
+    [
+        USER,
+        {"role": "tool", "content": '[{"id": 1}]'},
+        {"role": "tool", "content": "x"},
+    ],
+    "A",
+)
+
+
 @pytest.mark.parametrize("name", TURNS)
 def test_turns_of_sharegpt_as_they_are_found(tmp_path: Path, name: str) -> None:
     turns, prompt, answer = TURNS[name]
     [record] = records(write(tmp_path / "in.jsonl", [{"conversations": turns}]))
     assert record.example.prompt == prompt
     assert record.example.answer == answer
+
+
+def test_rows_that_do_not_fit_a_table_are_rejected_alone(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(
+        b'question,answer,id\nq,"a\nb",1\nq,a,b,c\nq,\xff,2\nq,,3\n\nq,a\n"q,never closed\nq,a,4\n'
+    )
+    found = list(read_records(path))
+    assert [each.line for each in found] == [2, 4, 5, 6, 8, 9]
+    assert [each.example.answer for each in found if isinstance(each, Record)] == ["a\nb", "a"]
+    reasons = [each.reason for each in found if isinstance(each, Rejected)]
+    wanted = ["4 fields for 3", "not UTF-8", "no `answer`", "not CSV, nor is what comes after"]
+    assert all(words in reason for words, reason in zip(wanted, reasons, strict=True))
+
+
+def test_what_comes_before_a_break_in_zstd_data_counts(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    lines = (json.dumps({"question": "q", "answer": f"{rng.random()}"}) for _ in range(9000))
+    data = pyarrow.compress("\n".join(lines).encode(), "zstd", asbytes=True)
+    path = tmp_path / "in.zst"
+    path.write_bytes(data[: len(data) * 3 // 4])
+    found = list(read_records(path))
+    assert len(found) > 2000
+    assert isinstance(found[-1], Rejected)
+    assert "zstd data" in found[-1].reason
+    path.write_bytes(data + data)
+    assert len(list(read_records(path))) == 17999  # the two lines at the seam are one
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

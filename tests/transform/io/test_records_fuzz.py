@@ -21,13 +21,21 @@ from aspd_cli.evaluate.judge.questions import load_questions
 from aspd_cli.files import json_line
 from aspd_cli.recipe.sections import TransformSection
 from aspd_cli.transform.io.records import Record, Rejected, read_records
-from aspd_cli.transform.pipeline import row, transform_record
+from aspd_cli.transform.rows import row, transform_record
 from aspd_cli.transform.token_counts import EstimatingCodec
 from tests.transform import answers
 
 A_FILE = 50
 """Records of a file."""
 TEXTS = [text for text, _ in answers.PARALLEL.values()] + ["Short.", "a\u2028b\x85c"]
+TEXTS += [
+    "<Parallel><Goal><Outline>1: A</Outline><Outline>2: B</Outline></Goal>\n<Path>1: a b</Path>"
+    "<Path>2: c d</Path><Conclusion>e</Conclusion></Parallel>",
+    "<guideline><plan>A</plan><plan>B</plan></guideline><step>a</step><step>b</step> end",
+    "<|title|>A<|/title|><|title|>B<|/title|><|para|><|branch|>A: a<|/branch|><|branch|>B: b"
+    "<|/branch|><|/para|>",
+    "<think1>a</think1><think2>b</think2><summary>c</summary>", "<Parallel><Path>a</Path>",
+]  # fmt: skip
 ODD: list[Any] = [
     None, True, 0, -1, 1.5, 1 << 62, 1 << 64, 10**300, float("nan"), float("inf"),
     "", " ", "\ud800", "a\udfffb", "\0", "\x1b[2J", "\u2028", "\ufeff", "<|para|>", "<|im_end|>",
@@ -80,6 +88,26 @@ def valid(rng: random.Random, dialect: str) -> dict[str, Any]:
                 {"conversations": [user, said], "system": "S"},
             ],
             "question-answer": [{"question": question, "answer": answer}],
+            "prompt-response": [{"prompt": question, "response": answer}],
+            "apar": [
+                {"dialog": [{"prompt": question, "response": answer, "streams": []}]},
+                {
+                    "dialog": [
+                        {
+                            "prompt": question,
+                            "response": "- A:[SplitMask]\n- B:[SplitMask]",
+                            "streams": [" a", f" {answer}"],
+                            "forkable": True,
+                        }
+                    ]
+                },
+            ],
+            "chatml": [
+                {
+                    "qwen_text": f"<|im_start|>user\n{question}<|im_end|>\n"
+                    f"<|im_start|>assistant\n{answer}<|im_end|>\n"
+                }
+            ],
         }[dialect]
     )
     if rng.random() < 0.5:

@@ -109,3 +109,71 @@ def test_a_title_is_not_cut_at_an_abbreviation() -> None:
     says = "which can be told in one sentence that has no need of any other."
     answer = f"- Messi vs. Ronaldo: {says}\n- Dr. Jekyll vs. Mr. Hyde: {says}\n"
     assert titles(answer) == [["Messi vs. Ronaldo", "Dr. Jekyll vs. Mr. Hyde"]]
+
+
+def test_the_last_item_keeps_all_that_stands_below_its_label() -> None:
+    answer = (
+        "1. Overview:\nThe device reads a drop of blood and shows a number on a small screen.\n\n"
+        "2. Functions:\n\n2.1. It can hold the results of a hundred people.\n\n"
+        "2.2. It warns when a strip is too old to be trusted.\n\n"
+        "3. Supplies:\n\n3.1. Strips come in boxes of fifty and last for a year.\n\n"
+        "3.2. Needles are safe to throw away after they were used.\n"
+    )
+    assert titles(answer) == [["Overview", "Functions", "Supplies"]]
+    last = next(propose(answer).document.blocks()).texts[-1]
+    assert last.endswith("after they were used.\n")
+
+
+def test_no_branch_is_a_label_alone() -> None:
+    answer = (
+        "1. **Summary:**\n\nA small shop wants to send its letters by itself from now on.\n\n"
+        "2. **Goals:**\n\nHalf of the time is to be saved, and no letter is to be lost.\n\n"
+        "3. **Phases:**\n\n## Spring\n\nThe letters are counted.\n\n## Summer\n\nThey are sent.\n"
+    )
+    assert titles(answer)[0] == ["Summary", "Goals"]
+
+
+def test_a_first_item_that_gives_the_name_stays_outside() -> None:
+    items = [
+        "**Challenge Name**: The Steady Heron, after the bird that stands in our pond.",
+        "**Duration**: Four weeks in spring, from the first Monday to the end of the month.",
+        "**Prize**: A loaf of bread from the bakery at the corner, shared by all who finish.",
+    ]
+    assert titles(listed(*items)) == [["Duration", "Prize"]]
+
+
+def test_the_timeline_of_a_plan_stays_outside() -> None:
+    text = "The town would lend two rooms, and the baker gives what is left in the evening."
+    heads = ["Place", "Food", "Helpers", "Timeline"]
+    answer = "".join(f"## {head}\n\n{head}: {text}\n\n" for head in heads)
+    assert titles(answer) == [["Place", "Food", "Helpers"]]
+    assert titles("".join(f"- {head}: {text}\n" for head in heads)) == [heads]
+
+
+def test_bullets_below_heads_that_nothing_marks_are_no_list() -> None:
+    answer = (
+        "Cross (noun)\n* The cross was put up on top of the old church beside the river.\n"
+        "Crossroads (noun)\n* We stopped at the crossroads and looked at the map for a while.\n"
+    )
+    assert titles(answer) == []
+
+
+def test_lists_inside_of_items_that_are_no_branches_fork() -> None:
+    inner = "".join(
+        f"   - **{head}**: {text}\n"
+        for head, text in (
+            ("Visitors", "How many people come by is counted at the door every day."),
+            ("Prices", "What they pay on average is printed by the till in the evening."),
+            ("Weather", "Rain keeps guests away from the tables on the terrace in May."),
+        )
+    )
+    answer = listed(
+        f"**Café**:\n{inner}", f"**Stall**: As mentioned above, all this counts.\n{inner}"
+    )
+    assert titles(answer) == [["Visitors", "Prices", "Weather"]] * 2
+
+
+def test_a_line_in_bold_that_leads_in_is_no_heading() -> None:
+    text = "The domain is cut into small pieces, and each of them is easy to describe."
+    answer = f"**Here's how it works:**\n\n{text}\n\n**Advantages:**\n\n{text}\n"
+    assert titles(answer) == []

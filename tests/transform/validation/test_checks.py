@@ -51,7 +51,11 @@ def kinds(*values: Any) -> list[str]:
         (row(block(("The eternal city of Rome", "Rome is old."), ("Oslo", "It is new."))),
          ["title", "reference"]),
         (row(block(("Rome", LONG), ("Oslo", "Then, " + LONG))), ["reference"]),
-        (row("word " * 3000), ["length"]),
+        (row(block(("Rome", LONG * 200), ("Oslo", LONG * 200))), ["length"]),
+        (row("word " * 3000), []),
+        (row("<title>Rome</title><para><branch>Rome: old</branch></para>"), ["suspicious"]),
+        (row("It is <|Title|>Rome< | /title|>."), ["suspicious"]),
+        (row("Write `<title>` here:\n```html\n<title>x</title>\n```\n<html><title>"), []),
         (row(7), ["record"]),
         (row(""), ["record"]),
         (row("plain text", prompt=[]), ["record"]),
@@ -63,10 +67,23 @@ def test_every_fault_is_found(value: Any, expected: list[str]) -> None:
     assert kinds(value) == expected
 
 
-def test_a_nested_block_is_checked_too() -> None:
+def test_a_nested_block_is_checked_too_and_a_finding_tells_its_branch() -> None:
     inner = parse(block(("Food", LONG), ("Art", "Another " + LONG)))
     outer = Block((Branch("Rome", inner), Branch("Oslo", Document((LONG,)))))
-    assert kinds(row(render(Document((outer,))))) == ["reference"]
+    value = Raw(7, row(render(Document((outer,)))))
+    [found] = Checker(EstimatingCodec(), 2000).check(value).findings
+    assert (found.line, found.kind, found.branch) == (7, "reference", "Rome > Art")
+    assert found.excerpt == "Another As many words as a fork…"
+    assert str(found).startswith("line 7, branch 'Rome > Art': reference: the branch begins with ")
+    assert found.block == next(inner.blocks())
+
+
+def test_branches_that_a_judge_or_their_author_found_independent_are_not_doubted() -> None:
+    value = row(block(("Rome", LONG), ("Oslo", "Then, " + LONG)))
+    assert kinds(value) == ["reference"]
+    for about in ({"votes": {"independence": [[3]]}}, {"notation": "Multiverse", "votes": None}):
+        assert kinds({**value, "aspd": about}) == []
+    assert kinds({**value, "aspd": {"votes": None, "notation": None}}) == ["reference"]
 
 
 def test_a_record_that_comes_twice_is_found_where_it_comes_again() -> None:
@@ -86,7 +103,7 @@ def test_what_a_decoder_would_cut_is_found() -> None:
         (Budgets(), None),
         (Budgets(branches=1), "a block of 2 branches, more than 1"),
         (Budgets(depth=1), "blocks are nested deeper than 1"),
-        (Budgets(title_tokens=0), "the title 'Rome' has 1 tokens, more than 0"),
+        (Budgets(title_tokens=0), "the title has 1 tokens, more than 0"),
     ]:
         found = Checker(EstimatingCodec(), 2000, budgets=budgets).check(value).findings
         assert reason in [finding.reason for finding in found] or reason is None is (found or None)
