@@ -35,7 +35,7 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
     with pytest.raises(RecipeError) as caught:
         dry_run(recipe(base, tmp_path, **wrong))
     head, *lines = str(caught.value).split("\n  ")
-    assert head == "10 problems in the recipe:"
+    assert head == "11 problems in the recipe:"
     for words in (
         "data.eval and data.eval_share cannot be combined",
         "model.adapter is only for decoding",

@@ -1,0 +1,161 @@
+"""One system of `tests.bench.peers`, in a process of its own, perhaps of another environment.
+
+    PYTHON tests/bench/peer.py SYSTEM MODEL THREADS
+
+Says "ready", then answers each line {"lanes": L, "tokens": T} with the seconds that L answers of T
+tokens took, side by side, greedy, whatever ends they would have come to: {"wall": S, "cpu": S}.
+Imports nothing but its own system's library, so that any environment can run it.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+CONTEXT = 64
+"""Tokens of each prompt."""
+ROOM = 1024
+
+Decode = Callable[[list[list[int]], int], object]
+"""(prompts as ids, tokens) -> after so many tokens of each"""
+
+
+def prompts(lanes: int) -> list[list[int]]:
+    """Different from their first token on, so that no cache of prefixes helps."""
+    return [[100 + (7 * lane + 3 * at) % 500 for at in range(CONTEXT)] for lane in range(lanes)]
+
+
+def ours(model: str, threads: int, quantize: str | None = None) -> Any:
+    import torch
+
+    from aspd_cli.engine.loading import load
+
+    torch.set_num_threads(threads)
+    decoder = load(model, device="cpu", quantize=quantize)
+    decoder.runner.ends = (decoder.runner.known_ids - 1,)  # instead of the ends that it would meet
+    return decoder
+
+
+def plain(model: str, threads: int, quantize: str | None = None) -> Decode:
+    """Requests side by side, through the step loop."""
+    from aspd_cli.engine.options import GenerationOptions
+
+    decoder = ours(model, threads, quantize)
+
+    def decode(asked: list[list[int]], tokens: int) -> None:
+        options = GenerationOptions(mode="plain", max_new_tokens=tokens)
+        for _ in decoder.run(asked, options, batch_size=len(asked)):
+            pass
+
+    return decode
+
+
+def parallel(model: str, threads: int, quantize: str | None = None) -> Decode:
+    """Branches of one request: the model's steps and the choice of tokens."""
+    from aspd_cli.core.visibility import MAIN
+    from aspd_cli.engine.kv_cache import Feed, LaneCache
+
+    decoder = ours(model, threads, quantize)
+    runner = decoder.runner
+
+    def decode(asked: list[list[int]], tokens: int) -> None:
+        cache = LaneCache(runner.layers, 1, decoder.device)
+        tree = cache.open_row(0)
+        plan = cache.prepare([Feed(0, MAIN, asked[0], 0)])
+        chosen = runner.forward([CONTEXT - 1], cache, plan).argmax(-1).tolist() * len(asked)
+        lanes = list(tree.fork(MAIN, len(asked))) if len(asked) > 1 else [MAIN]
+        for at in range(CONTEXT, CONTEXT + tokens - 1):
+            feeds = [Feed(0, lane, [i], at) for lane, i in zip(lanes, chosen, strict=True)]
+            logits = runner.forward(range(len(feeds)), cache, cache.prepare(feeds))
+            chosen = logits.numpy().argmax(-1).tolist()
+
+    return decode
+
+
+def transformers(model: str, threads: int) -> Decode:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(threads)
+    stock: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def decode(asked: list[list[int]], tokens: int) -> None:
+        ids = torch.tensor(asked)
+        counts = {"min_new_tokens": tokens, "max_new_tokens": tokens, "pad_token_id": 0}
+        stock.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **counts)
+
+    return decode
+
+
+def vllm(model: str, threads: int) -> Decode:
+    os.environ |= {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+
+    engine = LLM(
+        model=model, dtype="float32", max_model_len=ROOM, max_num_seqs=16,
+        enable_prefix_caching=False,
+    )  # fmt: skip
+
+    def decode(asked: list[list[int]], tokens: int) -> None:
+        settings = SamplingParams(temperature=0, ignore_eos=True, max_tokens=tokens)
+        engine.generate([{"prompt_token_ids": p} for p in asked], settings, use_tqdm=False)
+
+    return decode
+
+
+def llama(model: str, threads: int) -> Decode:
+    """llama.cpp by the package xllamacpp; `model` is a GGUF file."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import xllamacpp  # type: ignore[import-not-found]
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_parallel, params.n_ctx = model, 16, 16 * ROOM
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.verbosity, params.cache_prompt, params.port = 0, False, 0
+    server = xllamacpp.Server(params)
+    pool = ThreadPoolExecutor(16)
+
+    def decode(asked: list[list[int]], tokens: int) -> None:
+        rest = {"n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+        list(pool.map(lambda ids: server.handle_completions({"prompt": ids, **rest}), asked))
+
+    return decode
+
+
+SYSTEMS: dict[str, Callable[[str, int], Decode]] = {
+    "plain": plain,
+    "parallel": parallel,
+    "plain-int8": lambda model, threads: plain(model, threads, "int8"),
+    "parallel-int8": lambda model, threads: parallel(model, threads, "int8"),
+    "transformers": transformers,
+    "vllm": vllm,
+    "llama": llama,
+}
+
+
+def main() -> None:
+    system, model, threads = sys.argv[1:]
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # libraries write to standard output as well
+    decode = SYSTEMS[system](model, int(threads))
+    replies.write("ready\n")
+    for line in sys.stdin:
+        asked = json.loads(line)
+        wall, cpu = time.perf_counter(), time.process_time()
+        decode(prompts(asked["lanes"]), asked["tokens"])
+        taken = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        replies.write(json.dumps(taken) + "\n")
+    os._exit(0)  # threads of a library may not end by themselves
+
+
+if __name__ == "__main__":
+    main()
