@@ -28,7 +28,7 @@ from aspd_cli.vllm.token_engine import TokenEngine, TokenOutput, TokenRequest
 
 logger = logging.getLogger("aspd")
 
-_PATIENCE = 4
+_PATIENCE = 8
 """Times in a row that an answer may lose what it stands on, before it is cut."""
 
 
