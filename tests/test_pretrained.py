@@ -201,7 +201,9 @@ def test_nothing_else_calls_transformers_loaders() -> None:
         if node.attr in ("from_pretrained", "from_config", "pipeline")
         if path.name != "pretrained.py"
     }
-    assert {call for _, call in found} <= {"PeftModel.from_pretrained", "transform.pipeline"}
+    others = {"PeftModel.from_pretrained", "transform.pipeline"}
+    others |= {"GenerationConfig.from_pretrained"}  # a file of settings, which names no class
+    assert {call for _, call in found} <= others
 
 
 def test_a_crash_of_the_library_is_called_one(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def plain(model: str, threads: int, quantize: str | None = None) -> Decode:
     decoder = ours(model, threads, quantize)
 
     def decode(asked: list[list[int]], tokens: int) -> None:
-        options = GenerationOptions(mode="plain", max_new_tokens=tokens)
+        options = GenerationOptions(mode="plain", max_new_tokens=tokens, draft=False)
         for _ in decoder.run(asked, options, batch_size=len(asked)):
             pass
 

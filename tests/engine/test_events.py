@@ -89,7 +89,7 @@ def test_text_is_shown_in_the_step_that_samples_it(decoder, monkeypatch):
     calls = []
     runner, forward = decoder.runner, decoder.runner.forward
     monkeypatch.setattr(runner, "forward", lambda *a: calls.append(1) or forward(*a))
-    events = decoder.stream("Hi", mode="plain", max_new_tokens=40)
+    events = decoder.stream("Hi", mode="plain", max_new_tokens=40, draft=False)
     first = next(event for event in events if isinstance(event, Text))
     assert first.text
     assert len(calls) <= 4, "a character of at most four bytes"

@@ -52,9 +52,11 @@ def test_a_file_of_prompts_gets_the_answers_of_the_local_model(
     expected = local.generate(questions, max_new_tokens=60)
     assert [line["text"] for line in lines] == [output.text for output in expected]
     assert [line["markup"] for line in lines] == [output.markup for output in expected]
-    for name in ("tokens", "useful_tokens", "steps", "branches", "prompt_tokens"):
+    for name in ("tokens", "useful_tokens", "branches", "prompt_tokens"):
         told = [line["stats"][name] for line in lines]
         assert told == [getattr(output.stats, name) for output in expected]
+    for line, output in zip(lines, expected, strict=True):  # which drafts pay depends on the batch
+        assert 0 < line["stats"]["steps"] <= output.stats.steps + output.stats.accepted_tokens
     # What was answered stays; what is missing is asked for; another model is refused.
     out.write_text("".join(out.read_text().splitlines(keepends=True)[1:]))
     result = cli(*flags, "--batch-size", "2")
