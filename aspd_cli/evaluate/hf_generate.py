@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from aspd_cli.core.chat import Prompt
 from aspd_cli.core.layout import lay_out
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.errors import ModelError
-from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
+from aspd_cli.evaluate.requests import DecoderSystem, EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
 from aspd_cli.evaluate.timeline import TimelineBar
 
@@ -19,25 +18,16 @@ if TYPE_CHECKING:
     from aspd_cli.engine.options import GenerationOptions
 
 
-class HFGenerate:
+class HFGenerate(DecoderSystem):
     """transformers' `generate` on the same weights: plain text, stock attention, static batches."""
 
     def __init__(self, system: System, decoder: "Decoder") -> None:
-        self.system, self.decoder = system, decoder
+        super().__init__(system, decoder)
         if decoder.stock is None:
             raise ModelError("the stock model was not kept: load it with keep_stock=True")
         self.model: Any = decoder.stock
         self.barred = sorted(decoder.codec.control) if decoder.has_control else []
         """A system that writes plain text never writes a control token."""
-
-    @property
-    def device(self) -> Any:
-        return self.decoder.device
-
-    def encode(self, prompt: Prompt, options: "GenerationOptions") -> dict[str, Any]:
-        """A prompt as fields of an `EvalRequest`. Raises `ModelError` when it does not fit."""
-        options = replace(options, mode=self.system.mode)
-        return {"ids": tuple(self.decoder.encode(prompt, options))}
 
     def answer(
         self, requests: Sequence[EvalRequest], concurrency: int

@@ -1,15 +1,18 @@
 """What a system is asked, and what is reported of its answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from aspd_cli.core.chat import Prompt
 from aspd_cli.core.markup import Document
 from aspd_cli.core.metrics import AnswerStats
 from aspd_cli.engine.detokenize import defuse
+from aspd_cli.evaluate.results import System
 from aspd_cli.evaluate.timeline import TimelineBar
 
 if TYPE_CHECKING:
+    from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.options import GenerationOptions
 
 
@@ -49,3 +52,19 @@ class Reply:
 def serial_document(text: str) -> Document:
     """A document without blocks."""
     return Document((defuse(text),) if text else ())
+
+
+class DecoderSystem:
+    """What systems share whose prompts a decoder encodes."""
+
+    def __init__(self, system: System, decoder: "Decoder") -> None:
+        self.system, self.decoder = system, decoder
+
+    @property
+    def device(self) -> Any:
+        return self.decoder.device
+
+    def encode(self, prompt: Prompt, options: "GenerationOptions") -> dict[str, Any]:
+        """A prompt as fields of an `EvalRequest`. Raises `ModelError` when it does not fit."""
+        options = replace(options, mode=self.system.mode)
+        return {"ids": tuple(self.decoder.encode(prompt, options))}

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from aspd_cli.core.chat import Prompt
 from aspd_cli.core.layout import tokenize
 from aspd_cli.core.markup import plain
 from aspd_cli.engine.options import Mode
 from aspd_cli.errors import ModelError, UsageError
 from aspd_cli.evaluate.hf_generate import HFGenerate
-from aspd_cli.evaluate.requests import EvalRequest, Reply, serial_document
+from aspd_cli.evaluate.requests import DecoderSystem, EvalRequest, Reply, serial_document
 from aspd_cli.evaluate.results import System
 from aspd_cli.evaluate.served import ServedSystem, open_served
 from aspd_cli.evaluate.timeline import TimelineBar, timeline
@@ -25,7 +24,6 @@ from aspd_cli.safe_text import shown
 if TYPE_CHECKING:
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.events import Output
-    from aspd_cli.engine.options import GenerationOptions
     from aspd_cli.recipe.sections import ModelSection
 
 WARM_UP_TOKENS = 8
@@ -39,20 +37,8 @@ SEQ = "seq"
 EMBEDDED_NAME = "embedded"
 
 
-class Engine:
+class Engine(DecoderSystem):
     """Our engine in one mode."""
-
-    def __init__(self, system: System, decoder: "Decoder") -> None:
-        self.system, self.decoder = system, decoder
-
-    @property
-    def device(self) -> Any:
-        return self.decoder.device
-
-    def encode(self, prompt: Prompt, options: "GenerationOptions") -> dict[str, Any]:
-        """A prompt as fields of an `EvalRequest`. Raises `ModelError` when it does not fit."""
-        options = replace(options, mode=self.system.mode)
-        return {"ids": tuple(self.decoder.encode(prompt, options))}
 
     def answer(self, requests: Sequence[EvalRequest], concurrency: int) -> list["Output"]:
         """Decodes requests of equal options, so many at a time; in their order."""
