@@ -109,6 +109,10 @@ class Codec:
             ids += self._unforged(piece, self.encode_rendered(piece))
         return ids
 
+    def title_length(self, title: str) -> int:
+        """The tokens of a title."""
+        return len(self.encode(title))
+
     def encode_first(self, text: str) -> list[int]:
         """As `encode`, for a text before which nothing stands: it may get a space of its own."""
         head, *rest = self.cut(text) or [""]

@@ -67,7 +67,7 @@ def paying(document: Document, codec: Codec, transform: TransformSection) -> Doc
         titles, texts = title_cost(block, codec)
         return (
             titles <= MAX_TITLE_SHARE * texts
-            and max(len(codec.encode(title)) for title in block.titles) <= _MAX_TITLE_TOKENS
+            and max(map(codec.title_length, block.titles)) <= _MAX_TITLE_TOKENS
         )
 
     return flatten(document, pays)

@@ -42,6 +42,17 @@ class EstimatingCodec(Codec):
         return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
 
 
+class UnnamedCodec(Codec):
+    """The embedded tokenizer where it stands in for that of a model which nobody has named.
+
+    It takes several tokens for a character for which a large vocabulary has one, so that it says
+    nothing of how long a title the model can write.
+    """
+
+    def title_length(self, title: str) -> int:
+        return EstimatingCodec().title_length(title)
+
+
 def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Codec, str]:
     """What counts tokens, and what to call it.
 
@@ -55,8 +66,10 @@ def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Co
     """
     if name is None and not EMBEDDED_MODEL.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    codec = Codec(read_tokenizer(name or str(EMBEDDED_MODEL / "base"), trust_remote_code))
-    return codec, f"the tokenizer of {name or 'the embedded model'}"
+    if name is None:
+        codec = UnnamedCodec(read_tokenizer(str(EMBEDDED_MODEL / "base")))
+        return codec, "the tokenizer of the embedded model"
+    return Codec(read_tokenizer(name, trust_remote_code)), f"the tokenizer of {name}"
 
 
 class BareTokenizer:

@@ -102,8 +102,8 @@ GERMAN = """Beide Städte haben viel zu bieten.
 
 Zusammenfassend hängt die Wahl von der Jahreszeit ab."""
 
-ALIKE = """1. The old lighthouse keeper wrote long letters to ships that never came home.
-2. The old lighthouse keeper wrote long poems about a storm, and burnt them all in spring.
+ALIKE = """1. In the winter of that year an old man wrote letters to ships that never came home.
+2. In the winter of that year an old man wrote poems about a storm, and burnt them all.
 3. A violin in a pawnshop played by itself whenever it rained on the street outside.
 """
 
@@ -112,13 +112,17 @@ PARALLEL = {
     "Chinese numerals": (CHINESE_SECTIONS, ["优点", "缺点"]),
     "Chinese ordinals": (
         CHINESE_ORDINALS,
-        ["道路是按照现在车", "公共汽车又慢又少", "在卡车和自行车共"],
+        [
+            "道路是按照现在车流量的十分之一来修建的",
+            "公共汽车又慢又少",
+            "在卡车和自行车共用一条车道",
+        ],
     ),
     "German labels": (GERMAN, ["Rom", "Oslo"]),
     "items that begin alike": (
         ALIKE,
         [
-            "letters to ships that never came",
+            "letters to ships",
             "poems about a storm",
             "A violin in a pawnshop played",
         ],
@@ -129,7 +133,11 @@ PARALLEL = {
     "labelled paragraphs": (LABELS, ["Rome", "Oslo"]),
     "ordinals": (
         ORDINALS,
-        ["the roads were built", "buses are slow and rare", "cycling is dangerous where lorries"],
+        [
+            "the roads were built",
+            "buses are slow",
+            "cycling is dangerous where lorries and bicycles",
+        ],
     ),
     "bold headings": (CONTRAST, ["Pros", "Cons"]),
 }

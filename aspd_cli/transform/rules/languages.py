@@ -28,7 +28,7 @@ START = _pattern(
     "|但是|但|然而|不过|因此"
     "|因而|所以|于是|从而|由此|可见|相反|相比之下|同样|类似|还有|另一|前者|后者"
     "|以上|上述|综上|换句话说|也就是说|总之|除此之外|在此基础上|基于此|有了"
-    "|完成.{0,6}后",
+    "|完成.{0,6}后|(?:如果|若|要是)(?:仍|还|依[然旧]|以上)",
     "danach|dann|anschließend|daraufhin|außerdem|ferner|zudem|ebenso|ebenfalls|jedoch|allerdings"
     "|dagegen"
     "|hingegen|dadurch|deshalb|daher|folglich|somit|letzter[esn]*|ersterer?"
@@ -104,6 +104,10 @@ ORDERED_LABEL = _pattern(
     "|jour \\d|semaine \\d"
     "|chapitre|matin|midi|après-midi|soir|paso|día \\d|semana \\d|capítulo|mañana|tarde|noche",
 )
+TAKES_UP = re.compile(
+    r"\W*(?:解释|理由|说明|答案|解析|翻译|译文|示例|例子|例句)\W*$",
+)
+"""What belongs to something that was said before: a whole title."""
 DERIVED = _pattern(
     "计算|求(?:解|出|和)|代入|化简|解方程|列方程|证明|总计|合计|设(?=[a-zA-Z])|已知|得出",
     "berechn\\w*|gesamt\\w*|ergebnis|calcul\\w*|total|résultat|resultado",

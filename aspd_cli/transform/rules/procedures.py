@@ -57,8 +57,7 @@ def _by_titles(form: ListForm, titles: Sequence[str], other: bool) -> str | None
     if labels(english.DERIVED, languages.DERIVED) > 1:
         return DERIVED
     argument = english.ARGUMENT.match(titles[0]) and form == "sections"
-    takes_up = not english.TAKES_UP.match(titles[0]) and any(map(english.TAKES_UP.match, titles))
-    if argument or takes_up or _count(english.ARGUMENT.match, titles) > 1:
+    if argument or _takes_up(titles) or _count(english.ARGUMENT.match, titles) > 1:
         return "sections of one argument"
     if _in_phases(titles):
         return "items that lead from an idea to its use"
@@ -248,6 +247,14 @@ def _asks(prompt: str, other: bool) -> tuple[bool, bool, bool, bool, bool]:
         )
     )
     return asked, doing, order, work, english.SORTED.search(prompt) is not None
+
+
+def _takes_up(titles: Sequence[str]) -> bool:
+    """Whether a later title names what belongs to an earlier one, such as its explanation."""
+    first, *others = (
+        bool(english.TAKES_UP.match(title) or languages.TAKES_UP.match(title)) for title in titles
+    )
+    return not first and any(others)
 
 
 def _in_phases(titles: Sequence[str]) -> bool:

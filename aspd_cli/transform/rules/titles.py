@@ -10,13 +10,24 @@ from aspd_cli.transform.rules.words import ABBREVIATION, DOTTED, is_wide
 MAX_WORDS = 8
 _LOOKED_AT = 1000
 """Characters of an item's first line in which its title is looked for."""
-FIRST_WORDS = 6
+_PHRASE = 7
+"""Words of a longer first sentence that may name an item, where a phrase ends among them."""
+_FEW_WORDS = 5
+"""So many first words name an item where no phrase ends among them."""
 _MAX_CHARACTERS = 64
+_MAX_WIDE = 20
+"""Characters of a title where words are not spaced."""
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
 _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
-_CLAUSE = re.compile(r"[^，。；：、！？（,;:!?\s]{2,8}")
-"""The first clause of a text without spaces between its words, or the beginning of it."""
+_CLAUSE = re.compile(r"[^，。；：、！？（）“”,;:!?()\s]{2,}")
+"""A clause of a text without spaces between its words."""
+_CLAUSE_PART = re.compile(
+    "以及|可以|能够|并且|从而|或者|因为|通过|需要|应该|必须|包括|例如|进行|由于|来帮助"
+)
+"""Where a longer clause may end as well: words that begin another part of it."""
+_CLAUSE_LINK = re.compile("的")
+"""Where it may end if it has none of them."""
 _SPEAKER = re.compile(r"[^:：\n]{1,24}[:：]")
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
@@ -28,11 +39,18 @@ _NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\
 _TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
 _PAIRED = '()"“”[]'
 _OUTER = " .,;:!?-–—>|，。；：、！？…"
-_WEAK_END = frozenset(
-    "a an the of to in on at by for with and or but from as that which who is are was were be it "
-    "its their your his her my our this these can will if when while into than such so not any "
-    "more most all some you they he she we has have had".split()
+_PHRASE_ENDS = frozenset(
+    "and or but nor for from with without to in on at by as into onto through during before after "
+    "that which who whom whose where when while if because since so than using via about between "
+    "within across against over under is are was were be has have had can could may might must "
+    "shall should will would do does did".split()
 )
+"""A phrase ends before these words: `the number drawn` before `is`."""
+_WEAK_END = _PHRASE_ENDS | frozenset(
+    "a an the of it its their your his her my our this these those such not any more most all some "
+    "you they he she we very also often always usually only just even".split()
+)
+"""No title ends with these words."""
 
 
 def title_of(head: str, *, heading: bool = False) -> str | None:
@@ -45,7 +63,7 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     """
     if label := label_of(head, heading=heading):
         return label
-    return _first_words(_clean(_unmarked(_bare(head))).split(), FIRST_WORDS) or None
+    return _first_phrase(_clean(_unmarked(_bare(head)))) or None
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
@@ -54,7 +72,7 @@ def label_of(head: str, *, heading: bool = False) -> str | None:
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
-        return (whole if short else _first_words(whole.split(), FIRST_WORDS)) or None
+        return (whole if short else _first_phrase(whole)) or None
     head = _unmarked(head)
     for match in (match_label, _BOLD.match, _COLON.match, _QUOTED.match):
         found = match(head)
@@ -62,7 +80,11 @@ def label_of(head: str, *, heading: bool = False) -> str | None:
             continue
         label = next(group for group in reversed(found.groups()) if group)
         text = _clean(label)
-        if text and len(text.split()) <= MAX_WORDS and len(text) <= (20 if is_wide(text) else 99):
+        if (
+            text
+            and len(text.split()) <= MAX_WORDS
+            and len(text) <= (_MAX_WIDE if is_wide(text) else 99)
+        ):
             return text
     return None
 
@@ -94,7 +116,7 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
             continue
         texts = [_clean(heads[at][:_LOOKED_AT]).split() for at in same]
         unnamed = (
-            _first_words(words, FIRST_WORDS) == title_of(heads[at])
+            _first_phrase(" ".join(words)) == title_of(heads[at])
             and not (match_label(heads[at]) or _SPEAKER.match(heads[at]))
             for at, words in zip(same, texts, strict=True)
         )
@@ -104,24 +126,63 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
             1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))
         )
         for at, words in zip(same, texts, strict=True):
-            out[at] = _first_words(words[alike:], FIRST_WORDS) or title
+            out[at] = _first_phrase(" ".join(words[alike:])) or title
     return out
 
 
-def _first_words(words: list[str], count: int) -> str:
-    if is_wide(" ".join(words[:count])):
-        at = 0 if is_wide(words[0]) else 1
-        clause = _CLAUSE.search(" ".join(words[at:]))
-        return _trim(" ".join([*words[:at], clause[0] if clause else words[at][:8]]))
-    chosen: list[str] = []
-    for word in words[:count]:
-        chosen.append(word)
-        ends = word[-1] in ".,;:!?" and not ABBREVIATION.search(word)
-        if ends and len(chosen) > 1 and len(" ".join(chosen)) > 5:
-            break
-    while len(chosen) > 2 and chosen[-1].lower().strip(".,;:!?\"'") in _WEAK_END:
-        chosen.pop()
-    return _trim(" ".join(chosen)[:_MAX_CHARACTERS])
+def _first_phrase(text: str) -> str:
+    """The first words of a text that stand for themselves; empty where there are none.
+
+    A short first sentence names the item as a whole, a longer one by what comes before the last
+    word that begins another part of it.
+    """
+    words = text.split()
+    if is_wide(" ".join(words[:_PHRASE])):
+        return _trim(_first_clause(text))
+    sentence = _first_sentence(words[: _PHRASE + 1])
+    if len(sentence) > _FEW_WORDS:
+        ends = (
+            at
+            for at in range(min(_PHRASE, len(sentence) - 1), 1, -1)
+            if _bare_word(sentence[at]) in _PHRASE_ENDS
+            and not any(word.endswith(",") for word in sentence[at - 2 : at])
+        )
+        sentence = sentence[: next(ends, _PHRASE if len(sentence) <= _PHRASE else _FEW_WORDS)]
+    while len(sentence) > 2 and _bare_word(sentence[-1]) in _WEAK_END:
+        sentence.pop()
+    return _trim(_within(sentence))
+
+
+def _first_sentence(words: list[str]) -> list[str]:
+    """Words up to the one that ends a sentence or a part of it."""
+    for at, word in enumerate(words, start=1):
+        if at > 1 and word[-1] in ".;:!?" and not ABBREVIATION.search(word):
+            return words[:at]
+    return words
+
+
+def _first_clause(text: str) -> str:
+    """Of a text without spaces between its words; empty where it has no end that would be whole."""
+    clause = _CLAUSE.search(text)
+    if clause is None:
+        return ""
+    if len(clause[0]) <= _MAX_WIDE:
+        return text[: clause.end()] if clause.end() <= _MAX_WIDE else clause[0]
+    for part in (_CLAUSE_PART, _CLAUSE_LINK):
+        if ends := [at.start() for at in part.finditer(clause[0], 2, _MAX_WIDE)]:
+            return clause[0][: ends[-1]]
+    return ""
+
+
+def _within(words: list[str]) -> str:
+    """As many of the words as a title has room for."""
+    while len(words) > 1 and len(" ".join(words)) > _MAX_CHARACTERS:
+        words = words[:-1]
+    return " ".join(words)[:_MAX_CHARACTERS]
+
+
+def _bare_word(word: str) -> str:
+    return word.lower().strip(".,;:!?\"'()")
 
 
 def _clean(text: str) -> str:

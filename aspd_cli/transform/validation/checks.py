@@ -141,7 +141,7 @@ class Checker:
         if twice := next((i for i, key in enumerate(keys) if key in keys[:i]), 0):
             yield at(twice, "title", "the title repeats an earlier one of its block")
         for place, title in enumerate(block.titles):
-            if (length := len(self.codec.encode(title))) > most.title_tokens:
+            if (length := self.codec.title_length(title)) > most.title_tokens:
                 reason = f"the title has {length} tokens, more than {most.title_tokens}"
                 yield at(place, "budget", reason)
         titles, contents = title_cost(block, self.codec)
