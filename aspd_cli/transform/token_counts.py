@@ -20,9 +20,28 @@ from aspd_cli.pretrained import from_pretrained, is_local
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
+_KNOWN = 1000
+"""Most texts whose ids are kept: more than the pieces of an answer."""
 
 _TRUST = "--trust-remote-code"
 _NAMES = ("eos_token", "eos_token_id", "unk_token_id", "all_special_ids")
+
+
+class CountingCodec(Codec):
+    """Counts tokens: the pieces of an answer are asked for again and again, and encoded once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._known: dict[str, list[int]] = {}
+        super().__init__(tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one piece, which must not be changed."""
+        ids = self._known.get(text)
+        if ids is None:
+            if len(self._known) == _KNOWN:
+                self._known.clear()
+            ids = self._known[text] = super().encode(text)
+        return ids
 
 
 class EstimatingCodec(Codec):
@@ -55,7 +74,7 @@ def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Co
     """
     if name is None and not EMBEDDED_MODEL.is_dir():
         return EstimatingCodec(), "an estimate, four characters each"
-    codec = Codec(read_tokenizer(name or str(EMBEDDED_MODEL / "base"), trust_remote_code))
+    codec = CountingCodec(read_tokenizer(name or str(EMBEDDED_MODEL / "base"), trust_remote_code))
     return codec, f"the tokenizer of {name or 'the embedded model'}"
 
 
