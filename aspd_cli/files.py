@@ -106,9 +106,15 @@ def append_jsonl(file: IO[bytes], value: Any) -> None:
     file.flush()
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def json_line(value: Any) -> bytes:
     """A value as a line; NaN is null, and half a surrogate pair is escaped as JSON can."""
-    text = json.dumps(json_safe(value), ensure_ascii=False, allow_nan=False)
+    try:
+        text = _ENCODER.encode(value)
+    except ValueError:
+        text = _ENCODER.encode(json_safe(value))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -158,7 +158,7 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
         name = title if line.startswith(title) else ""
     if name.count("**") % 2:
         return None
-    return name if name.strip() and form.lead(place, name) == opening + name + form.after else None
+    return name if name.strip() and core_of(name) == name else None
 
 
 @lru_cache(maxsize=4096)

@@ -48,16 +48,11 @@ class Document:
     parts: tuple["str | Block", ...] = ()
 
     def __post_init__(self) -> None:
-        merged: list[str | Block] = []
-        for are_texts, run in groupby(self.parts, lambda part: isinstance(part, str)):
-            if are_texts:
-                merged.append("".join(map(str, run)))
-            else:
-                merged.extend(run)
-        for part in merged:
+        parts = _merged(self.parts) if len(self.parts) > 1 else self.parts
+        for part in parts:
             if isinstance(part, str) and (found := CONTROL.search(part)):
                 raise MarkupError(f"text contains the control token {found[0]}", found.start())
-        object.__setattr__(self, "parts", tuple(part for part in merged if part != ""))
+        object.__setattr__(self, "parts", tuple([part for part in parts if part != ""]))
 
     @property
     def opening(self) -> str:
@@ -72,6 +67,17 @@ class Document:
                 yield part
                 for branch in part.branches:
                     yield from branch.content.blocks()
+
+
+def _merged(parts: Sequence["str | Block"]) -> list["str | Block"]:
+    """Parts without texts that follow each other."""
+    merged: list[str | Block] = []
+    for are_texts, run in groupby(parts, lambda part: isinstance(part, str)):
+        if are_texts:
+            merged.append("".join(map(str, run)))
+        else:
+            merged.extend(run)
+    return merged
 
 
 @dataclass(frozen=True, slots=True)

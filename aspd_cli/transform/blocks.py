@@ -1,15 +1,47 @@
 """Blocks of a document: made of branches, looked at with what they can see, and flattened."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.markup import Block, Branch, Document
+from aspd_cli.core.markup import Block, Branch, Document, plain
+from aspd_cli.recipe.sections import GenerationSection
 
 MOST_BRANCHES = 4096
 """Branches of a whole document. Who sees whom is kept for each pair of them."""
 MAX_TITLE_SHARE = 0.5
 """Titles may have at most this share of the tokens of the branches that they announce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What decoding cuts: documents beyond it teach what is never decoded."""
+
+    branches: int = 16
+    """Most branches of a block."""
+    title_tokens: int = 32
+    """Most tokens of a title."""
+    depth: int | None = None
+    """How deep blocks may nest; None: without limit."""
+
+    @classmethod
+    def of(cls, generation: GenerationSection) -> "Budgets":
+        """Those of a recipe."""
+        return cls(generation.max_branches, generation.max_title_tokens, generation.max_depth)
+
+    def exceeded(self, block: Block, codec: Codec) -> Iterator[tuple[int, str]]:
+        """At which branch a block is beyond the budgets, whatever it stands in, and how."""
+        if len(block.branches) > self.branches:
+            reason = f"a block of {len(block.branches)} branches, more than {self.branches}"
+            yield self.branches, reason
+        for place, title in enumerate(block.titles):
+            if (length := codec.title_length(title)) > self.title_tokens:
+                yield place, f"the title has {length} tokens, more than {self.title_tokens}"
+
+
+DECODED = Budgets()
+"""The budgets of a recipe that says nothing of them."""
 
 
 def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | str]:
@@ -30,6 +62,9 @@ def forks(branches: Sequence[tuple[str, str]], most: int) -> Iterator[Block | st
     count = -(-len(branches) // most)
     cuts = [at * len(branches) // count for at in range(count + 1)]
     for low, high in pairwise(cuts):
+        if high - low == 1:  # an odd number in twos
+            yield branches[low][1]
+            continue
         yield Block.of([Branch(title, Document((text,))) for title, text in branches[low:high]])
     if text[end:]:
         yield text[end:]
@@ -63,6 +98,21 @@ def in_context(document: Document, given: str = "") -> Iterator[tuple[Block, str
         for branch in part.branches:
             yield from in_context(branch.content, given)
         given += "".join(part.texts)
+
+
+def no_deeper(document: Document, most: int) -> Document:
+    """The document with the blocks that are nested deeper than `most` as serial text."""
+    if most == 0:
+        return Document((plain(document),))
+    parts = (
+        part
+        if isinstance(part, str)
+        else Block(
+            tuple(Branch(b.title, no_deeper(b.content, most - 1)) for b in part.branches), part.form
+        )
+        for part in document.parts
+    )
+    return Document(tuple(parts))
 
 
 def flatten(document: Document, keep: Callable[[Block], bool]) -> Document:

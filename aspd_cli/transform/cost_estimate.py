@@ -15,7 +15,7 @@ from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.endpoint.usage import StageTally, dollars
 from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import in_context
+from aspd_cli.transform.blocks import DECODED, Budgets, in_context
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.backend import PROPOSE
@@ -99,12 +99,14 @@ def estimate(
     transform: TransformSection,
     codec: Codec,
     endpoint_codec: Codec,
+    budgets: Budgets = DECODED,
 ) -> Estimate:
     """About what transforming `records` with the endpoints of `transform` will take.
 
     Args:
         codec: counts the tokens of answers for the limits of the recipe.
         endpoint_codec: counts tokens as the endpoint's model does, as near as can be.
+        budgets: what decoding cuts.
     """
     proposing, judging = transform.proposing, transform.judging
     assert judging is not None
@@ -127,8 +129,9 @@ def estimate(
         if outside_limits(serial(record, codec), transform):
             continue
         if proposing is None:
-            proposed = propose(answer, question, transform.max_branches).document
-            blocks = list(in_context(paying(proposed, codec, transform)))
+            most = min(transform.max_branches, budgets.branches)
+            proposed = propose(answer, question, most).document
+            blocks = list(in_context(paying(proposed, codec, transform, budgets)))
             found.asked += bool(blocks)
             for each, before in blocks:
                 judged(judge.INDEPENDENCE, judge.independence_messages(question, before, each))

@@ -7,14 +7,19 @@ from aspd_cli.core.markup import Block, Branch, Document
 from aspd_cli.core.metrics import measure
 from aspd_cli.errors import MarkupError
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import flatten, too_many_branches
+from aspd_cli.transform.blocks import Budgets, flatten, too_many_branches
 from aspd_cli.transform.io.notations import Marked
 from aspd_cli.transform.io.records import Record
 from aspd_cli.transform.outcome import Outcome, outside_limits, paying, serial
 
 
 def marked_outcome(
-    record: Record, marked: Marked, transform: TransformSection, codec: Codec, stage: str
+    record: Record,
+    marked: Marked,
+    transform: TransformSection,
+    codec: Codec,
+    budgets: Budgets,
+    stage: str,
 ) -> Outcome:
     """The document of an answer in somebody's notation, or why it stays serial.
 
@@ -29,10 +34,10 @@ def marked_outcome(
     if reason := too_many_branches(marked.document):
         return Outcome(document, structure, stage, reason)
     said = flatten(
-        narrowed(marked.document, transform.max_branches),
+        narrowed(marked.document, min(transform.max_branches, budgets.branches)),
         lambda block: min(len(codec.encode(text)) for text in block.texts) > 1,
     )
-    found = paying(said, codec, transform)
+    found = paying(said, codec, transform, budgets)
     if not any(found.blocks()):
         return Outcome(document, structure, stage, "no block pays for its titles")
     return Outcome(found, measure(found, codec), "parallel")

@@ -11,11 +11,9 @@ from typing import Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Document
 from aspd_cli.core.metrics import Structure, block_worth, measure
-from aspd_cli.recipe.sections import GenerationSection, TransformSection
-from aspd_cli.transform.blocks import MAX_TITLE_SHARE, flatten, title_cost
+from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import MAX_TITLE_SHARE, Budgets, flatten, no_deeper, title_cost
 from aspd_cli.transform.io.records import Record
-
-_MAX_TITLE_TOKENS = GenerationSection().max_title_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,12 @@ def question_of(record: Record) -> str:
     return "\n".join(turn["content"] for turn in record.example.prompt)
 
 
-def paying(document: Document, codec: Codec, transform: TransformSection) -> Document:
+def paying(
+    document: Document, codec: Codec, transform: TransformSection, budgets: Budgets
+) -> Document:
     """The document without the blocks whose titles cost what their branches save.
 
-    A title that is longer than decoding allows would never be written, so its block goes, too.
+    What decoding would cut would never be written, so a block beyond the budgets goes, too.
     """
 
     def pays(block: Block) -> bool:
@@ -65,12 +65,10 @@ def paying(document: Document, codec: Codec, transform: TransformSection) -> Doc
         if worth.speedup < transform.min_speedup or worth.saved < transform.min_saved:
             return False
         titles, texts = title_cost(block, codec)
-        return (
-            titles <= MAX_TITLE_SHARE * texts
-            and max(map(codec.title_length, block.titles)) <= _MAX_TITLE_TOKENS
-        )
+        return titles <= MAX_TITLE_SHARE * texts and not any(budgets.exceeded(block, codec))
 
-    return flatten(document, pays)
+    found = flatten(document, pays)
+    return found if budgets.depth is None else no_deeper(found, budgets.depth)
 
 
 def select(

@@ -15,7 +15,7 @@ from aspd_cli.core.metrics import measure
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import MarkupError
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import flatten, in_context, too_many_branches
+from aspd_cli.transform.blocks import DECODED, Budgets, flatten, in_context, too_many_branches
 from aspd_cli.transform.io.formats import SourceRecord
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.outcome import Outcome, outside_limits, paying, question_of, serial
@@ -47,7 +47,13 @@ def own_record(
     return Record(index, line, identity, example, document)
 
 
-def sound(record: Record, document: Document, transform: TransformSection, codec: Codec) -> Outcome:
+def sound(
+    record: Record,
+    document: Document,
+    transform: TransformSection,
+    codec: Codec,
+    budgets: Budgets = DECODED,
+) -> Outcome:
     """What is left of the model's own document of an answer, or why it stays serial."""
     structure, text = serial(record, codec), Document((record.example.answer,))
     if reason := outside_limits(structure, transform) or too_many_branches(document):
@@ -60,7 +66,8 @@ def sound(record: Record, document: Document, transform: TransformSection, codec
         for block, before in in_context(document)
         if (why := _fault(block, before, question)) is not None
     }
-    kept = paying(flatten(document, lambda block: block not in faults), codec, transform)
+    kept = flatten(document, lambda block: block not in faults)
+    kept = paying(kept, codec, transform, budgets)
     if any(kept.blocks()):
         return Outcome(kept, measure(kept, codec), "parallel")
     if faults:

@@ -21,6 +21,7 @@ from aspd_cli.errors import DataError
 from aspd_cli.files import json_line, write_atomically, write_jsonl, write_text
 from aspd_cli.outputs import RECIPE, REJECTED, REPORT, STDOUT, beside
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import DECODED, Budgets
 from aspd_cli.transform.io.concurrency import in_order
 from aspd_cli.transform.io.records import Record, Rejected, read_records
 from aspd_cli.transform.llm.backend import PROPOSE, EndpointBackend
@@ -46,6 +47,7 @@ def transform_file(
     limit: int | None = None,
     part: range | None = None,
     workers: int = 1,
+    budgets: Budgets = DECODED,
     progress: Progress = lambda report: None,
 ) -> Report:
     """Writes `out` by rules, and beside it `OUT.rejected.jsonl` and `OUT.report.json`.
@@ -57,6 +59,7 @@ def transform_file(
         limit: how many values of the source are read; all when None.
         part: which of them by their index; all when None.
         workers: how many processes apply the rules; the output is the same.
+        budgets: what decoding cuts; no block is written beyond it.
         progress: called after every record.
 
     Raises:
@@ -67,7 +70,7 @@ def transform_file(
         records = read_records(source, transform.dialect, part=part)
     with (
         _output(out, report, settings) as write,
-        closing(by_rules(islice(records, limit), transform, codec, workers)) as results,
+        closing(by_rules(islice(records, limit), transform, codec, workers, budgets)) as results,
     ):
         for result in results:
             write(result)
@@ -87,6 +90,7 @@ async def transform_file_by(
     settings: str = "",
     limit: int | None = None,
     part: range | None = None,
+    budgets: Budgets = DECODED,
     progress: Progress = lambda report: None,
 ) -> Report:
     """As `transform_file`, by an endpoint, many records at once.
@@ -108,7 +112,7 @@ async def transform_file_by(
     else:
         report = Report(f"{transform.proposer}+judge")
     report.tally = endpoint.tally
-    asking = EndpointBackend(endpoint, transform, codec, judging)
+    asking = EndpointBackend(endpoint, transform, codec, judging, budgets)
 
     awaited = 0
 
@@ -119,10 +123,11 @@ async def transform_file_by(
         marked = record.example.marked
         try:
             if not proposes:
-                by_rules = transform_record(record, transform, codec)
+                by_rules = transform_record(record, transform, codec, budgets)
                 return written(record, await asking.judged(record, by_rules))
             if marked is not None:
-                return written(record, marked_outcome(record, marked, transform, codec, PROPOSE))
+                found = marked_outcome(record, marked, transform, codec, budgets, PROPOSE)
+                return written(record, found)
             return written(record, await asking.outcome(record))
         except Awaited:
             awaited += 1

@@ -13,6 +13,7 @@ from aspd_cli.errors import DataError, UsageError
 from aspd_cli.files import check_id
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import DECODED, Budgets
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.io.records import Record, find_dialect
@@ -48,7 +49,7 @@ def transform_records(
             batch of columns, each a list or an array of R values.
         recipe: a recipe (`aspd.load_recipe`), the path or name of one, or None for the defaults.
             Its `transform` section counts, and its `model` section for the tokenizer, which is
-            read once a process.
+            read once a process, and the limits of `generation` on blocks.
 
     Returns:
         R rows in the order of the records, as a list, or as a batch of columns: `id` (the record's
@@ -78,7 +79,8 @@ def transform_records(
     dialect: str = section.dialect
     if dialect == "auto" and values:
         dialect = find_dialect([Raw(at, value) for at, value in enumerate(values, start=1)])
-    rows = [_row_of(at, value, dialect, section, codec) for at, value in enumerate(values)]
+    budgets = Budgets.of(recipe.generation)
+    rows = [_row_of(at, value, dialect, section, codec, budgets) for at, value in enumerate(values)]
     if not columns:
         return rows
     for row in rows:  # a table has one type in each column, also where a batch has no text in it
@@ -106,7 +108,7 @@ def _bare(value: Any) -> Any:
 
 
 def _row_of(
-    at: int, value: Any, dialect: str, section: TransformSection, codec: Codec
+    at: int, value: Any, dialect: str, section: TransformSection, codec: Codec, budgets: Budgets
 ) -> dict[str, Any]:
     try:
         example = read_example(value, dialect)
@@ -114,22 +116,25 @@ def _row_of(
     except DataError as error:
         nothing = asdict(Structure(tokens=0, useful_tokens=0))
         return _row(None, [], [], "rejected", str(error), None, None, nothing)
-    return row(record, transform_record(record, section, codec))
+    return row(record, transform_record(record, section, codec, budgets))
 
 
-def transform_record(record: Record, transform: TransformSection, codec: Codec) -> Outcome:
+def transform_record(
+    record: Record, transform: TransformSection, codec: Codec, budgets: Budgets = DECODED
+) -> Outcome:
     """The document of one answer by rules, or why it stays serial."""
     if record.document is not None:
-        return sound(record, record.document, transform, codec)
+        return sound(record, record.document, transform, codec, budgets)
     answer = record.example.answer
     if record.example.marked is not None:
-        return marked_outcome(record, record.example.marked, transform, codec, "structure")
+        marked = record.example.marked
+        return marked_outcome(record, marked, transform, codec, budgets, "structure")
     document = Document((answer,))
     structure = serial(record, codec)
     if reason := outside_limits(structure, transform):
         return Outcome(document, structure, "length", reason)
-    proposal = propose(answer, question_of(record), transform.max_branches)
-    found = paying(proposal.document, codec, transform)
+    proposal = propose(answer, question_of(record), min(transform.max_branches, budgets.branches))
+    found = paying(proposal.document, codec, transform, budgets)
     if any(found.blocks()):
         return Outcome(found, measure(found, codec), "parallel")
     if any(proposal.document.blocks()):

@@ -20,9 +20,28 @@ from aspd_cli.pretrained import from_pretrained, is_local
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
+_KNOWN = 1000
+"""Most texts whose ids are kept: more than the pieces of an answer."""
 
 _TRUST = "--trust-remote-code"
 _NAMES = ("eos_token", "eos_token_id", "unk_token_id", "all_special_ids")
+
+
+class CountingCodec(Codec):
+    """Counts tokens: the pieces of an answer are asked for again and again, and encoded once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._known: dict[str, list[int]] = {}
+        super().__init__(tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one piece, which must not be changed."""
+        ids = self._known.get(text)
+        if ids is None:
+            if len(self._known) == _KNOWN:
+                self._known.clear()
+            ids = self._known[text] = super().encode(text)
+        return ids
 
 
 class EstimatingCodec(Codec):
@@ -42,7 +61,7 @@ class EstimatingCodec(Codec):
         return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
 
 
-class UnnamedCodec(Codec):
+class UnnamedCodec(CountingCodec):
     """The embedded tokenizer where it stands in for that of a model which nobody has named.
 
     It takes several tokens for a character for which a large vocabulary has one, so that it says
@@ -69,7 +88,7 @@ def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Co
     if name is None:
         codec = UnnamedCodec(read_tokenizer(str(EMBEDDED_MODEL / "base")))
         return codec, "the tokenizer of the embedded model"
-    return Codec(read_tokenizer(name, trust_remote_code)), f"the tokenizer of {name}"
+    return CountingCodec(read_tokenizer(name, trust_remote_code)), f"the tokenizer of {name}"
 
 
 class BareTokenizer:

@@ -19,6 +19,7 @@ from aspd_cli.core.markup import Document
 from aspd_cli.errors import DataError
 from aspd_cli.files import json_line
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import DECODED, Budgets
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.outcome import Outcome
 from aspd_cli.transform.rows import row, transform_record
@@ -42,7 +43,11 @@ def written(record: Record, outcome: Outcome) -> Written:
 
 
 def by_rules(
-    records: Iterable[Record | Rejected], transform: TransformSection, codec: Codec, workers: int
+    records: Iterable[Record | Rejected],
+    transform: TransformSection,
+    codec: Codec,
+    workers: int,
+    budgets: Budgets = DECODED,
 ) -> Generator[Written | Rejected, None, None]:
     """What becomes of each record, in order.
 
@@ -51,11 +56,11 @@ def by_rules(
     """
     if workers == 1:
         for record in records:
-            yield _done(record, transform, codec)
+            yield _done(record, transform, codec, budgets)
         return
     # Processes of their own begin: a copy of this one would hold its locks and its threads.
     pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_begin, initargs=(transform, codec)
+        workers, get_context("spawn"), initializer=_begin, initargs=(transform, codec, budgets)
     )
     waiting: deque[Future[list[Written | Rejected]]] = deque()
     source = iter(records)
@@ -90,18 +95,18 @@ def _interrupts_kept() -> Iterator[None]:
 
 
 def _done(
-    record: Record | Rejected, transform: TransformSection, codec: Codec
+    record: Record | Rejected, transform: TransformSection, codec: Codec, budgets: Budgets
 ) -> Written | Rejected:
     if isinstance(record, Rejected):
         return record
-    return written(record, transform_record(record, transform, codec))
+    return written(record, transform_record(record, transform, codec, budgets))
 
 
-_SETTINGS: list[tuple[TransformSection, Codec]] = []
+_SETTINGS: list[tuple[TransformSection, Codec, Budgets]] = []
 """Of a process that works."""
 
 
-def _begin(transform: TransformSection, codec: Codec) -> None:
+def _begin(transform: TransformSection, codec: Codec, budgets: Budgets) -> None:
     """What a process does first: Ctrl-C is its parent's, and it ends when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := parent_process()) is not None and sys.platform != "win32":
@@ -111,9 +116,8 @@ def _begin(transform: TransformSection, codec: Codec) -> None:
             os._exit(1)
 
         threading.Thread(target=end, daemon=True).start()
-    _SETTINGS.append((transform, codec))
+    _SETTINGS.append((transform, codec, budgets))
 
 
 def _work(records: list[Record | Rejected]) -> list[Written | Rejected]:
-    transform, codec = _SETTINGS[-1]
-    return [_done(record, transform, codec) for record in records]
+    return [_done(record, *_SETTINGS[-1]) for record in records]

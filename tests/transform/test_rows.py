@@ -10,8 +10,13 @@ import pytest
 
 import aspd_cli as aspd
 from aspd_cli.errors import DataError, UsageError
+from aspd_cli.recipe import Recipe
+from aspd_cli.transform.blocks import Budgets
+from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.pipeline import transform_file
 from aspd_cli.transform.rows import _codec
+from aspd_cli.transform.validation.checks import Checker
+from tests.transform import answers
 from tests.transform.test_pipeline import ANSWERS
 
 RECIPE = aspd.load_recipe(None, ["transform.min_tokens=10"])
@@ -35,6 +40,26 @@ def test_rows_are_those_that_the_command_writes(tmp_path: Path) -> None:
         row["aspd"] |= {name: row["aspd"][name] or "" for name in ("reason", "notation")}
     assert batch == columns(expected)
     assert {"parallel", "serial"} == {row["aspd"]["status"] for row in expected}
+
+
+@pytest.mark.parametrize("limit", ["max_branches=2", "max_title_tokens=8", "max_depth=1"])
+def test_what_is_written_is_within_what_the_same_recipe_decodes(limit: str) -> None:
+    texts = [text for text, _ in answers.PARALLEL.values()]
+    records = [{"id": n, "question": "q", "answer": text} for n, text in enumerate(texts)]
+    free = ["transform.min_tokens=10", "transform.min_speedup=1.05"]
+    codec = _codec(None, False)
+
+    def beyond(rows: list[dict[str, Any]], recipe: Recipe) -> set[str]:
+        checker = Checker(codec, 2000, budgets=Budgets.of(recipe.generation))
+        found = [each for row in rows for each in checker.check(Raw(1, row)).findings]
+        return {each.kind for each in found}
+
+    bound = aspd.load_recipe(None, [*free, f"generation.{limit}"])
+    unbound = aspd.transform_records(records, aspd.load_recipe(None, free))
+    assert "budget" in beyond(unbound, bound)
+    rows = aspd.transform_records(records, bound)
+    assert "budget" not in beyond(rows, bound)
+    assert "parallel" in {row["aspd"]["status"] for row in rows}
 
 
 def test_it_is_pure_and_can_be_sent_to_another_process() -> None:

@@ -30,6 +30,7 @@ from aspd_cli.outputs import STDOUT, claim
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.resume import settings_text
+from aspd_cli.transform.blocks import Budgets
 from aspd_cli.transform.io.readers import STDIN, read_values
 from aspd_cli.transform.io.records import read_records
 from aspd_cli.transform.pipeline import transform_file
@@ -119,6 +120,7 @@ def run(
                     limit=limit,
                     part=part,
                     workers=workers,
+                    budgets=Budgets.of(recipe.generation),
                     progress=progress,
                 )
             else:
@@ -191,7 +193,8 @@ def _estimate(
     # The embedded tokenizer is small and would count two or three times too many tokens.
     named = recipe.model.tokenizer or recipe.model.path
     records = islice(read_records(source, section.dialect, part=part), limit)
-    found = estimate(records, section, codec, codec if named else EstimatingCodec())
+    theirs = codec if named else EstimatingCodec()
+    found = estimate(records, section, codec, theirs, Budgets.of(recipe.generation))
     if json:
         print(jsonlib.dumps(found.as_dict()))
     if not quiet:

@@ -17,6 +17,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.recipe import Recipe
 from aspd_cli.recipe.endpoint import EndpointSection
 from aspd_cli.recipe.sections import TransformSection
+from aspd_cli.transform.blocks import Budgets
 from aspd_cli.transform.io.records import Record, Rejected
 from aspd_cli.transform.llm.backend import PROPOSE
 from aspd_cli.transform.llm.judge import ANSWER, INDEPENDENCE, INTEGRITY
@@ -103,6 +104,7 @@ def run_with_endpoints(
                     settings=settings,
                     limit=limit,
                     part=part,
+                    budgets=Budgets.of(recipe.generation),
                     progress=progress,
                 )
             except Awaited as awaited:

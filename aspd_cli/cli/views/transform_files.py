@@ -230,5 +230,6 @@ def decisive(recipe: Recipe) -> dict[str, object]:
         fields["prompts"] = prompts(transform)
         if proposing is None:
             fields["transform.back_end"] = "rules+judge"
-    tokenizer = tokenizer_of(recipe)
-    return {**fields, "model.tokenizer": tokenizer}
+    for name in ("max_branches", "max_title_tokens", "max_depth"):
+        fields[f"generation.{name}"] = getattr(recipe.generation, name)
+    return {**fields, "model.tokenizer": tokenizer_of(recipe)}

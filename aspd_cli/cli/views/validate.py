@@ -17,9 +17,10 @@ from aspd_cli.recipe import Recipe
 from aspd_cli.report.terminal_document import picture
 from aspd_cli.resume import saved_facts, settings_text
 from aspd_cli.safe_text import shown
+from aspd_cli.transform.blocks import Budgets
 from aspd_cli.transform.io.readers import read_values
 from aspd_cli.transform.token_counts import EstimatingCodec, open_codec
-from aspd_cli.transform.validation.checks import Budgets, Checker
+from aspd_cli.transform.validation.checks import Checker
 from aspd_cli.transform.validation.findings import Checked, Finding
 from aspd_cli.transform.validation.originals import open_originals
 from aspd_cli.transform.validation.rejudge import Revote
@@ -80,8 +81,7 @@ def run(
         recipe.model.tokenizer or recipe.model.path,
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    decoding = recipe.generation
-    budgets = Budgets(decoding.max_branches, decoding.max_title_tokens, decoding.max_depth)
+    budgets = Budgets.of(recipe.generation)
     originals = open_originals(against, recipe.transform.dialect, _facts(file))
     checker = Checker(codec, recipe.transform.max_tokens, budgets=budgets, originals=originals)
     raws = (raw for raw in read_values(file) if show is None or raw.line == show)

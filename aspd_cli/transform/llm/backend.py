@@ -20,7 +20,7 @@ from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.messages import Call
 from aspd_cli.errors import ReplyError
 from aspd_cli.recipe.sections import TransformSection
-from aspd_cli.transform.blocks import in_context, keep_branches
+from aspd_cli.transform.blocks import DECODED, Budgets, in_context, keep_branches
 from aspd_cli.transform.io.records import Record
 from aspd_cli.transform.llm import annotate, judge, rewrite
 from aspd_cli.transform.llm.judge import Judge
@@ -55,6 +55,7 @@ class EndpointBackend:
     Args:
         endpoint: proposes, and judges where there is no other judge.
         judging: the endpoint that judges; None: `endpoint`.
+        budgets: what decoding cuts.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class EndpointBackend:
         transform: TransformSection,
         codec: Codec,
         judging: Endpoint | None = None,
+        budgets: Budgets = DECODED,
     ) -> None:
         assert transform.judging is not None
         self.endpoint = endpoint
         self.transform = transform
         self.codec = codec
+        self.budgets = budgets
         samples, self.accept = transform.votes_of(transform.judging)
         self.judge = Judge(judging or endpoint, samples, self.accept)
 
@@ -145,7 +148,7 @@ class _Work:
     async def propose(self) -> list[Document]:
         """The distinct proposals that hold a block."""
         read: Callable[[str], Document]
-        most = self.transform.max_branches
+        most = min(self.transform.max_branches, self.asking.budgets.branches)
         if self.transform.method == "annotate":
             segments = cut_segments(self.answer)
             if len(segments) < 2:
@@ -167,8 +170,11 @@ class _Work:
                 raise
             documents = error.valid
         self.reason = "no independent parts are proposed"
-        paid = [paying(each, self.asking.codec, self.transform) for each in documents]
+        paid = [self._paying(each) for each in documents]
         return list(dict.fromkeys(each for each in paid if any(each.blocks())))
+
+    def _paying(self, document: Document) -> Document:
+        return paying(document, self.asking.codec, self.transform, self.asking.budgets)
 
     async def independent(self, documents: list[Document]) -> list[Document | None]:
         """The proposals less the branches that the judge finds dependent.
@@ -185,7 +191,7 @@ class _Work:
         self.votes[self.stage] = [[yes[block] for block in each.blocks()] for each in documents]
         accept = self.asking.accept
         kept = (keep_branches(each, lambda b: [n >= accept for n in yes[b]]) for each in documents)
-        paid = [paying(each, self.asking.codec, self.transform) for each in kept]
+        paid = [self._paying(each) for each in kept]
         return [document if any(document.blocks()) else None for document in paid]
 
     async def faithful(

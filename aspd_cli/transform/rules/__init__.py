@@ -129,10 +129,12 @@ class _Search:
                 yield from self._inside(text, lines, group.items[at:low])
             place = lines[group.items[low].first].start
             for part in forks(branches[low:high], self.max_branches):
-                if isinstance(part, Block):  # else it is serial text again
-                    end = place + sum(map(len, part.texts))
-                    yield self._nested(part, before), place, end
-                    place = end
+                if isinstance(part, str):  # serial text again
+                    place += len(part)
+                    continue
+                end = place + sum(map(len, part.texts))
+                yield self._nested(part, before), place, end
+                place = end
             at = high
         if inside:
             yield from self._inside(text, lines, group.items[at:])

@@ -18,6 +18,7 @@ from aspd_cli.transform.rules.shared_things import (
     holds_equation,
     shared_things,
 )
+from aspd_cli.transform.rules.words import WORD, words_of
 
 MAX_COMPARED = 256
 """Most branches that are compared, each with all others."""
@@ -127,7 +128,6 @@ _MEASURED = re.compile(
     re.IGNORECASE,
 )
 """What is told by the measure of a neighbour."""
-_WORD = re.compile(r"[^\W_]+")
 _GAP = re.compile(r"[\W_]*")
 _AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
@@ -183,7 +183,7 @@ def _words(
     shared = _pronoun(bodies[0], other) is not None
     last = len(branches) - 1
     for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
-        words = set(_WORD.findall(content.lower()))
+        words = words_of(content)
         if found := _ahead(content, words):
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
@@ -223,11 +223,11 @@ def within_reach(given: str) -> str:
     return given if len(given) <= 2 * REACH else given[:REACH] + "\n" + given[-REACH:]
 
 
-def _ahead(content: str, words: set[str]) -> re.Match[str] | None:
+def _ahead(content: str, words: frozenset[str]) -> re.Match[str] | None:
     return _AHEAD.search(content) if _may_hold(words, _HINTS, _PAIRS) else None
 
 
-def _back(content: str, words: set[str], other: bool) -> re.Match[str] | None:
+def _back(content: str, words: frozenset[str], other: bool) -> re.Match[str] | None:
     found = _BACK.search(content) if _may_hold(words, _HINTS, _PAIRS) else None
     if found is None and _may_hold(words, _MEASURES, _MEASURES_PAIRS):
         found = _MEASURED.search(content)
@@ -235,7 +235,7 @@ def _back(content: str, words: set[str], other: bool) -> re.Match[str] | None:
 
 
 def _may_hold(
-    words: set[str],
+    words: frozenset[str],
     hints: frozenset[str],
     pairs: Sequence[tuple[frozenset[str], frozenset[str]]],
 ) -> bool:
@@ -251,7 +251,7 @@ def _quote(words: str) -> str:
 def _body(title: str, content: str) -> str:
     """The content, and where it begins with its title as a label, what follows the label."""
     at = 0
-    for word in _WORD.findall(title):
+    for word in WORD.findall(title):
         at += len(_GAP.match(content, at)[0])  # type: ignore[index]
         if not content.startswith(word, at):
             return content

@@ -35,19 +35,25 @@ TAKES_UP = re.compile(
     re.IGNORECASE,
 )
 """What belongs to something that was said before."""
-PHASES = tuple(
-    re.compile(rf"\W*(?:{verbs})\b", re.IGNORECASE)
-    for verbs in (
-        "research|brainstorm|identify|define|assess|understand|determine|decide|educate|learn",
-        "plan|outline|choose|select|develop a|create a|set|design",
-        "gather|collect|prepare|buy|find|secure|hire|assemble",
-        "write|build|draft|develop|implement|execute|apply|make|produce|record|train",
-        "test|revise|edit|proofread|evaluate|refine|review|validate|measure",
-        "publish|launch|deploy|submit|release|present|distribute|file",
-        "promote|market|maintain|monitor|follow up|iterate|track|scale",
+PHASES = re.compile(
+    r"\W*(?:"
+    + "|".join(
+        f"({verbs})"
+        for verbs in (
+            "research|brainstorm|identify|define|assess|understand|determine|decide|educate|learn",
+            "plan|outline|choose|select|develop a|create a|set|design",
+            "gather|collect|prepare|buy|find|secure|hire|assemble",
+            "write|build|draft|develop|implement|execute|apply|make|produce|record|train",
+            "test|revise|edit|proofread|evaluate|refine|review|validate|measure",
+            "publish|launch|deploy|submit|release|present|distribute|file",
+            "promote|market|maintain|monitor|follow up|iterate|track|scale",
+        )
     )
+    + r")\b",
+    re.IGNORECASE,
 )
-"""What is done to a thing from its idea to its use, in the order in which it is done."""
+"""What is done to a thing from its idea to its use, in the order in which it is done;
+a group each."""
 WORKFLOW = tuple(
     re.compile(rf"\b(?:{words})", re.IGNORECASE)
     for words in (
@@ -61,6 +67,7 @@ WORKFLOW = tuple(
     )
 )
 """What the phases of a project are called."""
+ANY_WORKFLOW = re.compile("|".join(each.pattern for each in WORKFLOW), re.IGNORECASE)
 LEAST_PHASES = 4
 DERIVED = re.compile(
     r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
@@ -237,7 +244,6 @@ COMMON = frozenset(
     "great "
     "different specific people person things thing following main".split()
 )
-WORD = re.compile(r"[^\W_]+")
 SENTENCE_END = re.compile(r"[.!?]\s|[。！？]|\n")
 FIRST_WORD = re.compile(
     r"\W*(?:\d{1,3}\W+)?(?:carefully |gently |slowly |now |then |finally, )?(\w+)", re.I

@@ -7,8 +7,8 @@ in these is no item and no heading, whatever it looks like. Markers of items are
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
@@ -30,13 +30,14 @@ class Kind(Enum):
     VERBATIM = auto()
     """In raw HTML, a quote or a formula."""
 
+    __hash__ = object.__hash__  # that of an Enum is slow
+
 
 BOLD_RANK, LABEL_RANK = 7, 8
 """Ranks of headings that are a line in bold, or a `Label:` on a line of its own; `#` has rank 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line; offsets are characters of the answer, its newline included."""
 
     start: int

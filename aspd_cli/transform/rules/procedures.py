@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.items import ListForm
+from aspd_cli.transform.rules.words import WORD, words_of
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
 DERIVED = "items that derive one result"
@@ -38,7 +39,7 @@ def procedure(
         prompt: what the user asked.
     """
     other = languages.is_foreign(contents)
-    words = [frozenset(english.WORD.findall(content.lower())) for content in contents]
+    words = list(map(words_of, contents))
     return (
         _by_titles(form, titles, other)
         or _by_reckoning(contents, words)
@@ -127,7 +128,7 @@ def _by_announcement(
     done = list(_evidence(titles, contents, words, other, making=asked and not aside))
     steps: float = sum(done)
     if steps:
-        known = frozenset(english.WORD.findall(f"{prompt[-_LOOKED_AT:]} {announcement}".lower()))
+        known = words_of(f"{prompt[-_LOOKED_AT:]} {announcement}")
         taken = _takes_up_things(contents, known)
         steps += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
     return "items that go on from one to the next" if steps >= share * len(contents) else None
@@ -222,7 +223,7 @@ def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator
 
 def _takes(small: str, brought: set[str]) -> bool:
     own: dict[str, int] = {}
-    for found in english.WORD.finditer(small):
+    for found in WORD.finditer(small):
         own.setdefault(found[0], found.start())
     return any(
         word in brought and own.get(word, -1) >= found.start()
@@ -259,17 +260,19 @@ def _takes_up(titles: Sequence[str]) -> bool:
 
 def _in_phases(titles: Sequence[str]) -> bool:
     """Whether the titles name the phases of one undertaking, in order."""
-    verbs = [
-        next((at for at, each in enumerate(english.PHASES) if each.match(t)), -1) for t in titles
-    ]
-    nouns = [
-        next((at for at, each in enumerate(english.WORKFLOW) if each.search(t)), -1) for t in titles
-    ]
+    if len(titles) < english.LEAST_PHASES:
+        return False
+    verbs = (found.lastindex or 0 for t in titles if (found := english.PHASES.match(t)))
+    nouns = (
+        next(at for at, each in enumerate(english.WORKFLOW) if each.search(t))
+        for t in titles
+        if english.ANY_WORKFLOW.search(t)
+    )
     return any(
         len(set(named)) >= english.LEAST_PHASES
         and len(named) > len(titles) / 2
         and sum(b < a for a, b in pairwise(named)) <= len(named) // 5
-        for named in ([phase for phase in found if phase >= 0] for found in (verbs, nouns))
+        for named in (list(verbs), list(nouns))
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
+from aspd_cli.transform.rules.words import WORD, words_of
+
 Branches = Sequence[tuple[str, str]]
 """Title and plain content of each branch of a block."""
 
@@ -26,7 +28,6 @@ class Reference:
 
 _MAX_POINTERS = 64
 """Most words of one branch that point at things and are looked at."""
-_WORD = re.compile(r"[^\W_]+")
 _ACRONYM = re.compile(r"\(([A-Z][A-Za-z]*[A-Z]s?)\)")
 _PERSON = re.compile(
     r"(?:\b(?:by|named|called|actor|actress|singer|president|professor|detective|director|author|"
@@ -56,13 +57,13 @@ _DONE = (
     r"|fitted|built|created|generated|extracted|obtained|calculated|computed|developed|prepared"
     r"|filtered|encoded|transformed|merged|agreed|designed|assembled|drafted|retrieved|parsed)"
 )
-_MADE = re.compile(rf"\bthe ({_DONE}) (?:\w+ )?(\w{{4,}})", re.IGNORECASE)
-"""A thing that was made or chosen before, with a label or without."""
+_MADE = re.compile(rf"\bthe ({_DONE}) (?:\w+ )?(\w{{4,}})")
+"""In small letters; a thing that was made or chosen before, with a label or without."""
 _MAY_BE_MADE = frozenset(_DONE[3:-1].split("|"))
 _CODE = re.compile(r"(\b[Tt]he )?`([^`\s]{2,40})`")
 _COINED = re.compile(r"[a-z]\w*(?:_\w+|[a-z][A-Z]\w*)+$|\w+\.\w{2,5}$")
 """A name that somebody has given, not a word of a language: `user_id`, `lastSeen`, `app.py`."""
-_NUMBER = re.compile(r"(?<![\w.,])\d[\d,.]*\d{2}(?!\w)")
+_NUMBER = re.compile(r"\d(?<![\w.,]\d)[\d,.]*\d{2}(?!\w)")
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
 """Years and round numbers, which two branches may name without meaning the same thing."""
 _EQUATION = re.compile(
@@ -97,7 +98,7 @@ def _acronyms(branches: Branches, given: str) -> Iterator[Reference]:
     spelt: dict[str, int] = {}
     for at, (_, content) in enumerate(branches):
         own = set(_ACRONYM.findall(content))
-        used = spelt.keys() & set(_WORD.findall(content)) if spelt else set()
+        used = spelt.keys() & set(WORD.findall(content)) if spelt else set()
         for name in sorted(used - own):
             if name not in known:
                 yield Reference(at, f"uses {name!r}, which another branch spells out", spelt[name])
@@ -110,7 +111,7 @@ def _short_names(branches: Branches, given: str) -> Iterator[Reference]:
     @cache
     def small() -> frozenset[str]:
         """The words that are written small somewhere: large they name nobody."""
-        return frozenset(word for _, text in branches for word in _WORD.findall(text))
+        return frozenset(word for _, text in branches for word in WORD.findall(text))
 
     known = _known(branches, given)
     introduced: dict[str, int] = {}
@@ -166,7 +167,8 @@ def _made(branches: Branches, given: str) -> Iterator[Reference]:
     known, earlier = given.lower(), ""
     for at, (title, content) in enumerate(branches):
         small = content.lower()
-        for found in _MADE.finditer(small) if at else ():
+        may = at and not words_of(content).isdisjoint(_MAY_BE_MADE)
+        for found in _MADE.finditer(small) if may else ():
             if found[0] in known:
                 continue
             done, thing = found[1][:_STEM], found[2][:_STEM]

@@ -1,6 +1,7 @@
 """Words: how long texts are, which dots end no sentence, which languages write no spaces."""
 
 import re
+from functools import lru_cache
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -17,6 +18,15 @@ DOTTED = (
     r"|(?<=\bi\.e))\.|\.(?=\w)"
 )
 """Such a dot, as a part of an expression."""
+
+
+WORD = re.compile(r"[^\W_]+")
+
+
+@lru_cache(maxsize=256)
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text in small letters. Several rules ask for those of one item."""
+    return frozenset(WORD.findall(text.lower()))
 
 
 def weight(text: str) -> float:

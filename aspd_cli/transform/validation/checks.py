@@ -7,7 +7,7 @@ source answer it was made of, where there is one to compare with.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,25 +20,19 @@ from aspd_cli.core.metrics import measure
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import check_id, content_digest
-from aspd_cli.transform.blocks import MAX_TITLE_SHARE, title_cost, too_many_branches
+from aspd_cli.transform.blocks import (
+    DECODED,
+    MAX_TITLE_SHARE,
+    Budgets,
+    title_cost,
+    too_many_branches,
+)
 from aspd_cli.transform.io.formats import read_example
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.rules.cross_references import cross_reference, within_reach
 from aspd_cli.transform.token_counts import EstimatingCodec
 from aspd_cli.transform.validation.findings import Checked, Finding, around
 from aspd_cli.transform.validation.originals import Originals
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """What a decoder would cut: documents beyond it teach what is never decoded."""
-
-    branches: int = 16
-    """Most branches of a block."""
-    title_tokens: int = 32
-    """Most tokens of a title."""
-    depth: int | None = None
-    """How deep blocks may nest; None: without limit."""
 
 
 class Checker:
@@ -54,7 +48,7 @@ class Checker:
     ) -> None:
         self.codec = codec
         self.max_tokens = max_tokens
-        self.budgets = budgets or Budgets()
+        self.budgets = budgets or DECODED
         self.originals = originals
         self._seen: dict[bytes, int] = {}
 
@@ -125,9 +119,8 @@ class Checker:
             near = around(texts[place], 0) if near is None else near
             return Finding(line, kind, reason, branch=branch, excerpt=near)
 
-        if len(block.branches) > most.branches:
-            reason = f"a block of {len(block.branches)} branches, more than {most.branches}"
-            yield at(most.branches, "budget", reason)
+        for place, reason in most.exceeded(block, self.codec):
+            yield at(place, "budget", reason)
         if most.depth is not None and len(path) >= most.depth:
             yield at(0, "budget", f"blocks are nested deeper than {most.depth}")
         for place, text in enumerate(texts):
@@ -140,10 +133,6 @@ class Checker:
         keys = [title_key(branch.title) for branch in block.branches]
         if twice := next((i for i, key in enumerate(keys) if key in keys[:i]), 0):
             yield at(twice, "title", "the title repeats an earlier one of its block")
-        for place, title in enumerate(block.titles):
-            if (length := self.codec.title_length(title)) > most.title_tokens:
-                reason = f"the title has {length} tokens, more than {most.title_tokens}"
-                yield at(place, "budget", reason)
         titles, contents = title_cost(block, self.codec)
         if titles > MAX_TITLE_SHARE * contents:
             reason = f"{titles} tokens of titles announce {contents} tokens of branches"

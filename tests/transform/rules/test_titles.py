@@ -11,13 +11,16 @@ from aspd_cli.transform.rules.titles import title_of, told_apart
         ("TV shows have plots", "TV shows have plots"),
         ("The rent you might get after a year is lower.", "The rent you might get"),
         ("The display system shall incorporate a bright screen.", "The display system"),
-        ("Start your day with a healthy breakfast and a walk.", "Start your day with a healthy breakfast"),
-        ("Set specific, measurable and fair goals for the day.", "Set specific, measurable and fair goals"),
+        ("Start days with a good breakfast and a walk.", "Start days with a good breakfast"),
+        ("Set clear, fair and good goals for the day.", "Set clear, fair and good goals"),
         ("询问家人或朋友是否看见过你的车钥匙。", "询问家人或朋友是否看见过你的车钥匙"),
         ("在公共场所佩戴口罩，勤洗手。", "在公共场所佩戴口罩"),
-        ("道路和桥梁的设计者们没有料到今天的车流量会通过十倍的速度增长。", "道路和桥梁的设计者们没有料到今天"),
+        (
+            "道路和桥梁的设计者们没有料到今天的车流量会通过十倍的速度增长。",
+            "道路和桥梁的设计者们没有料到今天",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_title_is_not_cut_within_a_word_or_a_phrase(head: str, title: str) -> None:
     assert title_of(head) == title
 

@@ -12,11 +12,11 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document, render
 from aspd_cli.core.parser import parse
 from aspd_cli.report.terminal_document import SIDE, markup_text, mask_text
-from aspd_cli.transform.blocks import MOST_BRANCHES
+from aspd_cli.transform.blocks import MOST_BRANCHES, Budgets
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.rules import propose
 from aspd_cli.transform.token_counts import EstimatingCodec
-from aspd_cli.transform.validation.checks import Budgets, Checker
+from aspd_cli.transform.validation.checks import Checker
 from tests import make
 from tests.growth import MOST_GROWTH, growth
 from tests.transform import answers

@@ -4,9 +4,10 @@ from typing import Any
 
 from aspd_cli.core.markup import Block, Branch, Document, plain, render
 from aspd_cli.core.parser import parse
+from aspd_cli.transform.blocks import Budgets
 from aspd_cli.transform.io.readers import Raw
 from aspd_cli.transform.token_counts import EstimatingCodec
-from aspd_cli.transform.validation.checks import Budgets, Checker
+from aspd_cli.transform.validation.checks import Checker
 from aspd_cli.transform.validation.repair import Repaired, repair
 from tests.transform.validation.test_checks import LONG, block, row
 
