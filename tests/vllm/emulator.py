@@ -102,10 +102,8 @@ class EmulatedVllm:
             self.lost_answers += 1
         going = [run for run in self.running.values() if self.draw.random() < self.pace]
         for run in going:
-            found.append(self._step(run))
-            for _ in range(self.draw.randrange(self.ahead)):
-                if run.request.id in self.running:
-                    found.append(self._step(run))
+            turns = range(1 + self.draw.randrange(self.ahead))
+            found += (self._step(run) for _ in turns if run.request.id in self.running)
         return found
 
     def close(self) -> None:
