@@ -106,6 +106,12 @@ class Track:
             return self.base
         return () if is_causal(self.base) else None
 
+    def forget(self) -> None:
+        """Drops what was sampled and not taken, and what is kept of it."""
+        self.tokens.clear()
+        if self.own and len(self.own.ids) > len(self.context):
+            self.own.ids = self.own.ids[: len(self.context)]
+
     def fork(self) -> "Track":
         """The beginning of a branch."""
         kept = self.own if self.own and len(self.own.ids) == len(self.context) - 1 else None

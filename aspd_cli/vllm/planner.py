@@ -395,7 +395,7 @@ class Planner(Scheduler):
         self._abort(plan, [track.call] if track.call else [])
         track.call = track.choice = None
         if not keep_tokens:
-            track.tokens.clear()
+            track.forget()
 
     def _abort(self, plan: Plan, names: Iterable[str]) -> None:
         known = [name for name in names if plan.calls.pop(name, None)]

@@ -35,6 +35,7 @@ class EmulatedVllm:
     Args:
         model: as transformers makes it.
         pace: how likely a request goes on in a step.
+        ahead: most tokens that one request may sample while the others wait.
         losses: how likely a step loses everything that one answer keeps.
         tells_all: as in this process (True) or over HTTP (False).
         stitches: whether what is kept is used; otherwise it is recomputed, and nothing said.
@@ -47,15 +48,18 @@ class EmulatedVllm:
         model: Any,
         *,
         pace: float = 1.0,
+        ahead: int = 1,
+        seed: int = 0,
         losses: float = 0.0,
         tells_all: bool = True,
         has_connector: bool = True,
         stitches: bool = True,
     ) -> None:
-        self.model, self.pace, self.losses, self.tells_all = model, pace, losses, tells_all
+        self.model, self.pace, self.ahead, self.losses = model, pace, ahead, losses
+        self.tells_all = tells_all
         self.has_connector, self.stitches = has_connector, stitches
         self._cache_argument = _cache_argument(model)
-        self.draw = Random(0)
+        self.draw = Random(seed)
         self.running: dict[str, Running] = {}
         self.lost: list[str] = []
         self.kept: dict[str, dict[str, Slices]] = {}
@@ -97,7 +101,10 @@ class EmulatedVllm:
             del self.kept[self.draw.choice(sorted(self.kept))]
             self.lost_answers += 1
         going = [run for run in self.running.values() if self.draw.random() < self.pace]
-        return [*found, *map(self._step, going)]
+        for run in going:
+            turns = range(1 + self.draw.randrange(self.ahead))
+            found += (self._step(run) for _ in turns if run.request.id in self.running)
+        return found
 
     def close(self) -> None:
         assert not self.running

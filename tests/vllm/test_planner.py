@@ -62,6 +62,15 @@ def test_every_mode_is_that_of_our_own_engine(mode, forking, on_vllm):
     engine.close()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lane_far_ahead_of_the_others_leaves_nothing_wrong_behind(seed, forking, on_vllm):
+    """Its request may have ended, and be kept, with tokens that the grammar forbids then."""
+    engine = EmulatedVllm(forking[1], pace=0.3, ahead=80, seed=seed, tells_all=False)
+    found = on_vllm(engine).generate(PROMPTS[1], **OPTIONS)
+    assert same(forking[0].generate(PROMPTS[1], **OPTIONS), found) == [True]
+    engine.close()
+
+
 @pytest.mark.parametrize("budget", [1, 7, 12, 20, 33, 50, 71])
 def test_budgets_cut_where_our_own_engine_cuts(budget, forking, on_vllm):
     engine = EmulatedVllm(forking[1], pace=0.6)
