@@ -29,7 +29,7 @@ from aspd_cli.core.markup import Block, Document, plain
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.files import content_digest
-from aspd_cli.recipe.sections import DataSection
+from aspd_cli.recipe.training import DataSection
 from aspd_cli.train.data import digest, place, records
 
 IGNORE = -100
