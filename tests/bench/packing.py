@@ -39,7 +39,7 @@ from aspd_cli.synth import QUESTION_FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.adapter import lora_config
 from aspd_cli.train.batching import BranchCollator, LengthSampler
-from aspd_cli.train.encoding import features
+from aspd_cli.train.features import features
 from aspd_cli.train.trainer import BranchTrainer
 from tests.bench.training import arguments, dataset
 
