@@ -10,7 +10,8 @@ In reading order:
 - `content_loss`: what independence costs, as the loss on the content of given documents
 - `interleave`: systems take turns, prompt by prompt
 - `timeline`: when each lane of an answer was decoded
-- `results`: answers, scores and tables, to JSON and back; `latency` makes the tables of speed
+- `results`: systems and answers, to JSON and back; `figures`: what is made of them
+- `measures`: what is measured of answers; `latency`: the tables of speed
 - `lm_eval`: tasks of lm-eval
 - `judge`: benches that a judge grades
 - `machine`, `processes`: versions and device of a run, and several processes at the same work

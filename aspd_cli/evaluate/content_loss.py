@@ -23,10 +23,10 @@ from aspd_cli.core.markup import plain
 from aspd_cli.core.metrics import Array, ratio
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import DataError, UsageError
+from aspd_cli.evaluate.figures import ALL, Score
 from aspd_cli.evaluate.processes import Processes
 from aspd_cli.evaluate.replay import Replayed, read_documents
 from aspd_cli.evaluate.requests import serial_document
-from aspd_cli.evaluate.results import ALL, Score
 from aspd_cli.evaluate.systems import MODES, STOCK, Engine, is_url
 
 if TYPE_CHECKING:

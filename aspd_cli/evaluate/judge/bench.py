@@ -10,13 +10,14 @@ from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.endpoint.usage import Tally
 from aspd_cli.errors import UsageError
+from aspd_cli.evaluate.figures import Score
 from aspd_cli.evaluate.judge.answers import KeptAnswers, answer_questions
 from aspd_cli.evaluate.judge.leaderboard import Standing, standings
 from aspd_cli.evaluate.judge.pairwise import Verdicts, judge
 from aspd_cli.evaluate.judge.prompts import VERSION
 from aspd_cli.evaluate.judge.questions import BENCHES, Question, load_questions
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.results import EvalAnswer, Score
+from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
