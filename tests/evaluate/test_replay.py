@@ -90,6 +90,22 @@ def test_what_is_no_transform_output_is_refused(
         replay_requests(tmp_path / "none", decoder)
 
 
+def test_bad_lines_are_left_out_each_with_its_number_and_reason(
+    transformed: Path, tmp_path: Path, decoder: Decoder
+) -> None:
+    good = transformed.read_text().splitlines()
+    bad = ["nonsense", '{"prompt": "x"}', json.dumps(record("x", "<|para|>"))]
+    path = tmp_path / "out.jsonl"
+    path.write_text("\n".join([bad[0], *good[:4], bad[1], "", *good[4:], bad[2]]))
+    found, whole = (replay_requests(each, decoder) for each in (path, transformed))
+    assert [request.ids for request in found.requests] == [each.ids for each in whole.requests]
+    assert whole.rejected == []
+    places = [(1, "has no `prompt`"), (6, "has no `prompt`"), (12, "markup is not well formed")]
+    for told, (line, reason) in zip(found.rejected, places, strict=True):
+        assert told.startswith(f"{path}:{line}")
+        assert reason in told
+
+
 @pytest.mark.parametrize("form", ["json", "yaml", "directory"])
 def test_a_configuration_is_enough(transformed: Path, tmp_path: Path, form: str) -> None:
     path = tmp_path / {"directory": "config.json"}.get(form, f"shape.{form}")

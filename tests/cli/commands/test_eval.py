@@ -119,6 +119,21 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     assert steps["parallel"] < steps["hf"] < steps["serial"]
 
 
+@pytest.mark.parametrize("flag", ["--replay", "--documents"])
+def test_bad_lines_of_given_answers_are_left_out_and_told(
+    cli: Cli, tmp_path: Path, forking: Path, flag: str
+) -> None:
+    source = tmp_path / "out.jsonl"
+    good = json.dumps(record("Which?", f"So {BLOCK} end"))
+    source.write_text(f'{{"prompt": \n{good}\n{{"prompt": "x"}}\n')
+    result = cli("eval", flag, source, "--model", forking, "--quiet", "--compare", "parallel,plain")
+    assert result.exit_code == 3, result.stderr
+    told = "".join(result.stdout.split())
+    for line in (1, 3):
+        assert f"leftout:{source}:{line}hasno`prompt`and`completion`" in told
+    assert "notJSON" in told
+
+
 def test_the_loss_of_documents_is_told_by_part_and_against_the_seq_model(
     cli: Cli, tmp_path: Path, forking: Path
 ) -> None:
