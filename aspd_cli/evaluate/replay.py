@@ -80,8 +80,8 @@ def read_documents(path: Path) -> tuple[list[Replayed], list[str]]:
                 f"{path}:{number} has no `prompt` and `completion` as `aspd transform` writes them"
                 + (f": {problem}" if problem else "")
             )
-    if rejected and not found:
-        raise DataError(rejected[0])
+    if not found:
+        raise DataError(rejected[0] if rejected else f"{path} contains no documents")
     return found, rejected
 
 

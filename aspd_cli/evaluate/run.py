@@ -59,9 +59,9 @@ def _evaluate(job: Job, held: ExitStack) -> Evaluation:
     recipe, processes = job.recipe, job.processes
     evaluation = recipe.evaluation
     alone = TIMED_ON_VLLM if recipe.model.engine == "vllm" else TIMED
-    words = evaluation.compare or (
-        SCORED if evaluation.tasks else LAID_OUT if job.documents else alone
-    )
+    words = evaluation.compare
+    if words is None:
+        words = SCORED if evaluation.tasks else LAID_OUT if job.documents else alone
     names = [name for name, _ in check_systems(words, recipe.model)]
     notes: list[str] = []
     rejected = list(job.rejected)

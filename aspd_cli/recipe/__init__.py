@@ -152,4 +152,4 @@ def _place(at: _At, places: Mapping[_At, str], path: Path | None) -> str:
     """Where a field is given; that of its section if it came with it, as in `--set lora={r: 0}`."""
     while at and at not in places:
         at = at[:-1]
-    return places.get(at, f"{path}:1")
+    return places.get(at, f"{path}:1" if path else "command line")
