@@ -199,8 +199,8 @@ def _read(
         fit.append(both)
     if not fit:
         raise DataError(
-            f"{path} contains no document with a block that fits: {serial} have no block, "
-            f"{too_long} are too long"
+            f"{path} contains no document with a block that fits: {serial} without a block, "
+            f"{too_long} too long"
         )
     return fit, serial, too_long, rejected
 

@@ -49,7 +49,7 @@ class Replay:
 
 def left_out(path: Path, serial: int, too_long: int) -> list[str]:
     """One sentence on the documents of a file that do not count, if there are any."""
-    left = [(serial, "have no block"), (too_long, "are too long")]
+    left = [(serial, "without a block"), (too_long, "too long")]
     told = [f"{number} {why}" for number, why in left if number]
     return [f"left out of {path}: {' and '.join(told)}"] if told else []
 
@@ -122,8 +122,8 @@ def replay_requests(
         longest = max(longest, length)
     if not fit:
         raise DataError(
-            f"{path} contains no document with a block that fits: {serial} have no block, "
-            f"{too_long} are too long"
+            f"{path} contains no document with a block that fits: {serial} without a block, "
+            f"{too_long} too long"
         )
     options = GenerationOptions(max_new_tokens=longest, draft=draft)
     requests = [

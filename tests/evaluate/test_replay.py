@@ -58,7 +58,7 @@ def test_answers_without_a_block_and_long_ones_are_left_out(
     shorter = replay_requests(transformed, decoder, max_length=max(lengths) - 1)
     assert 0 < len(shorter.requests) < 6
     assert shorter.too_long == 6 - len(shorter.requests)
-    with pytest.raises(DataError, match="2 have no block, 6 are too long"):
+    with pytest.raises(DataError, match="2 without a block, 6 too long"):
         replay_requests(transformed, decoder, max_length=3)
 
 

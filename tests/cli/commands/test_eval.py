@@ -112,7 +112,7 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.stderr
     assert "random weights" in result.stdout
-    assert "1 have no block" in result.stdout
+    assert "1 without a block" in result.stdout
     found = read_evaluation(tmp_path / "run")
     assert found.answers == ()
     steps = {row.system: row.measures["steps"].mean[0] for row in found.latency}
@@ -144,7 +144,13 @@ def test_the_loss_of_documents_is_told_by_part_and_against_the_seq_model(
         *("--compare", f"parallel,plain,seq={forking}"),
     )
     assert result.exit_code == 0, result.stderr
-    for words in ("documents, over seq", "branches", "serial text", "content_loss", "1 have no"):
+    for words in (
+        "documents, over seq",
+        "branches",
+        "serial text",
+        "content_loss",
+        "1 without a block",
+    ):
         assert words in result.stdout
     found = read_evaluation(tmp_path / "run")
     assert (found.answers, found.latency) == ((), ())
