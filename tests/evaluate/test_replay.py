@@ -88,6 +88,9 @@ def test_what_is_no_transform_output_is_refused(
         replay_requests(path, decoder)
     with pytest.raises(DataError, match="cannot read"):
         replay_requests(tmp_path / "none", decoder)
+    path.write_text("")
+    with pytest.raises(DataError, match="contains no documents"):
+        replay_requests(path, decoder)
 
 
 def test_bad_lines_are_left_out_each_with_its_number_and_reason(

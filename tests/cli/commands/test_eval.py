@@ -189,6 +189,15 @@ def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) ->
         (("--tasks", "aspd_synth", "--concurrency", "0"), 2, "--concurrency"),
         (("--tasks", "aspd_synth", "--gen_kwargs", "x"), 2, "name=value"),
         (("--tasks", "aspd_synth", "--random-weights"), 2, "needs --replay"),
+        (("--latency", "--compare", ""), 2, "--compare names no system"),
+        (
+            ("--tasks", "mt_bench", "--judge-url", "http://127.0.0.1:9"),
+            *(2, "command line: evaluation.judge.model: is required"),
+        ),
+        (
+            ("--tasks", "mt_bench", "--judge", "m", "--judge-url", "localhost:9"),
+            *(2, "evaluation.judge.base_url: must begin with http:// or https://"),
+        ),
         (("--latency", "--limit", "0.5"), 2, "is a fraction"),
         (("--latency", "--prompts", "none.jsonl"), 1, "cannot read the prompts"),
         (("--latency", "--model", "nowhere/at-all"), 1, "cannot load a model"),
