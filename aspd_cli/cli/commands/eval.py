@@ -53,7 +53,9 @@ def evaluate(
     ] = None,
     limit: Annotated[
         float | None,
-        option("--limit", "Most documents per task, or prompts; below 1, a fraction.", WHAT),
+        option(
+            "--limit", "Number of documents per task, or of prompts; below 1, a fraction.", WHAT
+        ),
     ] = None,
     prompts: Annotated[
         str | None,

@@ -128,6 +128,8 @@ def run_benches(
         return judged
     names = [runner.system.name for runner in runners]
     rival = baseline if len(names) > 1 and evaluation.judge_mode != "single" else None
+    if rival is None and evaluation.judge_mode == "pairwise":
+        judged.notes.append("judge_mode pairwise compares two systems; the only one was graded")
     asyncio.run(_judge_all(benches, by_bench, rival, evaluation, folder, judged, expect, advance))
     return judged
 
