@@ -215,6 +215,15 @@ def read_jsonl(path: Path, contents: str = "lines") -> Iterator[tuple[int, Any]]
         raise DataError(f"cannot read the {contents} in {path}: {error.strerror}") from error
 
 
+def read_json_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none to read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def content_digest(*parts: str | bytes, size: int = 16) -> bytes:
     """Bytes that stand for what texts say, and for where one ends and the next begins.
 

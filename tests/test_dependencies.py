@@ -236,7 +236,7 @@ ENTRIES = [
     Entry(
         "transformers",
         ("trainer_state.json", "rng_state", "scheduler.pt", "optimizer.pt"),
-        ("train/run_dir.py", "train/run_dir.py"),
+        ("train/checkpoints.py",),
         "A checkpoint is gone on from only if it was written to its end.",
         "get_last_checkpoint takes the newest folder, whatever is in it.",
         checks.checkpoint_files,

@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from pyarrow import ipc
 
 from aspd_cli.errors import DataError
-from aspd_cli.recipe.sections import DataSection
+from aspd_cli.recipe.training import DataSection
 from aspd_cli.train.data import place, records
 from aspd_cli.transform.io.readers import read_values
 

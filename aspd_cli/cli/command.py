@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
 from aspd_cli.cli.options import GENERAL
 from aspd_cli.errors import UsageError
@@ -57,6 +58,13 @@ LM_EVAL = {
 """What lm-eval calls a flag of `aspd eval` -> the flag."""
 
 
+_PLAINLY = {
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+}
+"""What typer says of a value -> the same in fewer words."""
+
+
 def hyphens(flag: str) -> str:
     """A flag as it is declared: `max_new_tokens` is `max-new-tokens`."""
     return flag.replace("_", "-")
@@ -79,7 +87,11 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer does; but an empty name, of a variable that is not set, is no directory."""
         empty = any(arg == "" or arg.endswith("=") for arg in args) and "." not in args
-        rest: list[str] = super().parse_args(ctx, args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except TyperException as error:
+            error.message = _PLAINLY.get(error.message, error.message)
+            raise
         for param in self.params if empty else ():
             if ctx.params.get(param.name) == Path():
                 flag = param.opts[0]

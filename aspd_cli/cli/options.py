@@ -104,7 +104,7 @@ Engine = Annotated[
     str | None,
     option(
         "--engine",
-        "aspd, or vllm (experimental) (default: aspd).",
+        "aspd or vllm, which is experimental (default: aspd).",
         MODEL,
         autocompletion=words("aspd", "vllm"),
     ),
@@ -113,7 +113,7 @@ Quantize = Annotated[
     str | None,
     option(
         "--quantize",
-        "int8: 8-bit weights, on a CPU (default: as they are).",
+        "int8: decode with 8-bit weights on a CPU (default: no).",
         MODEL,
         autocompletion=words("int8"),
     ),

@@ -5,6 +5,7 @@ In reading order:
 - `decoder`: the calls a user makes: `generate`, `stream`
 - `options`, `events`: what goes in, and what comes out while an answer grows
 - `scheduler`: the step loop: who holds a row, what a step feeds, who samples
+- `request`: a prompt in the queue, its answer, and what was measured of it
 - `answer`: one answer in flight: fork, merge, close, budgets
 - `lane`, `grammar`: one line of decoding, and which tokens it may sample next
 - `sampler`: from logits to tokens

@@ -3,30 +3,16 @@
 import sys
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 from aspd_cli.core.codec import Codec
-from aspd_cli.core.forms import core_of, read_label, title_key
-from aspd_cli.core.layout import Positions, branch_prefix, leads_of, position_after
+from aspd_cli.core.layout import Positions, branch_prefix, position_after
 from aspd_cli.core.visibility import MAIN, LaneTree
 from aspd_cli.engine.detokenize import TextStream, defuse
 from aspd_cli.engine.events import Close, CutBy, Event, Fork, Merge, Text
 from aspd_cli.engine.grammar import Choice, Grammar, Stage
-from aspd_cli.engine.lane import Lane, OpenBlock
+from aspd_cli.engine.lane import Lane, OpenBlock, Pending
 from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.engine.until_stop import UntilStop
-
-
-class Pending(NamedTuple):
-    """Tokens that a lane feeds in the next step."""
-
-    lane: Lane
-    ids: Sequence[int]
-    position: int
-    samples: bool
-    """Whether the lane samples its next token from the last of these."""
-    drafts: Sequence[int] = ()
-    """Guesses that are fed behind them, see `engine.drafts`."""
 
 
 class Answer:
@@ -126,21 +112,17 @@ class Answer:
     def choice(self, lane: Lane) -> Choice:
         """What the lane may sample next."""
         if lane.stage is Stage.BETWEEN:
-            *earlier, last = map(title_key, self._title_texts(lane))
-            return self.grammar.between(len(lane.titles), repeated=last in earlier)
+            repeated = lane.repeats_title(self.codec)
+            return self.grammar.between(len(lane.titles), repeated=repeated)
         if lane.stage is Stage.TITLE:
-            number, may_fork = len(lane.titles[-1]), None
+            key: tuple[int, bool | None] = len(lane.titles[-1]), None
         else:
-            number, may_fork = len(lane.path), self.remaining >= self._cheapest
-        choice = self._choices.get((number, may_fork))
-        if choice is None:
-            grammar = self.grammar
-            choice = self._choices[number, may_fork] = (
-                grammar.title(number)
-                if may_fork is None
-                else grammar.text(number, may_fork=may_fork)
-            )
-        return choice
+            key = len(lane.path), self.remaining >= self._cheapest
+        if key not in self._choices:
+            grammar, (n, may_fork) = self.grammar, key
+            found = grammar.title(n) if may_fork is None else grammar.text(n, may_fork=may_fork)
+            self._choices[key] = found
+        return self._choices[key]
 
     def accept(self, lane: Lane, token: int) -> Iterator[Event]:
         """Takes a sampled token."""
@@ -157,7 +139,8 @@ class Answer:
         while self.waiting and not self.finish_reason:
             branch = self.waiting.pop(0)
             if not branch.closed:  # by a stop string
-                self._start(branch)
+                assert self.grammar.control is not None
+                self._feed(branch, branch_prefix(branch.lead, self.grammar.control))
                 return True
         return False
 
@@ -199,7 +182,7 @@ class Answer:
 
     def flush(self) -> Iterator[Event]:
         """The text that is still held back."""
-        open_lanes = [lane for lane in self.walk() if not lane.closed]
+        open_lanes = [lane for lane in self.main.walk() if not lane.closed]
         for lane in open_lanes:
             yield from self._shown(self._end_run(lane))
         if self.finish_reason == "length":
@@ -216,15 +199,6 @@ class Answer:
                 yield from self.until_stop.take(event)
             else:
                 yield event
-
-    def walk(self, lane: Lane | None = None) -> Iterator[Lane]:
-        """All lanes in document order, the main lane first."""
-        lane = lane or self.main
-        yield lane
-        for part in lane.parts:
-            if isinstance(part, OpenBlock):
-                for branch in part.branches:
-                    yield from self.walk(branch)
 
     def _feed(self, lane: Lane, ids: Sequence[int], *, samples: bool = True) -> None:
         self.pending.append(Pending(lane, ids, lane.position, samples))
@@ -250,43 +224,23 @@ class Answer:
     def _fork(self, lane: Lane) -> Iterator[Event]:
         control = self.grammar.control
         assert control is not None
-        titles = tuple(map(tuple, lane.titles))
-        texts = self._title_texts(lane)
-        keys = list(map(title_key, texts))
-        first = [i for i, key in enumerate(keys) if key not in keys[:i]]
-        distinct, names = [titles[i] for i in first], [texts[i] for i in first]
-        label = read_label(names[0]) if self.forms else None
-        names[0] = label.title if label else names[0]
-        leads = leads_of(label.form if label else None, names, distinct, self.codec)
-        prefixes = [branch_prefix(lead, control) for lead in leads]
+        heads = lane.heads(self.codec, forms=self.forms)
+        prefixes = [branch_prefix(lead, control) for lead in heads.leads]
         # Each branch: its prefix, one token of content, <|/branch|>; then <|/para|>.
         if sum(len(p) + 2 for p in prefixes) + 1 > self.remaining - self.awaited:
             self.finish("length")
             return
         self._feed(lane, [control.para], samples=False)
-        number = sum(isinstance(part, OpenBlock) for part in lane.parts)
-        block = OpenBlock(self.blocks, lane.position, titles, label.form if label else None)
-        for i, lane_id in enumerate(self.lane_tree.fork(lane.id, len(distinct))):
-            branch = Lane(
-                lane_id,
-                (*lane.path, (number, i)),
-                block,
-                lane,
-                title=distinct[i],
-                lead=leads[i],
-                position=block.start,
-                stream=TextStream(self.codec, self.options.stop),
-            )
-            block.branches.append(branch)
+        ids = self.lane_tree.fork(lane.id, len(heads.leads))
+        block = lane.open_block(self.blocks, heads, ids)
+        for branch in block.branches:
+            branch.stream = TextStream(self.codec, self.options.stop)
         self.blocks += 1
         self.open_blocks += 1
-        self.open_branches += len(distinct)
+        self.open_branches += len(ids)
         self.tokens += sum(map(len, prefixes))
-        lane.parts.append(block)
-        lane.stage, lane.titles = Stage.TEXT, []
-        shown = tuple(map(core_of, names)) if label else tuple(names)
-        yield Fork(lane.id, block.id, shown, tuple(branch.id for branch in block.branches))
-        if label:
+        yield Fork(lane.id, block.id, heads.shown, tuple(ids))
+        if heads.form:
             yield from self._show_leads(block)
         self.waiting = sorted([*self.waiting, *block.branches], key=attrgetter("path"))
 
@@ -299,10 +253,6 @@ class Answer:
             if branch.stream.stopped:
                 self._stop(branch)
                 return
-
-    def _start(self, branch: Lane) -> None:
-        assert self.grammar.control is not None
-        self._feed(branch, branch_prefix(branch.lead, self.grammar.control))
 
     def _close(self, lane: Lane) -> Iterator[Event]:
         """Ends a branch, and its block when it was the last."""
@@ -330,53 +280,21 @@ class Answer:
 
     def _stop(self, lane: Lane) -> None:
         """A stop string in `lane`: it and all that comes later ends; earlier branches go on."""
-        order = list(self.walk())
-        for later in order[order.index(lane) :]:
-            later.closed = True
-        above: Lane | None = lane
-        while above is not None:  # lanes above stand earlier in the walk but would write later
-            above.closed = True
-            above = above.parent
+        self.main.close_from(lane)
         self._finish_when_all_closed()
 
     def _cut(self, lane: Lane) -> Iterator[Event]:
         """Ends the text of a branch that a budget cut as its neighbours end."""
         assert lane.stream is not None
-        lane.cut, lane.ending = True, self._ending(lane)
+        lane.cut, lane.ending = True, lane.missing_end(self.codec)
         if shown := lane.stream.push_text(lane.ending) + lane.stream.flush():
             yield Text(lane.id, shown)
 
-    def _ending(self, lane: Lane) -> str:
-        """What the text of a branch lacks of the separator between it and the next."""
-        assert lane.block is not None
-        branches = lane.block.branches
-        own = lane.last_text(self.codec)
-        if not own or len(branches) == 1:
-            return ""
-        whole = [b for b in branches if b.closed and not b.cut]
-        ends = {b: _blank(text) for b in whole if (text := b.last_text(self.codec))}
-        if not ends.get(branches[-1]):  # nothing need follow the last one
-            ends.pop(branches[-1], None)
-        separator = next(iter(ends.values()), "\n" if lane.block.form else " ")
-        blank = _blank(own)
-        if blank and "\n" not in separator:
-            return ""
-        begun = next(n for n in range(len(separator), -1, -1) if blank.endswith(separator[:n]))
-        return separator[begun:]
-
     def _finish_when_all_closed(self) -> None:
-        if all(lane.closed for lane in self.walk()):
+        if all(lane.closed for lane in self.main.walk()):
             self.finish("stop")
 
     def _end_run(self, lane: Lane) -> Iterator[Event]:
         assert lane.stream is not None
         if shown := lane.stream.flush():
             yield Text(lane.id, shown)
-
-    def _title_texts(self, lane: Lane) -> list[str]:
-        return [defuse(self.codec.decode(title)) for title in lane.titles]
-
-
-def _blank(text: str) -> str:
-    """The blanks at the end of a text."""
-    return text[len(text.rstrip()) :]

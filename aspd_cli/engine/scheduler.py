@@ -6,58 +6,26 @@ Requests may come and go between any two steps, each with options of its own.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 
 import numpy as np
 from torch import Tensor
 
-from aspd_cli.core.layout import lay_out
-from aspd_cli.core.markup import plain, render
-from aspd_cli.core.metrics import AnswerStats, structure
 from aspd_cli.core.visibility import LaneTree
-from aspd_cli.engine.answer import Answer, Pending
-from aspd_cli.engine.detokenize import to_document, truncate
+from aspd_cli.engine.answer import Answer
 from aspd_cli.engine.drafts import Drafts, price
-from aspd_cli.engine.events import Done, Event, Output
+from aspd_cli.engine.events import Done, Event
 from aspd_cli.engine.forced_tokens import Script
 from aspd_cli.engine.kv_cache import Feed
-from aspd_cli.engine.lane import Lane
+from aspd_cli.engine.lane import Pending
 from aspd_cli.engine.model_runner import ModelRunner
 from aspd_cli.engine.options import GenerationOptions
-from aspd_cli.engine.sampler import Draw, Sampler, generator
+from aspd_cli.engine.request import Request
+from aspd_cli.engine.sampler import Draw, Sampler
 from aspd_cli.files import content_digest
 
 OpenAnswer = Callable[[Sequence[int], GenerationOptions, LaneTree], Answer]
 """(prompt ids, options, lanes of its row) -> an answer that is ready for its first step"""
-
-
-@dataclass(eq=False, slots=True)
-class Request:
-    """A prompt in the queue, and its answer once it holds a row."""
-
-    index: int
-    prompt_ids: Sequence[int]
-    options: GenerationOptions
-    identity: str
-    """Names the request to its random generators, wherever it stands in whatever batch."""
-    script: Script | None = None
-    """What its lanes write whatever the model would choose; None: what the model chooses."""
-    answer: Answer | None = None
-    drafts: Drafts | None = None
-    """None where it does without."""
-    row: int = -1
-    rngs: dict[int, np.random.Generator] = field(default_factory=dict)
-    started: float = 0.0
-    first_token: float = 0.0
-    steps: int = 0
-    parallel_steps: int = 0
-    parallel_s: float = 0.0
-    parallel_useful: int = 0
-    max_lanes: int = 1
-    drafted: int = 0
-    accepted: int = 0
-
 
 Work = list[tuple[Request, list[Pending]]]
 """What the requests of a step feed."""
@@ -183,7 +151,7 @@ class Scheduler:
         for request, pending in work:
             fed = [each for each in pending if each.samples]
             tokens, own = [next(sampled) for _ in fed], [rows.pop(0) for _ in fed]
-            self._measure(request, len(fed), now, now - began)
+            request.count_step(len(fed), now, now - began)
             while fed:
                 yield from self._take(request, fed, tokens)
                 # A lane that samples what it had drafted samples from that as well.
@@ -238,20 +206,13 @@ class Scheduler:
         """Gives an answer the tokens that its lanes have sampled."""
         answer = request.answer
         assert answer is not None
-        lanes = [each.lane for each in fed]
-        before = sum(lane.text_tokens for lane in lanes)
-        for lane, token in zip(lanes, tokens, strict=True):
-            for event in answer.accept(lane, token):
-                yield request.index, event
-        if len(lanes) > 1:
-            request.parallel_useful += sum(lane.text_tokens for lane in lanes) - before
-        if answer.exhausted and not answer.finish_reason:
-            answer.finish("length")
+        for event in request.accept([each.lane for each in fed], tokens):
+            yield request.index, event
         if answer.finish_reason:
             for event in answer.flush():
                 yield request.index, event
             del self.active[request.row]
-            yield request.index, Done(self._output(request))
+            yield request.index, Done(request.output(self.runner.codec))
 
     def _forward(self, work: Work) -> tuple[Tensor, list[int]]:
         """(n, V) logits of every lane that samples and of its drafts, and the row of each lane."""
@@ -281,7 +242,7 @@ class Scheduler:
             draw, look_back = options.temperature > 0, options.repetition_penalty != 1.0
             for each in pending:
                 if each.samples:
-                    rng = self._rng(request, each.lane) if draw else None
+                    rng = request.rng(each.lane) if draw else None
                     history = self._history(request, each) if look_back else ()
                     choice = request.answer.choice(each.lane)
                     draws.append(Draw(choice, options, rng, history))
@@ -292,11 +253,6 @@ class Scheduler:
             for token, (script, path) in zip(sampled, writers, strict=True)
         ]
 
-    def _rng(self, request: Request, lane: Lane) -> np.random.Generator:
-        if lane.id not in request.rngs:
-            request.rngs[lane.id] = generator(request.options.seed, request.identity, lane.path)
-        return request.rngs[lane.id]
-
     def _history(self, request: Request, fed: Pending) -> list[int]:
         """What the repetition penalty of a lane looks at: the text it sees."""
         cache, tree = self.cache, self.cache.trees[request.row]
@@ -304,51 +260,3 @@ class Scheduler:
         seen = tree.sees[fed.lane.id][cache.lanes[request.row, :used]]
         ids = cache.tokens[request.row, :used][seen]
         return [int(i) for i in ids if i not in self.runner.unpenalised_ids]
-
-    def _measure(self, request: Request, lanes: int, now: float, seconds: float) -> None:
-        request.first_token = request.first_token or now
-        request.steps += 1
-        request.max_lanes = max(request.max_lanes, lanes)
-        if lanes > 1:
-            request.parallel_steps += 1
-            request.parallel_s += seconds
-
-    def _output(self, request: Request) -> Output:
-        answer, codec = request.answer, self.runner.codec
-        assert answer is not None
-        assert answer.finish_reason is not None
-        tree = answer.main.tree()
-        layout = lay_out(tree, codec, end_ids=answer.end_ids, positions=answer.positions)
-        counts = structure(tree, layout)
-        document, reason = to_document(tree, codec), answer.finish_reason
-        if answer.until_stop and answer.until_stop.stopped:
-            document, reason = truncate(document, answer.until_stop.length), "stop"
-        stats = AnswerStats(
-            prompt_tokens=len(request.prompt_ids),
-            tokens=counts.tokens,
-            useful_tokens=counts.useful_tokens,
-            steps=request.steps,
-            parallel_steps=request.parallel_steps,
-            blocks=counts.blocks,
-            branches=counts.branches,
-            branch_tokens=counts.branch_tokens,
-            title_tokens=counts.title_tokens,
-            max_lanes=request.max_lanes,
-            ttft_s=request.first_token - request.started,
-            time_s=time.perf_counter() - request.started,
-            parallel_s=request.parallel_s,
-            parallel_useful_tokens=request.parallel_useful,
-            decoded_tokens=answer.tokens,
-            drafted_tokens=request.drafted,
-            accepted_tokens=request.accepted,
-        )
-        return Output(
-            text=plain(document),
-            markup=render(document),
-            document=document,
-            finish_reason=reason,
-            token_ids=[int(i) for i in layout.input_ids],
-            stats=stats,
-            tree=tree,
-            cut_by=answer.cut_by if reason == "length" else None,
-        )

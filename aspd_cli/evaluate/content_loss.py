@@ -23,10 +23,10 @@ from aspd_cli.core.markup import plain
 from aspd_cli.core.metrics import Array, ratio
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.errors import DataError, UsageError
+from aspd_cli.evaluate.figures import ALL, Score
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.replay import Replayed, read_documents
+from aspd_cli.evaluate.replay import Replayed, left_out, read_documents
 from aspd_cli.evaluate.requests import serial_document
-from aspd_cli.evaluate.results import ALL, Score
 from aspd_cli.evaluate.systems import MODES, STOCK, Engine, is_url
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Losses:
     documents: dict[str, Any]
     """JSON-ready: the sums that the scores are made of, by document."""
     notes: list[str]
+    rejected: list[str]
+    """Lines that hold no document, and why: one sentence each."""
 
 
 def check(words: Sequence[tuple[str, str | None]]) -> None:
@@ -112,7 +114,7 @@ def measure(
     _check_tokenizers(runners, decoder.codec)
     contexts = [runner.decoder.context for runner in runners]
     longest = min((n for n in (*contexts, max_length) if n is not None), default=None)
-    fit, serial, too_long = _read(path, decoder, longest)
+    fit, serial, too_long, rejected = _read(path, decoder, longest)
     if limit is not None and limit < len(fit):
         fit = [fit[at * len(fit) // limit] for at in range(limit)]
     mine = processes.share(fit)
@@ -136,15 +138,14 @@ def measure(
         )
     rows = processes.gather(rows)
     names = [runner.system.name for runner in runners]
-    left = [(serial, "have no block"), (too_long, "are too long")]
-    told = [f"{number} {why}" for number, why in left if number]
     tokens = sum(sum(row["tokens"].values()) for row in rows)
     notes = [
         f"{LOSS}: nats a token on {tokens:,} tokens of the plain text that both layouts predict; "
         f"{RATIO}: over {baseline}"
     ]
-    notes += [f"left out of {path}: {' and '.join(told)}"] if told else []
-    return Losses(_scores(rows, names, baseline), {"file": str(path), "losses": rows}, notes)
+    notes += left_out(path, serial, too_long)
+    documents = {"file": str(path), "losses": rows}
+    return Losses(_scores(rows, names, baseline), documents, notes, rejected)
 
 
 def common(record: Replayed, codec: Codec, ends: Sequence[int], positions: Positions) -> Common:
@@ -181,10 +182,13 @@ def _places(layout: Layout, codec: Codec) -> list[tuple[tuple[int, int, int], in
     return found
 
 
-def _read(path: Path, decoder: "Decoder", longest: int | None) -> tuple[list[Common], int, int]:
-    """The documents with a block that fit, and how many have none and how many do not fit."""
+def _read(
+    path: Path, decoder: "Decoder", longest: int | None
+) -> tuple[list[Common], int, int, list[str]]:
+    """The documents with a block that fit, how many have none, how many do not fit; bad lines."""
     fit, serial, too_long = [], 0, 0
-    for record in read_documents(path):
+    documents, rejected = read_documents(path)
+    for record in documents:
         if not any(True for _ in record.document.blocks()):
             serial += 1
             continue
@@ -195,10 +199,10 @@ def _read(path: Path, decoder: "Decoder", longest: int | None) -> tuple[list[Com
         fit.append(both)
     if not fit:
         raise DataError(
-            f"{path} contains no document with a block that fits: {serial} have no block, "
-            f"{too_long} are too long"
+            f"{path} contains no document with a block that fits: {serial} without a block, "
+            f"{too_long} too long"
         )
-    return fit, serial, too_long
+    return fit, serial, too_long, rejected
 
 
 def _check_tokenizers(runners: Sequence[Engine], codec: Codec) -> None:

@@ -5,7 +5,6 @@ model runs all the same. What is measured is the wall-clock of the real structur
 a real architecture; what the weights say does not matter, so they may be random.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,32 +43,46 @@ class Replay:
     """Records without a block: nothing to gain, so they are left out."""
     too_long: int
     """Records beyond `max_length` or the model's context."""
+    rejected: list[str]
+    """Lines that hold no document, and why: one sentence each."""
 
 
-def read_documents(path: Path) -> Iterator[Replayed]:
-    """The answers of a file that `aspd transform` wrote.
+def left_out(path: Path, serial: int, too_long: int) -> list[str]:
+    """One sentence on the documents of a file that do not count, if there are any."""
+    left = [(serial, "without a block"), (too_long, "too long")]
+    told = [f"{number} {why}" for number, why in left if number]
+    return [f"left out of {path}: {' and '.join(told)}"] if told else []
+
+
+def read_documents(path: Path) -> tuple[list[Replayed], list[str]]:
+    """The answers of a file that `aspd transform` wrote; a sentence for each line that holds none.
 
     Raises:
-        DataError: the file cannot be read, or a line is no such record.
+        DataError: the file cannot be read, or no line of it holds an answer.
     """
     try:
         with path.open("rb") as file:
             lines = list(parse_jsonl(file))
     except OSError as error:
         raise DataError(f"cannot read the documents in {path}: {error.strerror}") from error
+    found: list[Replayed] = []
+    rejected: list[str] = []
     for number, record, problem in lines:
         try:
             prompt, answer = record["prompt"], record["completion"]
             text = answer if isinstance(answer, str) else answer[-1]["content"]
             to_messages(prompt)
-            yield Replayed(number, prompt, parse(text))
+            found.append(Replayed(number, prompt, parse(text)))
         except MarkupError as error:
-            raise DataError(f"{path}:{number}: {error}") from error
-        except (ValueError, KeyError, IndexError, TypeError, DataError) as error:
-            raise DataError(
+            rejected.append(f"{path}:{number}: {error}")
+        except (ValueError, KeyError, IndexError, TypeError, DataError):
+            rejected.append(
                 f"{path}:{number} has no `prompt` and `completion` as `aspd transform` writes them"
                 + (f": {problem}" if problem else "")
-            ) from error
+            )
+    if not found:
+        raise DataError(rejected[0] if rejected else f"{path} contains no documents")
+    return found, rejected
 
 
 def replay_requests(
@@ -94,7 +107,8 @@ def replay_requests(
     codec = decoder.codec
     fit: list[tuple[Replayed, tuple[int, ...]]] = []
     longest = serial = too_long = 0
-    for record in read_documents(path):
+    documents, rejected = read_documents(path)
+    for record in documents:
         if not any(True for _ in record.document.blocks()):
             serial += 1
             continue
@@ -108,8 +122,8 @@ def replay_requests(
         longest = max(longest, length)
     if not fit:
         raise DataError(
-            f"{path} contains no document with a block that fits: {serial} have no block, "
-            f"{too_long} are too long"
+            f"{path} contains no document with a block that fits: {serial} without a block, "
+            f"{too_long} too long"
         )
     options = GenerationOptions(max_new_tokens=longest, draft=draft)
     requests = [
@@ -126,7 +140,7 @@ def replay_requests(
     ]
     if limit is not None and limit < len(requests):
         requests = [requests[at * len(requests) // limit] for at in range(limit)]
-    return Replay(requests, serial, too_long)
+    return Replay(requests, serial, too_long, rejected)
 
 
 def random_decoder(

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from aspd_cli.engine.events import Output
     from aspd_cli.recipe.sections import ModelSection
 
-WARM_UP_TOKENS = 8
+WARM_UP_TOKENS, WARM_UP_BRANCH_TOKENS = 256, 16
+"""Most tokens of the answer that a system gives untimed, and of each branch of it: few enough for
+branches to merge again before it ends."""
 
 MODES: dict[str, Mode] = {"parallel": "parallel", "serial": "serial", "plain": "plain"}
 STOCK = "hf"
@@ -86,8 +88,12 @@ Runner = LocalRunner | ServedSystem
 
 
 def warm_up(runner: Runner, request: EvalRequest) -> None:
-    """A few tokens, so that no system pays for what is done once."""
-    options = replace(request.options, max_new_tokens=WARM_UP_TOKENS)
+    """An answer up to a bound, so that no timed one pays for what is done once, forks included."""
+    given = request.options
+    options = replace(given, max_new_tokens=min(given.max_new_tokens, WARM_UP_TOKENS))
+    if runner.system.mode != "plain":  # servers of others would refuse it
+        branch = min(given.max_branch_tokens or WARM_UP_TOKENS, WARM_UP_BRANCH_TOKENS)
+        options = replace(options, max_branch_tokens=branch)
     runner.answer([replace(request, options=options)], 1)
 
 

@@ -4,10 +4,10 @@
 at once. To print the JSON Schema that ships as assets/recipe.schema.json:
 `python -m aspd_cli.recipe`.
 
-- `sections`: every field with its default and one line that says what it is
+- `sections`: the recipe, and its sections: each field with its default and what it is
+- `training`, `serving`: the sections of `aspd train`; those of `aspd serve` and of vLLM
 - `endpoint`: the fields of an endpoint, which several sections have
 - `base`: what all sections share
-- `serving`: the section of `aspd serve`
 - `packaged`: from the name of a recipe to its file
 - `yaml_reader`: YAML with line numbers, so that a problem can be told with its place
 - `advice`: what is said about a problem
@@ -152,4 +152,4 @@ def _place(at: _At, places: Mapping[_At, str], path: Path | None) -> str:
     """Where a field is given; that of its section if it came with it, as in `--set lora={r: 0}`."""
     while at and at not in places:
         at = at[:-1]
-    return places.get(at, f"{path}:1")
+    return places.get(at, f"{path}:1" if path else "command line")

@@ -75,6 +75,8 @@ def explain(detail: ErrorDetails) -> str:
         return str(detail["ctx"]["error"])
     if kind == "literal_error":
         return f"must be {detail['ctx']['expected']}, not {_shown(given)}"
+    if kind == "string_pattern_mismatch":  # every pattern of a recipe is that of an address
+        return f"must begin with http:// or https://, not {_shown(given)}"
     must = re.sub("^(Input|String) should", "must", detail["msg"])
     if kind == "string_type" and isinstance(given, bool | int | float):
         return f"{must}, not {_shown(given)}; put it in quotes"

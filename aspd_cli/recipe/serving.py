@@ -1,4 +1,6 @@
-"""The section `serve` of a recipe."""
+"""The sections of what serves: `serve`, our own server, and `vllm`, where vLLM decodes."""
+
+from typing import Any
 
 from pydantic import Field
 
@@ -28,3 +30,16 @@ class ServeSection(Section):
     """Seconds after a signal to end in which accepted requests are finished."""
     log_prompts: bool = False
     """Whether the log holds what was asked."""
+
+
+class VllmSection(Section):
+    """How vLLM is reached where `model.engine` is `vllm`."""
+
+    url: str | None = Field(None, pattern="^https?://")
+    """Address of a running server of vLLM with the same model; null: vLLM runs in this process."""
+    api_key_env: str = "VLLM_API_KEY"
+    """Environment variable with the key of that server; unset: it asks for none."""
+    merged: str | None = None
+    """Directory for weights that an adapter is merged into, written once; null: a temporary one."""
+    args: dict[str, Any] = {}
+    """Arguments of vLLM's engine, as in {tensor_parallel_size: 8, max_model_len: 8192}."""

@@ -8,7 +8,8 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from aspd_cli.recipe.base import Section
-from aspd_cli.recipe.sections import LoraSection, Recipe
+from aspd_cli.recipe.sections import Recipe
+from aspd_cli.recipe.training import LoraSection
 
 _FIRST = {
     "model.path": ("null", "change this, as in Qwen/Qwen2.5-0.5B-Instruct"),

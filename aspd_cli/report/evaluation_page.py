@@ -9,8 +9,9 @@ from typing import Any
 from aspd_cli.core.markup import Document
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
-from aspd_cli.evaluate.latency import explained
-from aspd_cli.evaluate.results import ALL, EvalAnswer, Evaluation, System
+from aspd_cli.evaluate.figures import ALL
+from aspd_cli.evaluate.measures import explained
+from aspd_cli.evaluate.results import EvalAnswer, Evaluation, System
 from aspd_cli.files import write_text
 from aspd_cli.report.chart import Chart, figure, save
 from aspd_cli.report.evaluation_plots import (

@@ -6,8 +6,9 @@ from typing import Any
 
 from aspd_cli.core.metrics import Interval
 from aspd_cli.evaluate import latency
+from aspd_cli.evaluate.figures import ALL, Latency, Score, interval_of
 from aspd_cli.evaluate.latency import pool
-from aspd_cli.evaluate.results import ALL, Evaluation, Latency, Score, interval_of
+from aspd_cli.evaluate.results import Evaluation
 from aspd_cli.report.html import table
 
 Cell = str | tuple[str, str]

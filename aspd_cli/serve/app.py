@@ -5,12 +5,9 @@ Every error is a sentence in OpenAI's form. A client that goes away takes its an
 
 import asyncio
 import contextlib
-import copy
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,8 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aspd_cli.core.chat import encode_prompt
-from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import lay_out
 from aspd_cli.engine.events import Output
 from aspd_cli.engine.options import GenerationOptions
@@ -31,19 +26,17 @@ from aspd_cli.serve.answers import Answers, EventStream, no_output
 from aspd_cli.serve.engine_loop import Ask, BusyError, EngineLoop, FailedError
 from aspd_cli.serve.guard import Guard, error_response
 from aspd_cli.serve.page import page_routes
+from aspd_cli.serve.prompt_encoder import PromptEncoder
 from aspd_cli.serve.protocol import (
     ChatBody,
     CompletionBody,
     DetokenizeBody,
     RequestError,
     TokenizeBody,
-    checked_text,
     conversation,
     parse,
 )
 from aspd_cli.serve.replies import Reply
-
-logger = logging.getLogger("aspd")
 
 _CLOSED = 499
 """The status of a request whose client had gone; nobody receives it."""
@@ -69,12 +62,10 @@ class Server:
         log_prompts: bool = False,
     ) -> None:
         self.engine, self.options, self.model = engine, options, model
-        self.max_body, self.log_prompts = max_body, log_prompts
-        self.decoder = decoder = engine.decoder
-        # A tokenizer of its own: the engine decodes with the other one at the same time.
-        tokenizer = copy.deepcopy(decoder.codec.tokenizer)
-        self.codec = Codec(tokenizer, decoder.codec.chat_template_kwargs)
-        self._encoder = ThreadPoolExecutor(1)  # a long text must not hold up the streams of others
+        self.max_body = max_body
+        self.decoder = engine.decoder
+        self.encoder = PromptEncoder(self.decoder, log_prompts=log_prompts)
+        self.codec = self.encoder.codec
         self.created = int(time.time())
 
     def app(self, *, api_key: str | None, local_only: bool) -> Guard:
@@ -114,7 +105,7 @@ class Server:
         """`POST /v1/chat/completions`."""
         self._check_scores(bool(body.logprobs))
         options = body.options(self.options, body.budget)
-        prompt_ids = await self._encode(body.conversation(), options)
+        prompt_ids = await self.encoder.of_chat(body.conversation(), options)
         asks = [Ask(prompt_ids, options, draw) for draw in range(1, body.choices + 1)]
         reply = Reply("chat", self.model, body, prompts=1)
         if body.stream:
@@ -131,7 +122,7 @@ class Server:
         """`POST /v1/completions`."""
         self._check_scores(body.logprobs is not None)
         options = body.options(self.options, max(1, body.budget), mode="plain")
-        prompts = [await self._prompt_ids(prompt, options) for prompt in body.prompts]
+        prompts = [await self.encoder.of_completion(prompt, options) for prompt in body.prompts]
         draws = range(1, body.choices + 1)
         asks = [Ask(ids, options, draw) for ids in prompts for draw in draws]
         reply = Reply("completion", self.model, body, prompts=len(prompts))
@@ -160,17 +151,16 @@ class Server:
         """`POST /tokenize`, as vLLM has it."""
         if body.messages is not None:
             turns = conversation(body.messages)
-            ids = await self._encoded(encode_prompt, self.codec, turns, self.options.system)
+            ids = await self.encoder.of_turns(turns, self.options.system)
         else:
-            text = checked_text(body.prompt or "", "prompt")
-            ids = await self._encoded(self.codec.encode_first, text)
+            ids = await self.encoder.of_text(body.prompt or "")
         return JSONResponse(
             {"count": len(ids), "max_model_len": self.decoder.context, "tokens": ids}
         )
 
     async def detokenize(self, body: DetokenizeBody) -> Response:
         """`POST /detokenize`, as vLLM has it."""
-        self._check_ids(body.tokens, "tokens")
+        self.encoder.check_ids(body.tokens, "tokens")
         return JSONResponse({"prompt": self.codec.decode(body.tokens)})
 
     async def models(self, request: Request) -> Response:
@@ -224,44 +214,6 @@ class Server:
                 param="model",
             )
 
-    async def _encoded(self, encode: Callable[..., list[int]], *given: Any) -> list[int]:
-        return await asyncio.get_running_loop().run_in_executor(self._encoder, encode, *given)
-
-    async def _encode(self, turns: list[dict[str, str]], options: GenerationOptions) -> list[int]:
-        self._log(turns)
-        ids = await self._encoded(encode_prompt, self.codec, turns, options.system)
-        return self._checked(ids, options)
-
-    async def _prompt_ids(self, prompt: str | list[int], options: GenerationOptions) -> list[int]:
-        self._log(prompt)
-        if isinstance(prompt, str):
-            text = checked_text(prompt, "prompt")
-            prompt = await self._encoded(self.codec.encode_first, text)
-        else:
-            self._check_ids(prompt, "prompt")
-        return self._checked(prompt, options)
-
-    def _checked(self, ids: list[int], options: GenerationOptions) -> list[int]:
-        """Ids that the engine can take."""
-        if options.mode != "plain" and not self.decoder.has_control:
-            raise RequestError("the model was not trained to fork: use mode plain", param="mode")
-        self.decoder.check_options(options)
-        context = self.decoder.context
-        if context is not None and len(ids) >= context:
-            raise RequestError(
-                f"the prompt has {len(ids)} tokens, but the model's context is {context}: "
-                "shorten it"
-            )
-        return ids
-
-    def _check_ids(self, ids: Sequence[int], param: str) -> None:
-        known = self.decoder.runner.known_ids
-        bad = next((i for i in ids if not 0 <= i < known), None)
-        if bad is not None:
-            raise RequestError(
-                f"{bad} is not a token id of the model: they go from 0 to {known - 1}", param=param
-            )
-
     def _check_scores(self, wanted: bool) -> None:
         if wanted and self.decoder.model is None:
             raise RequestError(
@@ -269,10 +221,6 @@ class Server:
                 "vLLM: leave logprobs out",
                 param="logprobs",
             )
-
-    def _log(self, prompt: Any) -> None:
-        if self.log_prompts:
-            logger.info("prompt: %s", printable(json.dumps(prompt, ensure_ascii=False)))
 
     async def _scores(self, prompt_ids: Sequence[int], output: Output, top: int) -> list[Score]:
         """The scores of a prompt and of all tokens of its answer; those of forced ones are 0."""

@@ -6,7 +6,7 @@ In reading order:
   `inputs` looks for the files, models and repositories that it names
 - `preparation`: everything of a run that needs no weights; `preflight` tells what the run will take
 - `data`: records of prompt and completion, from a file, the Hub or `synth`
-- `encoding`: records as tokens, cached
+- `features`: one record as tokens; `encoding`: all of a file, cached
 - `batching`: which records go together, and how they lie in memory
 - `model`: tokenizer and model, loaded or new; `token_init` and `from_scratch` make what is new of
   them; `adapter` is LoRA as PEFT takes it
@@ -14,6 +14,7 @@ In reading order:
 - `trainer`: TRL's trainer, thinly adapted; `losses` are those by kind of token
 - `optim`: Muon with AdamW
 - `callbacks`: progress, Ctrl-C, sample answers
-- `run_dir`: the files of a run, and the checkpoint it goes on from; `loss_plot` draws its losses
+- `run_dir`: the files of a run; `checkpoints` tells from which one it may go on, `loss_plot` draws
+  its losses
 - `export`: save, verify, merge, push; `model_card` is the README of a result
 """

@@ -8,7 +8,7 @@ from typing import Any
 from aspd_cli.core.codec import Codec
 from aspd_cli.errors import RecipeError
 from aspd_cli.pretrained import is_local
-from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.recipe.training import LoraSection
 
 UNSHARDED = (
     "{} cannot shard a model whose adapter trains rows of its vocabulary: start it with torchrun, "

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from aspd_cli.core.visibility import pad_sees
-from aspd_cli.train.encoding import IGNORE
+from aspd_cli.train.features import IGNORE
 
 _POOL = 50
 """Batches that are cut from one pool of records, sorted by length."""

@@ -23,7 +23,7 @@ from datasets.utils import logging as reporting
 from aspd_cli.core.markup import render
 from aspd_cli.errors import DataError, reason
 from aspd_cli.files import content_digest
-from aspd_cli.recipe.sections import DataSection
+from aspd_cli.recipe.training import DataSection
 from aspd_cli.safe_text import shown
 from aspd_cli.sources import HEAD, dataset_name, delimiter_of, kind_of, open_dataset
 from aspd_cli.synth import MIX, Split, examples

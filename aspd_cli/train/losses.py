@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.visibility import MAIN
-from aspd_cli.train.encoding import IGNORE
+from aspd_cli.train.features import IGNORE
 
 KINDS = ("serial", "title", "branch")
 """serial: text of the main lane, its end of turn, and a prompt that is learnt too. title: title

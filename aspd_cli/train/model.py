@@ -16,7 +16,7 @@ from aspd_cli.errors import ModelError, reason
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.pretrained import from_pretrained, is_local
 from aspd_cli.recipe import Recipe
-from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.recipe.training import LoraSection
 from aspd_cli.train import branch_mask
 from aspd_cli.train.from_scratch import new_model, new_tokenizer
 from aspd_cli.train.token_init import initialise

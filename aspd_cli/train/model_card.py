@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aspd_cli.files import EMBEDDED_MODEL
+from aspd_cli.files import EMBEDDED_MODEL, read_json_object
 from aspd_cli.pretrained import is_local
 from aspd_cli.recipe import Recipe
 from aspd_cli.sources import dataset_name
@@ -91,7 +91,7 @@ def _use(recipe: Recipe, name: str, *, is_adapter: bool) -> str:
 
 def _rows(run: Path, recipe: Recipe) -> dict[str, Any]:
     """The table of the training."""
-    state, versions = _json(run / STATE), _json(run / VERSIONS)
+    state, versions = (read_json_object(run / name) or {} for name in (STATE, VERSIONS))
     data, training = recipe.data, recipe.training
     epochs = state.get("epoch")
     found = {
@@ -111,7 +111,7 @@ def _rows(run: Path, recipe: Recipe) -> dict[str, Any]:
     for key, what in _LOSSES.items():
         values = [entry[key] for entry in history if key in entry]
         found[what] = f"{values[-1]:.4g}" if values else None
-    found["speed-up by forking"] = _speedup(_json(run / SPEED))
+    found["speed-up by forking"] = _speedup(read_json_object(run / SPEED) or {})
     libraries = ("aspd", "torch", "transformers", "trl", "peft")
     found["versions"] = ", ".join(f"{n} {versions[n]}" for n in libraries if n in versions)
     return {what: value for what, value in found.items() if value not in (None, "")}
@@ -163,11 +163,3 @@ def _licence(recipe: Recipe) -> str | None:
     except Exception:  # none, or one with metadata that cannot be read
         return None
     return licence if isinstance(licence, str) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

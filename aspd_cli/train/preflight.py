@@ -12,7 +12,8 @@ from aspd_cli.errors import ModelError
 from aspd_cli.pretrained import from_config
 from aspd_cli.recipe import Recipe
 from aspd_cli.train.adapter import UNSHARDED, trained_parameters
-from aspd_cli.train.encoding import IGNORE, values
+from aspd_cli.train.encoding import values
+from aspd_cli.train.features import IGNORE
 from aspd_cli.train.model import device_of, number_format
 from aspd_cli.train.preparation import Preparation
 

@@ -1,7 +1,7 @@
 """The run directory: what stands in it beside the weights, and from where a run may go on.
 
 `open_run` starts a directory or goes on in it, and refuses a recipe or data other than those it was
-made with. `newest_complete` is the newest checkpoint that was written to its end.
+made with.
 """
 
 import json
@@ -11,16 +11,16 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 from safetensors import SafetensorError
 
 from aspd_cli.core.markup import FORMAT, SEPARATOR
 from aspd_cli.errors import DataError, UsageError
-from aspd_cli.files import complete_lines, write_atomically, write_text
+from aspd_cli.files import complete_lines, read_json_object, write_atomically, write_text
 from aspd_cli.outputs import STDOUT, check_apart, holds_something, same
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.resume import is_as_saved, refuse_changes, saved_facts, settings_of, settings_text
+from aspd_cli.train.checkpoints import CHECKPOINTS, newest_complete
 from aspd_cli.train.model import base_path
 
 COMMAND = "train"
@@ -30,7 +30,6 @@ SPEED = "speed.json"
 """How soon the finished model answers."""
 MERGED = "merged"
 """The whole model, where one was asked for."""
-_CHECKPOINTS = "checkpoint-*"
 _RESULT = (
     *("config.json", "generation_config.json", "model*.safetensors", "model*.index.json"),
     *("adapter_config.json", "adapter_model.safetensors", "training_args.bin", "README.md"),
@@ -55,15 +54,6 @@ _GROWING = {"training.max_steps", "training.num_train_epochs"}
 """Fields that a resumed run may raise."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
-_WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
-_INDEX = "model.safetensors.index.json"
-_SHARDED = ("pytorch_model_fsdp*", "pytorch_model*.bin")
-"""Weights as FSDP leaves them on every process."""
-_OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "latest")
-"""Written by one process, by FSDP whole and in shards, by DeepSpeed (the name of its folder)."""
-_TORCH = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state*.pth")
-"""Zip archives, whose directory is at their end: a torn one is none."""
-
 
 def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
     """Checks the run directory and gives the checkpoint to go on from, if any; removes nothing.
@@ -87,7 +77,7 @@ def open_run(recipe: Recipe, *, resume: bool, fresh: bool) -> Path | None:
     if fresh:
         return None
     if not resume:
-        if any(run.glob(_CHECKPOINTS)):
+        if any(run.glob(CHECKPOINTS)):
             raise UsageError(
                 f"{run} already contains a run: continue it with --resume, replace it with "
                 "--fresh, or choose another training.output_dir"
@@ -121,7 +111,7 @@ def check_places(recipe: Recipe) -> None:
     check_apart(
         reads, {"training.output_dir": run, "the samples of training.output_dir": run / SAMPLES}
     )
-    made = [path.resolve() for pattern in (*_RESULT, _CHECKPOINTS) for path in run.glob(pattern)]
+    made = [path.resolve() for pattern in (*_RESULT, CHECKPOINTS) for path in run.glob(pattern)]
     for name, path in reads.items():
         if path is not None and any(Path(path).resolve().is_relative_to(part) for part in made):
             raise UsageError(
@@ -148,9 +138,9 @@ def _refuse_foreign(run: Path) -> None:
     """Refuses a directory that holds what another program made and this one would replace."""
     if saved_facts(run / RECIPE, COMMAND) is not None:
         return
-    if "aspd" in (_readable_json(run / VERSIONS) or {}):  # version 0.1
+    if "aspd" in (read_json_object(run / VERSIONS) or {}):  # version 0.1
         return
-    for pattern in (RECIPE, VERSIONS, _CHECKPOINTS, *_RESULT):
+    for pattern in (RECIPE, VERSIONS, CHECKPOINTS, *_RESULT):
         for path in filter(holds_something, run.glob(pattern)):
             raise UsageError(
                 f"{path} was not made by `aspd train`, which would replace it; choose another "
@@ -167,7 +157,7 @@ def clear(run: Path) -> None:
         DataError: something cannot be removed.
     """
     try:
-        for pattern in (*_RESULT, _CHECKPOINTS):
+        for pattern in (*_RESULT, CHECKPOINTS):
             for path in sorted(run.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
@@ -180,9 +170,8 @@ def check_facts(run: Path, facts: dict[str, Any]) -> None:
     Raises:
         UsageError: names what differs.
     """
-    try:
-        before = json.loads((run / VERSIONS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    before = read_json_object(run / VERSIONS)
+    if before is None:
         return
     names = {"data": "training data", "batch": "number of records a step"}
     old, new = (
@@ -261,54 +250,3 @@ def _own_version() -> str:
     from aspd_cli import __version__
 
     return __version__
-
-
-def newest_complete(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run directory, or None.
-
-    A run killed while it saves leaves a directory that transformers would resume from without its
-    optimizer and without a word.
-    """
-    found = sorted(run.glob(_CHECKPOINTS), key=lambda path: int(path.name.rpartition("-")[2]))
-    return next((path for path in reversed(found) if _complete(path)), None)
-
-
-def _complete(checkpoint: Path) -> bool:
-    """The state of the trainer is written last, so its end says that the rest had its turn."""
-    deepspeed = (checkpoint / "latest").is_file()
-    return (
-        "global_step" in (_readable_json(checkpoint / "trainer_state.json") or {})
-        and all(is_zipfile(path) for each in _TORCH for path in checkpoint.glob(each))
-        and any(checkpoint.glob("rng_state*.pth"))
-        and any(True for pattern in _OPTIMIZER for _ in checkpoint.glob(pattern))
-        and (deepspeed or (checkpoint / "scheduler.pt").is_file())
-        and (deepspeed or _weights_complete(checkpoint))
-    )
-
-
-def _weights_complete(checkpoint: Path) -> bool:
-    if (index := _readable_json(checkpoint / _INDEX)) is not None:
-        names = set(index.get("weight_map", {}).values())
-    else:
-        names = {name for name in _WEIGHTS if (checkpoint / name).is_file()}
-    if names:
-        return all(_readable(checkpoint / name) for name in names)
-    return any(True for pattern in _SHARDED for _ in checkpoint.glob(pattern))
-
-
-def _readable_json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _readable(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as tensors:
-            return len(tensors.keys()) > 0
-    except (OSError, SafetensorError):
-        return False

@@ -7,6 +7,8 @@ In reading order:
 - `token_engine`: what is asked of vLLM, and what it tells
 - `in_process`, `server`: the two ways to reach it
 - `held`: which keys and values are kept, and how lost ones are made again
+- `tracks`: what stands in vLLM for an answer, lane by lane
+- `lane_requests`: what its lanes ask of vLLM
 - `planner`: the step loop
 - `model`: what is known of a model whose weights vLLM holds
 - `decoder`: the calls a user makes, and vLLM checked before the first

@@ -13,8 +13,9 @@ from aspd_cli.errors import UsageError
 from aspd_cli.recipe import Recipe
 from aspd_cli.safe_text import keep_secret
 from aspd_cli.vllm.in_process import InProcess, is_here
+from aspd_cli.vllm.lane_requests import check_options
 from aspd_cli.vllm.model import RemoteModel, merged_directory
-from aspd_cli.vllm.planner import Planner, check_options
+from aspd_cli.vllm.planner import Planner
 from aspd_cli.vllm.self_test import self_test
 from aspd_cli.vllm.server import VllmServer
 from aspd_cli.vllm.token_engine import TokenEngine

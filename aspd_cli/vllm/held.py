@@ -6,11 +6,9 @@ after such a block must use them in place of a recomputation.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
-
-from aspd_cli.engine.grammar import Choice
 
 
 class State(Enum):
@@ -66,66 +64,18 @@ def is_causal(base: Sequence[Use]) -> bool:
     return all(use.start == 0 and use.held.is_causal for use in base) and len(base) < 2
 
 
+def sources(base: tuple[Use, ...], own: Held | None = None) -> tuple[Use, ...] | None:
+    """What a request should use that stands on `base`; None: something has to be made first.
+
+    Args:
+        own: covers more than `base`, where it is kept.
+    """
+    if own and own.state is State.KEPT:
+        return (whole(own),)
+    if all(use.held.state is State.KEPT for use in base):
+        return base
+    return () if is_causal(base) else None
+
+
 def whole(held: Held) -> Use:
     return Use(held, 0, len(held.ids))
-
-
-@dataclass(eq=False, slots=True)
-class Track:
-    """What stands in vLLM for one lane."""
-
-    context: list[int] = field(default_factory=list)
-    """All that the lane sees, in document order: index = position."""
-    base: tuple[Use, ...] = ()
-    """What must stand for its first tokens."""
-    own: Held | None = None
-    """What its last request left behind; it covers more than `base`."""
-    end: Held | None = None
-    """The whole lane, once it is closed."""
-    call: str | None = None
-    """The request that is under way."""
-    tokens: list[int] = field(default_factory=list)
-    """Sampled and not yet taken by the answer."""
-    choice: Choice | None = None
-    """What the request under way may sample at every place; None: anything."""
-    is_tight: bool = False
-    """Whether vLLM itself must hold the grammar, because the model left it."""
-    spent: list[str] = field(default_factory=list)
-    """Names of what nobody needs any more once this lane has a newer `own`."""
-
-    @property
-    def prompt(self) -> list[int]:
-        return self.context + self.tokens
-
-    @property
-    def sources(self) -> tuple[Use, ...] | None:
-        """What a request of this lane should use; None: something has to be made first."""
-        if self.own and self.own.state is State.KEPT:
-            return (whole(self.own),)
-        if all(use.held.state is State.KEPT for use in self.base):
-            return self.base
-        return () if is_causal(self.base) else None
-
-    def forget(self) -> None:
-        """Drops what was sampled and not taken, and what is kept of it."""
-        self.tokens.clear()
-        if self.own and len(self.own.ids) > len(self.context):
-            self.own.ids = self.own.ids[: len(self.context)]
-
-    def fork(self) -> "Track":
-        """The beginning of a branch."""
-        kept = self.own if self.own and len(self.own.ids) == len(self.context) - 1 else None
-        return Track(list(self.context), (whole(kept),) if kept else self.base)
-
-    def merge(self, branches: Sequence["Track"]) -> None:
-        """Goes on after branches that are closed."""
-        fork = len(self.context)
-        ends = [branch.end for branch in branches if branch.end]
-        self.spent += [use.held.name for use in self.base] + ([self.own.name] if self.own else [])
-        self.spent += [end.name for end in ends]
-        first, *others = ends
-        uses = [whole(first)]
-        uses += [Use(end, fork, len(end.ids) - fork) for end in others]
-        for end in ends:
-            self.context += end.ids[fork:]
-        self.base, self.own = tuple(uses), None

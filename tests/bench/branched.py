@@ -8,7 +8,7 @@ import numpy as np
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.layout import Layout, TokenBlock, TokenBranch, TokenTree, lay_out
-from aspd_cli.train.encoding import IGNORE
+from aspd_cli.train.features import IGNORE
 
 
 def document(codec: Codec, tokens: int, seed: int) -> TokenTree:

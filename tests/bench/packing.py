@@ -34,12 +34,12 @@ from aspd_cli.core.codec import Codec, add_control_tokens
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.parser import parse
 from aspd_cli.files import EMBEDDED_MODEL
-from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.recipe.training import LoraSection
 from aspd_cli.synth import QUESTION_FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.adapter import lora_config
 from aspd_cli.train.batching import BranchCollator, LengthSampler
-from aspd_cli.train.encoding import features
+from aspd_cli.train.features import features
 from aspd_cli.train.trainer import BranchTrainer
 from tests.bench.training import arguments, dataset
 

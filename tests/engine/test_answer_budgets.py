@@ -4,9 +4,9 @@ import pytest
 
 from aspd_cli.core.markup import plain, render
 from aspd_cli.core.parser import parse
-from aspd_cli.engine.answer import Answer
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.events import Text
+from aspd_cli.engine.lane import Lane
 from aspd_cli.errors import ModelError
 from tests.engine.families import make_models_fork, tiny_model
 from tests.engine.scripted import fork, lane_texts, scripted, scripted_events, shown_texts
@@ -161,7 +161,7 @@ def test_items_that_max_new_tokens_cuts_end_as_their_neighbours(
             cut += 1
             assert out.cut_by == "max_new_tokens"
         with monkeypatch.context() as patch:
-            patch.setattr(Answer, "_ending", lambda *_: "")
+            patch.setattr(Lane, "missing_end", lambda *_: "")
             assert scripted(decoder, script, **options).token_ids == out.token_ids
     assert cut > 5
     assert bare or mode == "parallel", "some were cut right after their leads"

@@ -130,7 +130,7 @@ def test_losses_are_those_of_a_teacher_forced_pass_and_ratios_those_of_their_sum
         assert over[0] == pytest.approx(value / lost["seq"])
         assert over[1] <= over[0] <= over[2]
     assert values["seq", "documents, over seq", "branches"].value == (1, 1, 1)
-    assert any("2 have no block" in note for note in found.notes)
+    assert any("2 without a block" in note for note in found.notes)
 
 
 def test_documents_are_taken_evenly_and_long_ones_left_out(
@@ -138,7 +138,7 @@ def test_documents_are_taken_evenly_and_long_ones_left_out(
 ) -> None:
     two = measure(documents, runners[:1], "parallel", Processes(), limit=2, **FEW)
     assert len({row["line"] for row in two.documents["losses"]}) == 2
-    with pytest.raises(DataError, match="2 have no block, 6 are too long"):
+    with pytest.raises(DataError, match="2 without a block, 6 too long"):
         measure(documents, runners[:1], "parallel", Processes(), max_length=20, **FEW)
 
 

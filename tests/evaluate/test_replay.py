@@ -58,7 +58,7 @@ def test_answers_without_a_block_and_long_ones_are_left_out(
     shorter = replay_requests(transformed, decoder, max_length=max(lengths) - 1)
     assert 0 < len(shorter.requests) < 6
     assert shorter.too_long == 6 - len(shorter.requests)
-    with pytest.raises(DataError, match="2 have no block, 6 are too long"):
+    with pytest.raises(DataError, match="2 without a block, 6 too long"):
         replay_requests(transformed, decoder, max_length=3)
 
 
@@ -88,6 +88,25 @@ def test_what_is_no_transform_output_is_refused(
         replay_requests(path, decoder)
     with pytest.raises(DataError, match="cannot read"):
         replay_requests(tmp_path / "none", decoder)
+    path.write_text("")
+    with pytest.raises(DataError, match="contains no documents"):
+        replay_requests(path, decoder)
+
+
+def test_bad_lines_are_left_out_each_with_its_number_and_reason(
+    transformed: Path, tmp_path: Path, decoder: Decoder
+) -> None:
+    good = transformed.read_text().splitlines()
+    bad = ["nonsense", '{"prompt": "x"}', json.dumps(record("x", "<|para|>"))]
+    path = tmp_path / "out.jsonl"
+    path.write_text("\n".join([bad[0], *good[:4], bad[1], "", *good[4:], bad[2]]))
+    found, whole = (replay_requests(each, decoder) for each in (path, transformed))
+    assert [request.ids for request in found.requests] == [each.ids for each in whole.requests]
+    assert whole.rejected == []
+    places = [(1, "has no `prompt`"), (6, "has no `prompt`"), (12, "markup is not well formed")]
+    for told, (line, reason) in zip(found.rejected, places, strict=True):
+        assert told.startswith(f"{path}:{line}")
+        assert reason in told
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "directory"])

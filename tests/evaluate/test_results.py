@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from aspd_cli.errors import DataError
+from aspd_cli.evaluate.figures import Score
 from aspd_cli.evaluate.latency import latency
-from aspd_cli.evaluate.results import EvalAnswer, Evaluation, Score, read_evaluation
+from aspd_cli.evaluate.results import EvalAnswer, Evaluation, read_evaluation
 from tests.evaluate.answers import SYSTEMS, answer
 
 

@@ -13,7 +13,14 @@ from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import ModelError, UsageError
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.requests import EvalRequest
-from aspd_cli.evaluate.systems import Engine, baseline, check_systems, make_runner
+from aspd_cli.evaluate.systems import (
+    WARM_UP_TOKENS,
+    Engine,
+    baseline,
+    check_systems,
+    make_runner,
+    warm_up,
+)
 from aspd_cli.recipe.sections import ModelSection
 
 PROMPTS = ("Hi", "Apples are red?", "Who was Ada, and who was Alan?")
@@ -147,6 +154,32 @@ def test_every_prompt_goes_to_all_systems_before_the_next_and_each_is_first_in_t
     ]
     assert sum(told) == 8
     assert all(answer.peak_memory > 0 for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["parallel", "serial", "plain", "hf"])
+def test_nothing_is_timed_before_a_system_has_forked_and_merged_once(
+    decoder: Decoder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(name, decoder, None, None)
+    answer, untimed = runner.answer, list[Any]()
+
+    def noted(each: list[EvalRequest], concurrency: int) -> Any:
+        found = answer(each, concurrency)
+        untimed.extend(map(runner.reply, found))
+        return found
+
+    monkeypatch.setattr(runner, "answer", noted)
+    long = " ".join(map(str, range(400)))
+    document = parse(BLOCK.replace("short", long).replace("this one goes on", long))
+    [request] = requests(decoder, PROMPTS[:1], max_new_tokens=4000, draft=False)
+    warm_up(runner, replace(request, document=document))
+    [reply] = untimed
+    assert reply.stats.tokens <= WARM_UP_TOKENS
+    if name in ("parallel", "serial"):
+        assert "<|/para|>" in reply.markup
+        assert reply.text.endswith(" end"), "it went on after the merge"
+        assert reply.stats.tokens < WARM_UP_TOKENS
+        assert reply.stats.max_lanes == (2 if name == "parallel" else 1)
 
 
 def test_many_prompts_at_once_are_a_round_of_equal_options(decoder: Decoder) -> None:

@@ -13,7 +13,8 @@ from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import RecipeError
 from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.recipe.advice import _ELSEWHERE
-from aspd_cli.recipe.sections import GenerationSection, LoraSection
+from aspd_cli.recipe.sections import GenerationSection
+from aspd_cli.recipe.training import LoraSection
 
 PACKAGE = Path(aspd_cli.__file__).parent
 SECTIONS = {

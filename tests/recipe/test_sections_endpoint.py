@@ -22,7 +22,7 @@ def test_problems_of_a_nested_section_come_with_place_and_advice(tmp_path: Path)
     assert sorted(str(caught.value).split("\n  ")[1:]) == [
         f"{path}:2: transform.endpoint.model: is required; give it a value",
         f"{path}:3: transform.endpoint.modle: no such field; did you mean model?",
-        f"{path}:4: transform.endpoint.base_url: must match pattern '^https?://', "
+        f"{path}:4: transform.endpoint.base_url: must begin with http:// or https://, "
         "not 'localhost:8000'",
         f"{path}:5: transform.endpoint.concurrency: must be a valid integer, not 1.5",
         f"{path}:6: transform.endpoint.temprature: no such field; did you mean temperature?",

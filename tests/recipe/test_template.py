@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aspd_cli.recipe import Recipe, new_recipe
-from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.recipe.training import LoraSection
 from aspd_cli.recipe.yaml_reader import read_yaml
 
 TEXT = new_recipe("my.yaml")

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from aspd_cli.core.codec import Codec
 from aspd_cli.errors import RecipeError
-from aspd_cli.recipe.sections import LoraSection
+from aspd_cli.recipe.training import LoraSection
 from aspd_cli.train.adapter import lora_config, trained_parameters
 from tests.train.conftest import TINY
 

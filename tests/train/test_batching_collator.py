@@ -13,7 +13,7 @@ from aspd_cli.core.markup import render
 from aspd_cli.synth import QUESTION_FAMILIES, Example, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
-from aspd_cli.train.encoding import IGNORE, features
+from aspd_cli.train.features import IGNORE, features
 
 EXAMPLES = list(examples(8, families=QUESTION_FAMILIES))
 

@@ -14,7 +14,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document, plain, render
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError
-from aspd_cli.recipe.sections import DataSection
+from aspd_cli.recipe.training import DataSection
 from aspd_cli.train.data import digest, held_out, records
 from aspd_cli.train.encoding import Encoded, _identity, encode
 from tests import make

@@ -14,7 +14,7 @@ from aspd_cli.core.markup import BRANCH_END, PARA, TITLE, TITLE_END, render
 from aspd_cli.synth import QUESTION_FAMILIES, examples
 from aspd_cli.train import branch_mask
 from aspd_cli.train.batching import BranchCollator
-from aspd_cli.train.encoding import IGNORE, features
+from aspd_cli.train.features import IGNORE, features
 from aspd_cli.train.losses import KINDS, kinds_of, loss_sums
 from aspd_cli.train.trainer import BranchTrainer
 

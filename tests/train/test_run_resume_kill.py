@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from aspd_cli.cli.main import app
-from aspd_cli.train.run_dir import newest_complete
+from aspd_cli.train.checkpoints import newest_complete
 from tests import make
 from tests.cli.conftest import Cli, cli, spawn
 from tests.engine.families import tiny_model

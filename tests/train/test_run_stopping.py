@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from aspd_cli.errors import DataError, TrainingError, UsageError
+from aspd_cli.train.checkpoints import newest_complete
 from aspd_cli.train.config import arguments
 from aspd_cli.train.run import TrainResult, train
-from aspd_cli.train.run_dir import newest_complete
 from tests.train.conftest import recipe, write
 from tests.train.test_encoding import SHORT
 

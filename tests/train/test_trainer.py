@@ -14,7 +14,8 @@ from aspd_cli.recipe import Recipe, load_recipe
 from aspd_cli.train.batching import BranchCollator
 from aspd_cli.train.branch_mask import masks
 from aspd_cli.train.data import records
-from aspd_cli.train.encoding import IGNORE, encode
+from aspd_cli.train.encoding import encode
+from aspd_cli.train.features import IGNORE
 from aspd_cli.train.run import train
 from aspd_cli.train.trainer import BranchTrainer
 

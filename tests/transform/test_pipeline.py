@@ -237,8 +237,9 @@ def test_the_measures_of_a_long_file_are_taken_of_a_sample(
 
 
 def test_datasets_loads_the_output_as_training_data(tmp_path: Path) -> None:
-    from aspd_cli.recipe.sections import DataSection
-    from aspd_cli.train.encoding import encode, records
+    from aspd_cli.recipe.training import DataSection
+    from aspd_cli.train.data import records
+    from aspd_cli.train.encoding import encode
 
     out = tmp_path / "out.jsonl"
     transform_file(write(tmp_path / "in", 30), out, SHORT, EstimatingCodec())

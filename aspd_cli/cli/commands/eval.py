@@ -33,7 +33,7 @@ def evaluate(
         str | None,
         option(
             "--tasks",
-            "Comma-separated: lm-eval tasks, aspd_synth, or judged benchmarks.",
+            "lm-eval tasks, aspd_synth, mt_bench, vicuna_bench, rag_bench; comma-separated.",
             WHAT,
             autocompletion=words("aspd_synth", "mt_bench", "vicuna_bench", "rag_bench"),
         ),
@@ -43,15 +43,19 @@ def evaluate(
     ] = False,
     replay: Annotated[
         Path | None,
-        option("--replay", "Speed only, forcing the answers of an aspd transform file.", WHAT),
+        option(
+            "--replay", "Speed only, on given answers from aspd transform.", WHAT, metavar="FILE"
+        ),
     ] = None,
     documents: Annotated[
         Path | None,
-        option("--documents", "Loss on the content of an aspd transform file's answers.", WHAT),
+        option("--documents", "Loss on given answers from aspd transform.", WHAT, metavar="FILE"),
     ] = None,
     limit: Annotated[
         float | None,
-        option("--limit", "Documents per task; below 1, a fraction.", WHAT),
+        option(
+            "--limit", "Number of documents per task, or of prompts; below 1, a fraction.", WHAT
+        ),
     ] = None,
     prompts: Annotated[
         str | None,
@@ -59,35 +63,44 @@ def evaluate(
     ] = None,
     data: Annotated[
         list[str] | None,
-        option("--data", "Local file for a task; repeatable.", WHAT, metavar="TASK=FILE"),
+        option(
+            "--data", "Local file with a task's documents; repeatable.", WHAT, metavar="TASK=FILE"
+        ),
     ] = None,
     gen_kwargs: Annotated[
         str | None,
-        option("--gen-kwargs", "As in temperature=0.7,top_p=0.9.", WHAT, metavar="A=B,..."),
+        option(
+            "--gen-kwargs",
+            "Generation arguments of tasks, as in temperature=0.7.",
+            WHAT,
+            metavar="A=B,...",
+        ),
     ] = None,
     confirm_run_unsafe_code: Annotated[
         bool,
-        option("--confirm-run-unsafe-code", "Allow tasks that execute answers.", WHAT),
+        option("--confirm-run-unsafe-code", "Allow tasks that run code from answers.", WHAT),
     ] = False,
     compare: Annotated[
         str | None,
         option(
             "--compare",
-            "Of parallel, serial, plain, hf, NAME=PATH, NAME=URL (default: parallel).",
+            "Systems: parallel, serial, plain, hf, NAME=PATH, NAME=URL; comma-separated.",
             HOW,
             autocompletion=words("parallel", "serial", "plain", "hf", "seq="),
         ),
     ] = None,
     concurrency: Annotated[
         str | None,
-        option("--concurrency", "Prompts at once, as in 1,4,16 (default: 1).", HOW),
+        option(
+            "--concurrency", "Prompts at once, or several numbers, as in 1,4,16 (default: 1).", HOW
+        ),
     ] = None,
     repeats: Annotated[
         int | None, option("--repeats", "Timed runs of each answer (default: 1).", HOW)
     ] = None,
     max_length: Annotated[
         int | None,
-        option("--max-length", "With --replay, --documents: longest document in tokens.", HOW),
+        option("--max-length", "Longest answer for --replay and --documents, in tokens.", HOW),
     ] = None,
     system: Annotated[str | None, option("--system", "System message.", PROMPTS)] = None,
     num_fewshot: Annotated[
@@ -111,14 +124,14 @@ def evaluate(
     engine: Engine = None,
     random_weights: Annotated[
         bool,
-        option("--random-weights", "With --replay: --model may be a config only.", MODEL),
+        option("--random-weights", "With --replay: --model needs only a configuration.", MODEL),
     ] = False,
     judge: Annotated[
         str | None, option("--judge", "Model that grades the judged benchmarks.", JUDGE)
     ] = None,
     judge_url: Annotated[
         str | None,
-        option("--judge-url", "Its OpenAI-compatible endpoint (default: OpenAI).", JUDGE),
+        option("--judge-url", "The judge's OpenAI-compatible endpoint (default: OpenAI).", JUDGE),
     ] = None,
     judge_mode: Annotated[
         str | None,
@@ -134,11 +147,21 @@ def evaluate(
     ] = None,
     output: Annotated[
         str | None,
-        option("--output", "Directory for results and samples.", OUTPUT, "-o", metavar="DIR"),
+        option(
+            "--output",
+            "Directory for results, samples and the report.",
+            OUTPUT,
+            "-o",
+            metavar="DIR",
+        ),
     ] = None,
     log_samples: Annotated[
         bool | None,
-        option("--log-samples/--no-log-samples", "Write every answer (default: yes).", OUTPUT),
+        option(
+            "--log-samples/--no-log-samples",
+            "Write samples.jsonl, with every answer (default: yes).",
+            OUTPUT,
+        ),
     ] = None,
     recipe: RecipeFile = None,
     set: Set = None,
@@ -148,10 +171,9 @@ def evaluate(
 ) -> None:
     """Measure the quality and speed of several systems side by side.
 
-    A system is a mode of the engine, transformers (hf), another model or a
-    server. All systems answer each
-    prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names, such as
-    --output_path.
+    A system is a mode of the engine, transformers (hf), another model or a server. All systems
+    answer each prompt in turn; means have 95% bootstrap intervals. Flags may have lm-eval's names,
+    such as --output_path.
     """
     from aspd_cli.recipe import find_recipe, load_recipe
 

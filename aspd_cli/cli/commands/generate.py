@@ -47,7 +47,9 @@ def generate(
     ] = None,
     api_key_env: Annotated[
         str | None,
-        option("--api-key-env", "Variable with its key (default: OPENAI_API_KEY).", SERVER),
+        option(
+            "--api-key-env", "Environment variable with its key (default: OPENAI_API_KEY).", SERVER
+        ),
     ] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -95,7 +97,7 @@ def generate(
         option("--batch-size", "Prompts to decode at once (default: 8).", DECODING),
     ] = None,
     no_draft: Annotated[
-        bool, option("--no-draft", "Do not guess next tokens; same text, more steps.", DECODING)
+        bool, option("--no-draft", "Do not guess tokens ahead: same text, more steps.", DECODING)
     ] = False,
     input: Annotated[
         Path | None, option("--input", "JSONL file of prompts; needs --output.", OUTPUT)
@@ -105,13 +107,13 @@ def generate(
         option("--output", "JSONL file of answers; resumed if it exists.", OUTPUT, "-o"),
     ] = None,
     stats: Annotated[
-        bool, option("--stats", "Print statistics and time serial decoding as well.", OUTPUT)
+        bool, option("--stats", "Print statistics, and time serial decoding to compare.", OUTPUT)
     ] = False,
     markup: Annotated[
         bool, option("--markup", "Print the answer with its control tokens.", OUTPUT)
     ] = False,
     no_stream: Annotated[
-        bool, option("--no-stream", "Print the answer once it is complete.", OUTPUT)
+        bool, option("--no-stream", "Print the answer only when it is complete.", OUTPUT)
     ] = False,
     recipe: RecipeFile = None,
     set: Set = None,

@@ -33,14 +33,19 @@ def serve(
         str | None, option("--host", "Address to listen on (default: 127.0.0.1).", SERVER)
     ] = None,
     port: Annotated[
-        int | None, option("--port", "Port; 0 takes a free one (default: 8000).", SERVER, "-p")
+        int | None,
+        option("--port", "Port to listen on; 0: a free one (default: 8000).", SERVER, "-p"),
     ] = None,
     served_model_name: Annotated[
         str | None, option("--served-model-name", "Name of the model for clients.", SERVER)
     ] = None,
     api_key_env: Annotated[
         str | None,
-        option("--api-key-env", "Variable with the API key (default: ASPD_API_KEY).", SERVER),
+        option(
+            "--api-key-env",
+            "Environment variable with the API key (default: ASPD_API_KEY).",
+            SERVER,
+        ),
     ] = None,
     log_prompts: Annotated[
         bool | None, option("--log-prompts", "Write prompts to the log.", SERVER)
@@ -53,11 +58,16 @@ def serve(
         option("--max-lanes", "Lanes to decode at once, over all answers (default: 64).", LOAD),
     ] = None,
     max_queue: Annotated[
-        int | None, option("--max-queue", "Answers that may wait (default: 256).", LOAD)
+        int | None,
+        option("--max-queue", "Answers that may wait; more are refused (default: 256).", LOAD),
     ] = None,
     print_command: Annotated[
         bool,
-        option("--print-command", "With --engine vllm: print how to start vLLM, and end.", SERVER),
+        option(
+            "--print-command",
+            "With --engine vllm: print the command that starts vLLM, and exit.",
+            SERVER,
+        ),
     ] = False,
     recipe: RecipeFile = None,
     set: Set = None,
@@ -66,8 +76,8 @@ def serve(
 ) -> None:
     """Serve a model to clients of OpenAI's API.
 
-    Without --model, serve the embedded one. A chat page is at /, metrics for Prometheus are at
-    /metrics. With an address that other machines reach, set an API key first.
+    Without --model, the embedded model is served. A chat page is at /, metrics for Prometheus are
+    at /metrics. Set an API key before you listen on an address that other machines reach.
     """
     from aspd_cli.recipe import load_recipe
 

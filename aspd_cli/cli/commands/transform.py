@@ -13,8 +13,8 @@ def transform(
         Path,
         typer.Argument(
             metavar="IN",
-            help="JSONL, JSON, CSV or Parquet file, packed by gzip or zstd or not; - for standard "
-            "input; or a Hub dataset: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
+            help="JSONL, JSON, CSV or Parquet file, with gzip or zstd too; - for standard input; "
+            "or a Hub dataset: ORG/NAME, ORG/NAME:SPLIT, ORG/NAME/CONFIG:SPLIT.",
         ),
     ],
     out: Annotated[
@@ -35,7 +35,7 @@ def transform(
             "--workers",
             metavar="N",
             min=1,
-            help="Processes that apply the rules; OUT is the same (default: 1).",
+            help="Processes that apply the rules; OUT stays the same (default: 1).",
             show_default=False,
         ),
     ] = 1,
@@ -44,8 +44,8 @@ def transform(
         typer.Option(
             "--shard",
             metavar="I/N",
-            help="Only the I-th of N parts of IN, I from 1; the parts' outputs, put one after "
-            "another, are that of the whole.",
+            help="Read only part I of N of IN, counted from 1; the outputs of all parts, joined in "
+            "order, equal that of IN.",
             show_default=False,
         ),
     ] = None,
@@ -66,11 +66,13 @@ def transform(
     ] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Replace OUT, whatever made it; paid replies are kept."),
+        typer.Option(
+            "--fresh", help="Replace OUT, even if another program wrote it; paid replies are kept."
+        ),
     ] = False,
     discard_paid: Annotated[
         bool,
-        typer.Option("--discard-paid", help="With --fresh: delete OUT's paid replies, too."),
+        typer.Option("--discard-paid", help="With --fresh: delete OUT's paid replies as well."),
     ] = False,
     dry_run: Annotated[
         bool,
@@ -100,7 +102,7 @@ def transform(
         typer.Option(
             "--read-replies",
             metavar="FILE",
-            help="Read what a batch has replied, and go on; repeatable.",
+            help="Read the replies of a batch and continue; repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -45,7 +45,7 @@ def validate(
         typer.Option(
             "--against",
             metavar="FILE",
-            help="The source of FILE; find lost, doubled, reordered and changed records, by id.",
+            help="Source of FILE: report lost, doubled, reordered and changed records, by id.",
             show_default=False,
         ),
     ] = None,
@@ -54,7 +54,8 @@ def validate(
         typer.Option(
             "--fix",
             metavar="NEW",
-            help="Write FILE without what is found: blocks are flattened, the rest is dropped.",
+            help="Write a mended copy to NEW: faulty blocks become plain text, other faulty "
+            "records are dropped.",
             show_default=False,
         ),
     ] = None,

@@ -51,8 +51,9 @@ def run(
         _make(folder)
     prompts, rejected = (None, []) if source is None else _prompts(Path(source))
     _hush()
+    from aspd_cli.evaluate.job import Job
     from aspd_cli.evaluate.processes import Processes
-    from aspd_cli.evaluate.run import Job, evaluate
+    from aspd_cli.evaluate.run import evaluate
 
     processes = Processes()
     quiet = quiet or not processes.is_first
@@ -63,6 +64,8 @@ def run(
         counted = "answers" if documents is None else "losses"
         with ProgressReporter(counted, quiet=quiet, before="loading") as progress:
             job = Job(
+                recipe,
+                processes,
                 documents=documents,
                 replay=replay,
                 random_weights=random_weights,
@@ -72,7 +75,7 @@ def run(
                 expect=progress.expect,
                 advance=progress.advance,
             )
-            evaluation = evaluate(recipe, job, processes)
+            evaluation = evaluate(job)
         if not processes.is_first:
             return 0
         # Files first: a reader of the tables who leaves early must not cost the results.

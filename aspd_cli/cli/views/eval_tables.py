@@ -9,7 +9,8 @@ from aspd_cli.safe_text import printable
 
 if TYPE_CHECKING:
     from aspd_cli.core.metrics import Interval
-    from aspd_cli.evaluate.results import Evaluation, Latency, Score
+    from aspd_cli.evaluate.figures import Latency, Score
+    from aspd_cli.evaluate.results import Evaluation
 
 _NONE = "-"
 
@@ -48,7 +49,7 @@ def tables(evaluation: "Evaluation") -> Iterator[WideTable]:
 
 def legend(evaluation: "Evaluation") -> str:
     """What the abbreviations of the tables mean; "" where none is used."""
-    from aspd_cli.evaluate.latency import explained
+    from aspd_cli.evaluate.measures import explained
 
     return explained(evaluation.latency)
 
@@ -105,7 +106,8 @@ def _gain(evaluation: "Evaluation", score: "Score", parallel: str) -> list[str]:
     )
     if not mine:
         return [_NONE] * (3 if evaluation.baseline == parallel else 4)
-    from aspd_cli.evaluate.latency import measures, speedup
+    from aspd_cli.evaluate.latency import speedup
+    from aspd_cli.evaluate.measures import measures
 
     found = measures(mine)
     cells = [interval(found[name].mean) for name in ("ppd", "dp", "abn")]

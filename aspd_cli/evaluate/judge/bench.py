@@ -10,13 +10,14 @@ from aspd_cli.endpoint.client import Endpoint
 from aspd_cli.endpoint.journal import Journal
 from aspd_cli.endpoint.usage import Tally
 from aspd_cli.errors import UsageError
+from aspd_cli.evaluate.figures import Score
 from aspd_cli.evaluate.judge.answers import KeptAnswers, answer_questions
 from aspd_cli.evaluate.judge.leaderboard import Standing, standings
 from aspd_cli.evaluate.judge.pairwise import Verdicts, judge
 from aspd_cli.evaluate.judge.prompts import VERSION
 from aspd_cli.evaluate.judge.questions import BENCHES, Question, load_questions
 from aspd_cli.evaluate.processes import Processes
-from aspd_cli.evaluate.results import EvalAnswer, Score
+from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.systems import Runner
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def run_benches(
         return judged
     names = [runner.system.name for runner in runners]
     rival = baseline if len(names) > 1 and evaluation.judge_mode != "single" else None
+    if rival is None and evaluation.judge_mode == "pairwise":
+        judged.notes.append("judge_mode pairwise compares two systems; the only one was graded")
     asyncio.run(_judge_all(benches, by_bench, rival, evaluation, folder, judged, expect, advance))
     return judged
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from aspd_cli.core.metrics import Interval, bootstrap
+from aspd_cli.evaluate.figures import ALL, interval_dict, number
 from aspd_cli.evaluate.judge.pairwise import Duel, Grade, Verdicts
-from aspd_cli.evaluate.results import ALL, interval_dict, number
 
 NOTHING: Interval = (math.nan, math.nan, math.nan)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aspd_cli.errors import AspdError, DataError, UsageError
+from aspd_cli.evaluate.figures import Score
 from aspd_cli.evaluate.interleave import interleave
 from aspd_cli.evaluate.lm_eval.scores import category_of, metrics_by_answer, scores_of
 from aspd_cli.evaluate.lm_eval.silence import silence
 from aspd_cli.evaluate.requests import EvalRequest
-from aspd_cli.evaluate.results import EvalAnswer, Score
+from aspd_cli.evaluate.results import EvalAnswer
 from aspd_cli.evaluate.served import ServedSystem
 from aspd_cli.evaluate.systems import VLLM, Runner
 

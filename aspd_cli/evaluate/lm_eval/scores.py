@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aspd_cli.core.metrics import bootstrap
-from aspd_cli.evaluate.results import ALL, Score
+from aspd_cli.evaluate.figures import ALL, Score
 
 CATEGORIES = ("category", "family", "subject", "type", "topic", "domain", "level")
 """Where a document says what it is about; the first that is there and a text counts."""

@@ -112,11 +112,26 @@ def test_a_replay_needs_a_configuration_only(cli: Cli, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.stderr
     assert "random weights" in result.stdout
-    assert "1 have no block" in result.stdout
+    assert "1 without a block" in result.stdout
     found = read_evaluation(tmp_path / "run")
     assert found.answers == ()
     steps = {row.system: row.measures["steps"].mean[0] for row in found.latency}
     assert steps["parallel"] < steps["hf"] < steps["serial"]
+
+
+@pytest.mark.parametrize("flag", ["--replay", "--documents"])
+def test_bad_lines_of_given_answers_are_left_out_and_told(
+    cli: Cli, tmp_path: Path, forking: Path, flag: str
+) -> None:
+    source = tmp_path / "out.jsonl"
+    good = json.dumps(record("Which?", f"So {BLOCK} end"))
+    source.write_text(f'{{"prompt": \n{good}\n{{"prompt": "x"}}\n')
+    result = cli("eval", flag, source, "--model", forking, "--quiet", "--compare", "parallel,plain")
+    assert result.exit_code == 3, result.stderr
+    told = "".join(result.stdout.split())
+    for line in (1, 3):
+        assert f"leftout:{source}:{line}hasno`prompt`and`completion`" in told
+    assert "notJSON" in told
 
 
 def test_the_loss_of_documents_is_told_by_part_and_against_the_seq_model(
@@ -129,7 +144,13 @@ def test_the_loss_of_documents_is_told_by_part_and_against_the_seq_model(
         *("--compare", f"parallel,plain,seq={forking}"),
     )
     assert result.exit_code == 0, result.stderr
-    for words in ("documents, over seq", "branches", "serial text", "content_loss", "1 have no"):
+    for words in (
+        "documents, over seq",
+        "branches",
+        "serial text",
+        "content_loss",
+        "1 without a block",
+    ):
         assert words in result.stdout
     found = read_evaluation(tmp_path / "run")
     assert (found.answers, found.latency) == ((), ())
@@ -168,6 +189,15 @@ def test_a_task_runs_on_a_local_file(cli: Cli, tmp_path: Path, forking: Path) ->
         (("--tasks", "aspd_synth", "--concurrency", "0"), 2, "--concurrency"),
         (("--tasks", "aspd_synth", "--gen_kwargs", "x"), 2, "name=value"),
         (("--tasks", "aspd_synth", "--random-weights"), 2, "needs --replay"),
+        (("--latency", "--compare", ""), 2, "--compare names no system"),
+        (
+            ("--tasks", "mt_bench", "--judge-url", "http://127.0.0.1:9"),
+            *(2, "command line: evaluation.judge.model: is required"),
+        ),
+        (
+            ("--tasks", "mt_bench", "--judge", "m", "--judge-url", "localhost:9"),
+            *(2, "evaluation.judge.base_url: must begin with http:// or https://"),
+        ),
         (("--latency", "--limit", "0.5"), 2, "is a fraction"),
         (("--latency", "--prompts", "none.jsonl"), 1, "cannot read the prompts"),
         (("--latency", "--model", "nowhere/at-all"), 1, "cannot load a model"),

@@ -162,7 +162,8 @@ BAD = [
     (["--quiet", "--stats", "hi"], 2, "choose one"),
     (["--input", "p.jsonl"], 2, "need each other"),
     (["--output", "a.jsonl", "hi"], 2, "cannot be combined with PROMPT"),
-    (["--max-new-tokens", "many", "hi"], 2, "Invalid value"),
+    (["--max-new-tokens", "many", "hi"], 2, "not a whole number"),
+    (["--temperature", "hot", "hi"], 2, "'--temperature': not a number"),
     (["--no-such-flag", "hi"], 2, "No such option"),
 ]
 

@@ -9,8 +9,10 @@ from rich.console import Console
 
 from aspd_cli.cli.views.eval import show
 from aspd_cli.cli.views.wide_table import WideTable
-from aspd_cli.evaluate.latency import ABBREVIATIONS, latency, length_note
-from aspd_cli.evaluate.results import Evaluation, Score, System
+from aspd_cli.evaluate.figures import Score
+from aspd_cli.evaluate.latency import latency, length_note
+from aspd_cli.evaluate.measures import ABBREVIATIONS
+from aspd_cli.evaluate.results import Evaluation, System
 from tests.evaluate.answers import STATS, SYSTEMS, answer
 
 HEADS = ("a_system", "another_system", "speed-up over another_system", "PPD", "x")

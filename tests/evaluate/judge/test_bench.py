@@ -100,6 +100,16 @@ def test_a_second_run_decodes_what_was_torn_and_pays_nothing(tmp_path: Path) -> 
     assert answer["text"] in history["prompt"], "the first answer is the second turn's history"
 
 
+def test_a_system_without_a_rival_is_graded_and_that_is_told(tmp_path: Path) -> None:
+    with serve(script) as server:
+        args = command(tmp_path, server, "--output_path", str(tmp_path / "out"), "--json")
+        result = call([*args, "--compare", "parallel", "--judge-mode", "pairwise"])
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)["aspd"]
+    assert {score["metric"] for score in found["scores"]} == {"score"}
+    assert any("pairwise compares two systems" in note for note in found["notes"])
+
+
 def test_passages_and_no_verdict_from_the_judge(tmp_path: Path) -> None:
     path, out = tmp_path / "rag.jsonl", tmp_path / "out"
     path.write_text(json.dumps(PASSAGE) + "\n")

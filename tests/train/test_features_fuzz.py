@@ -14,7 +14,7 @@ from aspd_cli.core.codec import Codec
 from aspd_cli.core.markup import Block, Branch, Document, holds_markup, plain, render
 from aspd_cli.core.parser import parse
 from aspd_cli.train.batching import BranchCollator
-from aspd_cli.train.encoding import IGNORE, features
+from aspd_cli.train.features import IGNORE, features
 from tests import make
 
 NUMBER = int(os.environ.get("FUZZ_DOCUMENTS", "20000"))
