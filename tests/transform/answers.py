@@ -122,7 +122,7 @@ PARALLEL = {
     "items that begin alike": (
         ALIKE,
         [
-            "letters to ships",
+            "letters to ships that never came home",
             "poems about a storm",
             "A violin in a pawnshop played",
         ],

@@ -46,9 +46,11 @@ _PHRASE_ENDS = frozenset(
     "shall should will would do does did".split()
 )
 """A phrase ends before these words: `the number drawn` before `is`."""
+_JOINS = frozenset("and or but nor so".split())
+"""Words that, after a comma, go on with a list of words."""
 _WEAK_END = _PHRASE_ENDS | frozenset(
     "a an the of it its their your his her my our this these those such not any more most all some "
-    "you they he she we very also often always usually only just even".split()
+    "you they he she we there very also often always usually only just even".split()
 )
 """No title ends with these words."""
 
@@ -140,17 +142,23 @@ def _first_phrase(text: str) -> str:
     if is_wide(" ".join(words[:_PHRASE])):
         return _trim(_first_clause(text))
     sentence = _first_sentence(words[: _PHRASE + 1])
-    if len(sentence) > _FEW_WORDS:
-        ends = (
-            at
-            for at in range(min(_PHRASE, len(sentence) - 1), 1, -1)
-            if _bare_word(sentence[at]) in _PHRASE_ENDS
-            and not any(word.endswith(",") for word in sentence[at - 2 : at])
-        )
-        sentence = sentence[: next(ends, _PHRASE if len(sentence) <= _PHRASE else _FEW_WORDS)]
+    if len(sentence) > _PHRASE:
+        sentence = sentence[: _phrase_end(sentence)]
     while len(sentence) > 2 and _bare_word(sentence[-1]) in _WEAK_END:
         sentence.pop()
     return _trim(_within(sentence))
+
+
+def _phrase_end(words: list[str]) -> int:
+    """How many of the words, which go on, are a phrase: the longest one that can be told."""
+    least = 3 if _bare_word(words[0]) in _PHRASE_ENDS else 1
+    commas = [at for at, word in enumerate(words, start=1) if word.endswith(",")]
+    for at in range(_PHRASE, least, -1):
+        word = _bare_word(words[at])
+        in_list = at in commas and word in _JOINS
+        if word in _PHRASE_ENDS and at - 1 not in commas and not in_list:
+            return at
+    return next((at for at in reversed(commas) if least < at <= _PHRASE), _FEW_WORDS)
 
 
 def _first_sentence(words: list[str]) -> list[str]:

@@ -85,12 +85,12 @@ CASES: dict[str, tuple[str, str, list[list[str]]]] = {
     "Parallel-R1": (
         f"Hm.\n<Parallel><Path>{RED}</Path><Path>{BLUE}</Path></Parallel><Summary>7</Summary>",
         f"Hm.\n{RED}\n{BLUE}\n7",
-        [["The red ones are three", "The blue ones are four"]],
+        [["The red ones are three in number", "The blue ones are four in number"]],
     ),
     "ParaThinker": (
         f"<think1>{RED}</think1><think2>{RED}</think2><summary>7</summary>",
         f"{RED}\n{RED}\n7",
-        [["The red ones are three", "Path 2"]],
+        [["The red ones are three in number", "Path 2"]],
     ),
     "ASPD release": (RELEASE, f"Two:\nRed: {RED}\nBlue: {BLUE}\n\nSeven.", [["Red", "Blue"]]),
 }

@@ -9,6 +9,12 @@ from aspd_cli.transform.rules.titles import title_of, told_apart
     ("head", "title"),
     [
         ("TV shows have plots", "TV shows have plots"),
+        (
+            "Some plants, like the prickly pear, can be eaten raw.",
+            "Some plants, like the prickly pear",
+        ),
+        ("If you find a water source, you should boil it.", "If you find a water source"),
+        ("Gift ideas for the lover of tools:", "Gift ideas for the lover of tools"),
         ("The rent you might get after a year is lower.", "The rent you might get"),
         ("The display system shall incorporate a bright screen.", "The display system"),
         ("Start days with a good breakfast and a walk.", "Start days with a good breakfast"),
