@@ -23,7 +23,7 @@ def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int 
     if once < LEAST_SECONDS:
         return 1.0
     ratios = []
-    for _ in range(4):  # the machine does other things meanwhile
+    for _ in range(12):  # the machine does other things meanwhile
         ratios.append((_seconds(work, made(4 * size)) / _seconds(work, made(size))) ** 0.5)
         if ratios[-1] < MOST_GROWTH:
             break

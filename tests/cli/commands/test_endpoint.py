@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import aspd_cli as aspd
+from aspd_cli.cli.views import live
 from aspd_cli.cli.views.live import Lanes, show_live
 from aspd_cli.core.chat import to_messages
 from aspd_cli.endpoint.served import ServedModel
@@ -85,7 +86,10 @@ def test_one_prompt_is_shown_as_a_local_one(cli: Cli, server: Served, local: Dec
     assert "cut at max_new_tokens=5: raise --max-new-tokens" in cut.stderr
 
 
-def test_branches_come_side_by_side_as_from_the_engine(server: Served, local: Decoder) -> None:
+def test_branches_come_side_by_side_as_from_the_engine(
+    server: Served, local: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "FRAMES_PER_SECOND", 1e6)  # however quickly the answer comes
     with ServedModel(ServerSection(base_url=server.url)) as model:
         events = list(model.stream(to_messages(SUMS), model.fields(GenerationOptions())))
         again = model.stream(to_messages(SUMS), model.fields(GenerationOptions()))
