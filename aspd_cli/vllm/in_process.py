@@ -37,6 +37,7 @@ class InProcess:
         from vllm import SamplingParams
         from vllm.config import KVTransferConfig
         from vllm.engine.arg_utils import EngineArgs
+        from vllm.platforms import current_platform
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -53,6 +54,8 @@ class InProcess:
             "disable_log_stats": True,
             **arguments,
         }
+        if given.get("dtype") == "auto" and current_platform.is_cpu():
+            given["dtype"] = "float32"  # as in our own engine; vLLM would round the weights
         try:
             made = EngineArgs(**given)
             config = made.create_engine_config()
