@@ -61,6 +61,9 @@ class EstimatingCodec(Codec):
         return [0] * (wide + -(-(len(text) - wide) // _CHARACTERS))
 
 
+_ESTIMATE = EstimatingCodec()
+
+
 class UnnamedCodec(CountingCodec):
     """The embedded tokenizer where it stands in for that of a model which nobody has named.
 
@@ -69,7 +72,7 @@ class UnnamedCodec(CountingCodec):
     """
 
     def title_length(self, title: str) -> int:
-        return EstimatingCodec().title_length(title)
+        return _ESTIMATE.title_length(title)
 
 
 def open_codec(name: str | None, *, trust_remote_code: bool = False) -> tuple[Codec, str]:
