@@ -6,6 +6,8 @@ from typing import Any
 
 LEAST_SECONDS = 0.05
 MOST_CHARACTERS = 4_000_000
+MOST_ATTEMPTS = 10
+SECONDS_BETWEEN = 0.5
 MOST_GROWTH = 3.0
 """Of the time when the input doubles: 2 is linear, 4 is quadratic."""
 
@@ -22,9 +24,11 @@ def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int 
         once = _seconds(work, made(size))
     if once < LEAST_SECONDS:
         return 1.0
-    # The machine does other things meanwhile, which only adds: the least time of each size counts.
+    # The machine does other things meanwhile, which only adds, and for seconds on end: the least time of
+    # each size counts, and what looks bad is measured again after longer and longer pauses.
     small, large = once, float("inf")
-    for _ in range(4):
+    for attempt in range(MOST_ATTEMPTS):
+        time.sleep(attempt * SECONDS_BETWEEN)
         small = min(small, _seconds(work, made(size)))
         large = min(large, _seconds(work, made(4 * size)))
         if (large / small) ** 0.5 < MOST_GROWTH:
