@@ -15,8 +15,9 @@ MOST_GROWTH = 3.0
 def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int = 10_000) -> float:
     """The time for an input of twice the size, as a multiple of the time for one.
 
-    It is the mean of two doublings. The size is doubled until the time can be measured; what stays
-    too quick counts as linear.
+    The size is doubled until the time can be measured; what stays too quick counts as linear. Of the
+    next two doublings the lesser counts: memory costs more where a cache ends, which is one place,
+    and a square is one everywhere.
     """
     once = _seconds(work, made(size))
     while once < LEAST_SECONDS and size < MOST_CHARACTERS:
@@ -24,16 +25,17 @@ def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int 
         once = _seconds(work, made(size))
     if once < LEAST_SECONDS:
         return 1.0
-    # The machine does other things meanwhile, which only adds, and for seconds on end: the least time of
-    # each size counts, and what looks bad is measured again after longer and longer pauses.
-    small, large = once, float("inf")
+    # The machine does other things meanwhile, which only adds, and for seconds on end: the least
+    # time of each size counts, and what looks bad is measured again after longer and longer pauses.
+    inputs = [made(size * times) for times in (1, 2, 4)]
+    least, found = [once, float("inf"), float("inf")], float("inf")
     for attempt in range(MOST_ATTEMPTS):
         time.sleep(attempt * SECONDS_BETWEEN)
-        small = min(small, _seconds(work, made(size)))
-        large = min(large, _seconds(work, made(4 * size)))
-        if (large / small) ** 0.5 < MOST_GROWTH:
+        least = [min(t, _seconds(work, given)) for t, given in zip(least, inputs, strict=True)]
+        found = min(least[1] / least[0], least[2] / least[1])
+        if found < MOST_GROWTH:
             break
-    return float((large / small) ** 0.5)
+    return found
 
 
 def _seconds(work: Callable[[Any], object], given: Any) -> float:

@@ -146,11 +146,28 @@ def test_questions_outside_the_families_get_the_honest_answer() -> None:
     assert others[0].text.startswith("I only know")
 
 
+IN_WORDS = {" plus ": "+", " minus ": "-", " times ": "*", " divided by ": "/"}
+MOST = {"+": 20, "*": 9, "-": 30, "/": 0}
+
+
+def is_too_large(question: str) -> bool:
+    for words, sign in IN_WORDS.items():
+        question = question.replace(words, sign)
+    found = re.findall(r"(\d+) ?([+*/-]) ?(\d+)", question)
+    return any(max(int(left), int(right)) > MOST[sign] for left, sign, right in found)
+
+
 def test_sums_beyond_the_range_of_the_family_get_the_honest_answer() -> None:
-    large = [e for e in examples(400, families=["other"]) if re.search(r"\d", e.question)]
-    assert len(large) > 50
-    in_range = re.compile(r"(\d+) ?([+*/-]) ?(\d+)")
-    for example in large:
-        sums = [(int(a), sign, int(b)) for a, sign, b in in_range.findall(example.question)]
-        most = {"+": 20, "*": 9, "-": 30, "/": 0}
-        assert any(max(a, b) > most[sign] for a, sign, b in sums), example.question
+    asked = [e for e in examples(400, families=["other"]) if re.search(r"\d", e.question)]
+    assert len(asked) > 50
+    for example in asked:
+        assert is_too_large(example.question), example.question
+
+
+def test_sums_at_both_sides_of_the_limit_are_as_frequent() -> None:
+    asked = list(examples(400, families=["limits"]))
+    honest = [e for e in asked if e.text.startswith("I only know")]
+    assert 150 < len(honest) < 250
+    for example in asked:
+        assert is_too_large(example.question) == (example in honest), example.question
+        assert (example.family == "other") == (example in honest)

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from aspd_cli.recipe.base import Section
 
+QuestionFamily = Literal["math", "rag", "general", "chain", "outline", "other", "limits"]
+
 
 class DataSection(Section):
     """What to train on."""
@@ -29,7 +31,7 @@ class DataSection(Section):
     """
     examples: int = Field(10_000, ge=1)
     """Number of training questions that `synth` generates."""
-    mix: dict[Literal["math", "rag", "general", "chain", "outline", "other"], float] | None = None
+    mix: dict[QuestionFamily, float] | None = None
     """Weights of the question families of `synth`, as in {math: 1, rag: 2}; null: the default."""
     exercises: int = Field(0, ge=0)
     """Number of copying and arithmetic exercises that `synth` adds, to train from scratch."""

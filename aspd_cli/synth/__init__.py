@@ -3,8 +3,9 @@
 Four families, after the paper's domains: *math* (independent sums, then a conclusion that needs all
 of them), *rag* (facts about several people out of a context), *general* (one treatment of each of
 several things) and *chain* (each step needs the one before, so the right answer is serial). In
-training there are two more: "other" are questions of no family, with an honest one-line answer, and
-"outline" asks for the names only, which is practice for titles.
+training there are three more: "other" are questions of no family, with an honest one-line answer,
+"limits" are few sums, within the range of *math* as often as beyond it, and "outline" asks for the
+names only, which is practice for titles.
 
     for example in examples(400, split="test"):
         example.question, example.text, example.answer, example.family, example.branches
@@ -31,6 +32,7 @@ _DRAWS: dict[str, Callable[[Random], Example]] = {
     "chain": chain.draw,
     "outline": outline.draw,
     "other": other.draw,
+    "limits": other.draw_limits,
 }
 MIX = {"math": 28, "rag": 30, "general": 20, "chain": 19, "other": 3}
 """Shares of the families in training, in percent."""

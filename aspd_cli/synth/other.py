@@ -1,9 +1,10 @@
 """What is outside the four families, or beyond their range: the honest answer is one line."""
 
+from dataclasses import replace
 from random import Random
 
 from aspd_cli.core.markup import Document
-from aspd_cli.synth import rag
+from aspd_cli.synth import rag, sums
 from aspd_cli.synth.example import Example
 from aspd_cli.synth.wording import listing, typed
 
@@ -71,42 +72,37 @@ _UNKNOWN = (
     "poetry|astronomy|a contract|yoga"
 ).split("|")
 _ASKS = ("what is {}", "explain {}", "describe {}", "tell me about {}", "write about {}")
-_SUMS = (
-    "what is {}",
-    "compute {}",
-    "calculate {}",
-    "{}",
-    "how much is {}",
-    "solve {}",
-    "work out {}",
-)
+_COUNTS = (1, 1, 1, 2, 2, 3, 4)
+"""Sums in a question beyond the range."""
 
 
 def draw(rng: Random) -> Example:
     """One example from outside the families."""
     kind = rng.random()
+    if kind >= 0.7:
+        return _too_large(rng, sums.draw_terms(rng, rng.choice(_COUNTS)))
     if kind < 0.4:
         question = rng.choice(_QUESTIONS)
     elif kind < 0.6:
         question = rng.choice(_ASKS).format(listing(rng, rng.sample(_UNKNOWN, rng.randint(1, 3))))
-    elif kind < 0.7:
-        question = rag.question(rng)
     else:
-        question = rng.choice(_SUMS).format(listing(rng, _large_sums(rng)))
+        question = rag.question(rng)
     return Example(typed(rng, question, ("?", ".", "", "!")), Document((ANSWER,)), "other")
 
 
-def _large_sums(rng: Random) -> list[str]:
-    """One to three sums, one at least beyond the range of the family math."""
-    terms = [
-        (rng.randint(2, 9), rng.choice("+-*"), rng.randint(2, 9)) for _ in range(rng.randint(0, 2))
-    ]
-    terms.insert(rng.randint(0, len(terms)), _beyond(rng))
-    gap = rng.choice(("", " "))
-    return [f"{left}{gap}{sign}{gap}{right}" for left, sign, right in terms]
+def draw_limits(rng: Random) -> Example:
+    """Few sums of the family math, or as often few with one beyond its range: where it ends."""
+    terms = sums.draw_terms(rng, rng.choice(_COUNTS))
+    return sums.asked(rng, terms) if rng.random() < 0.5 else _too_large(rng, terms)
 
 
-def _beyond(rng: Random) -> tuple[int, str, int]:
+def _too_large(rng: Random, terms: list[sums.Term]) -> Example:
+    """The terms with one beyond the range of the family math among them."""
+    terms[rng.randrange(len(terms))] = _beyond(rng)
+    return replace(sums.asked(rng, terms), answer=Document((ANSWER,)), family="other")
+
+
+def _beyond(rng: Random) -> sums.Term:
     """A sum that the family math never asks for."""
     sign = rng.choice("+++---**/")
     least = {"+": 21, "-": 31, "*": 10, "/": 2}[sign]

@@ -5,9 +5,11 @@ from random import Random
 from aspd_cli.synth.example import Example, answer
 from aspd_cli.synth.wording import count, listing, typed
 
+Term = tuple[int, str, int]
+"""Left, sign, right."""
 INTRO = "Here are the results:\n"
 
-_WORDS = {"+": "plus", "-": "minus", "*": "times"}
+_WORDS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _ASKS = (
     "compute {}",
     "calculate {}",
@@ -42,7 +44,11 @@ _SMALLEST_SHARE = 0.3
 
 def draw(rng: Random) -> Example:
     """One example of the family."""
-    terms = _terms(rng, count(rng))
+    return asked(rng, draw_terms(rng, count(rng)))
+
+
+def asked(rng: Random, terms: list[Term]) -> Example:
+    """A question for the values of terms, and the answer."""
     most = "smallest" if len(terms) > 1 and rng.random() < _SMALLEST_SHARE else "largest"
     style = rng.random()
     question = rng.choice(_ASKS).format(listing(rng, [_written(t, style) for t in terms]))
@@ -62,15 +68,17 @@ def draw(rng: Random) -> Example:
 
 
 def result(left: int, sign: str, right: int) -> int:
-    """The value of `left sign right`."""
+    """The value of `left sign right`, without what a division leaves."""
     if sign == "*":
         return left * right
+    if sign == "/":
+        return left // right
     return left + right if sign == "+" else left - right
 
 
-def _terms(rng: Random, number: int) -> list[tuple[int, str, int]]:
+def draw_terms(rng: Random, number: int) -> list[Term]:
     """Distinct terms whose results lie in 0..99."""
-    terms: list[tuple[int, str, int]] = []
+    terms: list[Term] = []
     while len(terms) < number:
         sign = rng.choice("+-*")
         if sign == "*":
@@ -85,7 +93,7 @@ def _terms(rng: Random, number: int) -> list[tuple[int, str, int]]:
     return terms
 
 
-def _written(term: tuple[int, str, int], style: float) -> str:
+def _written(term: Term, style: float) -> str:
     left, sign, right = term
     if style < 0.45:
         return f"{left}+{right}" if sign == "+" else f"{left}{sign}{right}"

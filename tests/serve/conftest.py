@@ -41,7 +41,7 @@ class Served:
     def end(self, sent: int = signal.SIGTERM) -> int:
         """Sends a signal; the exit code."""
         self.process.send_signal(sent)
-        code = self.process.wait(60)
+        code = self.process.wait(180)
         self._reader.join(10)
         return code
 

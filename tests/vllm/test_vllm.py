@@ -22,7 +22,13 @@ from tests.vllm.test_planner import same
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 pytest.importorskip("vllm", reason="needs vLLM, see .ci/vllm")
 
-ARGUMENTS = {"dtype": "float32", "enforce_eager": True, "max_model_len": 1024, "block_size": 32}
+ARGUMENTS = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "max_model_len": 1024,
+    "block_size": 32,
+    "gpu_memory_utilization": 0.2,  # of the machine's memory, where there is no GPU
+}
 
 
 def questions(number: int, seed: int = 20261126) -> list[str]:
