@@ -14,7 +14,7 @@ from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import announcement_of, procedure
 from aspd_cli.transform.rules.shared_things import Reference
-from aspd_cli.transform.rules.titles import title_of, told_apart
+from aspd_cli.transform.rules.titles import first_words, title_of, told_apart
 from aspd_cli.transform.rules.wholes import shared_budget, sums_up
 from aspd_cli.transform.rules.words import weight
 
@@ -35,7 +35,7 @@ Branches = Sequence[tuple[str, str]]
 
 
 def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
-    """Title and content of every item; the title is empty where an item has no words.
+    """Title and content of every item; the title is empty where none can be had.
 
     Where the items share a form, titles are as their block will have them: what is checked is what
     is announced.
@@ -51,9 +51,14 @@ def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[st
     )
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
-    if all(titles) and (found := shared_label(titles, contents)):
-        titles = found[1]
+    if found := shared_label(_called(titles, contents), contents):
+        titles = [label if title else "" for title, label in zip(titles, found[1], strict=True)]
     return list(zip(titles, contents, strict=True))
+
+
+def _called(titles: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """What the items are called, those without a title by their first words."""
+    return [title or first_words(content) for title, content in zip(titles, contents, strict=True)]
 
 
 def _words(line: Line, form: str) -> str:
@@ -81,6 +86,8 @@ def parted(
         before: what stands before them in the same text.
         given: what is seen before that text.
     """
+    titles, contents = zip(*branches, strict=True)
+    branches = list(zip(_called(titles, contents), contents, strict=True))
     if reason := _refusal(lines, group, branches, announced, given):
         return [], [reason]
     seen = f"{given}\n{before}"
@@ -89,6 +96,7 @@ def parted(
         for each in (
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
+            *_untitled(titles),
             *_bare(lines, group),
             *_counting_on(lines, group),
             *_holding(lines, group, announced, given),
@@ -124,8 +132,6 @@ def _refusal(
 ) -> str | None:
     """Why none of the branches can be in a block; None when some may be."""
     titles, contents = zip(*branches, strict=True)
-    if not all(titles):
-        return "an item without words"
     if len(set(map(str.lower, titles))) < len(titles):
         return "items with the same title"
     sizes, paid = list(map(weight, contents)), list(map(weight, titles))
@@ -136,6 +142,13 @@ def _refusal(
     return procedure(group.form, titles, contents, announced, given) or shared_budget(
         contents, f"{given}\n{announced}"
     )
+
+
+def _untitled(titles: Sequence[str]) -> Iterator[Reference]:
+    """The items for which no title can be had that is whole and says something."""
+    for at, title in enumerate(titles):
+        if not title:
+            yield Reference(at, "has no title of its own", alone=True)
 
 
 def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
