@@ -266,6 +266,22 @@ CHOOSES = re.compile(
     re.IGNORECASE,
 )
 """Titles of sections that are made of what their siblings say."""
+WEIGHS = re.compile(
+    r"\W*(?:(?:an?|the) )?(?:(?:more )?(?:balanced|middle|combined)"
+    r" (?:approach|view|perspective|ground|way|path|solution)"
+    r"|(?:finding|striking|seeking|achieving) (?:an? |the )?(?:right )?(?:balance|middle)"
+    r"|compromise\W*$|synthesis\W*$|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
+    r"|\W*(?:ultimately|in the end|all in all|overall|in (?:short|summary|conclusion|essence))\b",
+    re.IGNORECASE,
+)
+"""How the last of several begins that weighs the others, or is made of them."""
+SUMMED = re.compile(
+    r"[.!?][*\"”)]*\s+(?:all (?:of )?|together, |by (?:\w+ )?)?(?:these|those) (?:\w+ )?"
+    r"(mechanisms|strategies|steps|methods|approaches|factors|tips|techniques|measures|practices"
+    r"|examples|elements|principles|aspects|options|challenges|differences|benefits|suggestions)\b",
+    re.IGNORECASE,
+)
+"""How a later sentence of the last of several speaks of all of them."""
 PLANNED = re.compile(
     r"\W*(?:(?:project|implementation|proposed|success|key|program) )?"
     r"(?:timelines?|milestones|schedule|deliverables|(?:success )?metrics|(?:key )?performance"

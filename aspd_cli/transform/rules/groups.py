@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.counters import counting_on
 from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import question_of
@@ -98,7 +99,8 @@ def parted(
             *sums_up(branches, group.form, seen),
             *_untitled(titles),
             *_bare(lines, group),
-            *_counting_on(lines, group),
+            *_leading(lines, group),
+            *counting_on(lines, group, branches),
             *_holding(lines, group, announced, given),
         )
     }
@@ -160,13 +162,20 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
             yield Reference(at, "has only a heading", alone=True)
 
 
-def _counting_on(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items in which the numbers of a list go on from the item before."""
-    for at, item in enumerate(group.items[1:], start=1):
-        body = (lines[i] for i in range(item.first + 1, item.last))
-        first = next((line.number for line in body if line.kind is Kind.NUMBERED), 1)
-        if first > 1:
-            yield Reference(at, f"counts on from {first}")
+def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
+    """The items that end with a line which leads into the next ones."""
+    for at, item in enumerate(group.items[:-1]):
+        ends = (i for i in range(item.last - 1, item.first, -1) if lines[i].text)
+        last = next(ends, item.first)
+        leads = lines[last].text.rstrip("*_ ")[-1:] in (":", "：")
+        said = lines[last].kind is Kind.TEXT and lines[last - 1].kind is Kind.BLANK
+        if (
+            leads
+            and said
+            and next(ends, item.first) >= item.first
+            and not is_label(lines[item.first])
+        ):
+            yield Reference(at, "leads into the next", alone=True)
 
 
 def _holding(

@@ -45,6 +45,17 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     if planned and _is_plan(branches):
         for at in planned:
             yield Reference(at, "holds for the others", alone=True)
+    for at in range(last, 0, -1):
+        if not _says(branches[at][0], english.WEIGHS, languages.WEIGHS):
+            break
+        yield Reference(at, "weighs the others", alone=True)
+    title, content = branches[last]
+    if found := english.SUMMED.search(content) or (
+        not content.isascii() and languages.SUMMED.search(content)
+    ):
+        own = f"{title}{content[: found.start()]}".lower()
+        if "\n" not in content.strip() and (found.lastindex is None or found[1][:-1] not in own):
+            yield Reference(last, "speaks of all the others", alone=True)
     if form != "sections":
         return
     named = [
