@@ -13,7 +13,7 @@ from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
-from aspd_cli.transform.rules.procedures import announcement_of, procedure
+from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
 from aspd_cli.transform.rules.shared_things import Reference
 from aspd_cli.transform.rules.titles import first_words, title_of, told_apart
 from aspd_cli.transform.rules.wholes import shared_budget, sums_up
@@ -97,6 +97,7 @@ def parted(
         for each in (
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
+            *_beginning(group, contents, announced),
             *_untitled(titles),
             *_bare(lines, group),
             *_leading(lines, group),
@@ -144,6 +145,13 @@ def _refusal(
     return procedure(group.form, titles, contents, announced, given) or shared_budget(
         contents, f"{given}\n{announced}"
     )
+
+
+def _beginning(group: ItemGroup, contents: Sequence[str], announced: str) -> Iterator[Reference]:
+    """The item that says that it comes first, in a list of which the others stand alone."""
+    ideas = english.IDEAS.search(announcement_of(announced, group.form))
+    if not ideas and first_step(group.form, contents):
+        yield Reference(0, "is a first step", alone=True)
 
 
 def _untitled(titles: Sequence[str]) -> Iterator[Reference]:

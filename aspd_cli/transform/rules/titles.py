@@ -13,7 +13,7 @@ _LOOKED_AT = 1000
 """Characters of an item's first line in which its title is looked for."""
 _MAX_CHARACTERS = 90
 
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,110}?)\1")
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,110}?)\1(?!\w)")
 _HALF_BOLD = re.compile(r"([^*\n]{2,110}?):?\*\*(?!\S)")
 """The same where the number stands in bold, too: `**1. Label**`."""
 _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{1,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
@@ -31,6 +31,10 @@ _COUNT = re.compile(r"\W*\d{0,2}\W*")
 _FEW_WORDS = 5
 _WORDY = re.compile(r"\S*[^\W\d_]\S*")
 _COUNTED = re.compile(r"\W*\d{1,2}\W*[:：]")
+_SIGN = re.compile(r"`[^`\w]+`")
+"""Code without a word, of which nothing is left in a title."""
+_JOINTS = ("- ", "– ", "— ", ": ", "：", "= ")
+"""What stands between a name that is no word, such as an emoji, and what is said of it."""
 _BEGINNING = 40
 """Characters that tell in which kind of writing a text is."""
 _TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
@@ -117,9 +121,10 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
 
 def _phrase(text: str) -> str:
     """The first words of a text that stand for themselves; empty where there are none."""
-    if _COUNTED.match(text):
+    if _COUNTED.match(text) or text.startswith(_JOINTS):
         return ""
-    return _clean(clause_of(text) if is_wide(text[:_BEGINNING]) else phrase_of(text))
+    phrase = clause_of(text) if is_wide(text[:_BEGINNING]) else phrase_of(text)
+    return "" if "`" in phrase and _SIGN.search(phrase) else _clean(phrase)
 
 
 def _unnamed(head: str) -> str:

@@ -130,6 +130,29 @@ def test_a_thing_that_goes_with_one_of_an_earlier_branch_begins_another_block() 
     assert [len(each) for each in titles(same)] == [4]
 
 
+def test_sections_of_which_one_holds_what_all_of_them_need_do_not_fork() -> None:
+    heads = (
+        "Find the leak",
+        "Close it for now",
+        "Repair it for good",
+        "Tools and Materials Needed",
+    )
+    body = "Much can be told about this, and all of it is worth knowing before the rain.\n"
+    assert titles("".join(f"## {head}\n\n{body}\n" for head in heads)) == []
+    assert len(titles("".join(f"## {head}\n\n{body}\n" for head in heads[:3]))[0]) == 3
+
+
+def test_steps_that_are_advice_fork_and_a_way_that_is_named_is_none_of_steps() -> None:
+    for lead in (
+        "Here are some proactive steps:",
+        "It upsets any itinerary, but this helps:",
+        "Here's how to make it work:",
+    ):
+        assert titles(f"{lead}\n\n{listed(*TIPS)}"), lead
+    for lead in ("Here is your itinerary:", "Here's how to make soap:", "These are the steps:"):
+        assert not titles(f"{lead}\n\n{listed(*TIPS)}"), lead
+
+
 def test_lists_in_a_section_that_is_no_branch_are_found() -> None:
     item = "- **{}**: said at some length, and with much that is worth to be known about it.\n"
     both = "".join(map(item.format, ("One", "Two")))

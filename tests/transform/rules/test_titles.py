@@ -67,6 +67,8 @@ def test_a_clause_that_needs_another_one_is_no_title(head: str, title: str) -> N
         "When fuel ignites too early in the chamber it causes a rattling or pinging sound there.",
         "`const next = document.querySelectorAll('form .next')` and `const back = 1` select these.",
         "2: duality, comparison or nuance",
+        "The first `*` stands for the day of the month.",
+        "- represents the door to the platform, from which the train to school departs.",
         "您认为学校可以做些什么来提高您对其他各个科目的兴趣和热情呢？",
         "来自科技谷的文章《人工智能在医疗保健中的应用与它在未来几年的发展》——列举了很多。",
         "！？",
@@ -85,6 +87,7 @@ def test_a_label_is_a_title_as_long_as_it_may_be_and_a_number_is_none() -> None:
     assert title_of("**2:** comparison") is None
     assert title_of("**1969:** men on the moon") == "1969"
     assert title_of("`[a-z]+` - letters") == "[a-z]+"
+    assert title_of("**S**top: Halt whatever you do, and breathe.") == "Stop"
 
 
 def test_items_that_begin_alike_are_told_apart_by_longer_phrases() -> None:
