@@ -12,8 +12,8 @@ from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.shared_things import Branches, Reference
 
 _COUNTED = re.compile(
-    r"\b([A-Z][a-z]{2,10})[ ]{1,2}#?(\d{1,3})(?=[*_]{0,2}(?::|\s[-–—]\s))"
-    r"|(第)(\d{1,3})[章课周天节集讲回单]"
+    r"\n[^\w\n]{0,8}([A-Z][a-z]{2,10})[ ]{1,2}#?(\d{1,3})(?=[*_]{0,2}(?::|\s[-–—]\s))"
+    r"|\n[^\w\n]{0,8}(第)(\d{1,3})[章课周天节集讲回单]"
 )
 """A thing with its number: `Chapter 4:`."""
 _NUMBERED = re.compile(r"[^\W\d]+ \d{1,3}\W*$")
@@ -29,7 +29,8 @@ def counting_on(lines: list[Line], group: ItemGroup, branches: Branches) -> Iter
         if at and first > 1:
             yield Reference(at, f"counts on from {first}")
             continue
-        own = [] if _NUMBERED.search(title) else _counted(content)
+        flat = "\n" not in content.rstrip()
+        own = [] if flat or _NUMBERED.search(title) else _counted(content)
         for thing, number in own:
             before = (thing, number - 1)
             if number > 1 and before in counted and before not in own:

@@ -89,27 +89,42 @@ _WEAK = (
 """No phrase ends with these words."""
 _WANTING = frozenset(
     "ability able access according act acts addition aim aims allow allowed allows amount "
-    "anything areas ask asks attention aware based become becomes begin begins believe belong "
-    "belongs bit capable check come comes committed compared composed consider considers consist "
-    "consists contain contains continue continues contrast contribute contributes deal deals "
-    "decide dedicated depend depends designed determine different divided due easy encouraged "
-    "engage ensure ensures essential everything example examples exist exists expected explain "
-    "eye eyes find focus focuses free full get gets give gives go goes going happen happens hard "
-    "help helpful helps hinge hinges ideal important include includes indicate indicates instance "
-    "intended invest involve involves keep keeps kind kinds know known knows lead leads learn let "
-    "lets like likely likes listen located look looking looks lot made mean means meant mind "
-    "moment necessary need needs note number occur occurs one ones opposed order part participate "
-    "parts perfect place placed plan plans prone provide provides range ranges ready refer refers "
-    "regard related relationship relies rely remember require required requires respect response "
+    "anything areas argues ask asks attention aware based become becomes begin begins believe "
+    "belong belongs benefit benefits bit capable check checks claims come comes committed "
+    "compared composed consider considers consist consists consult contain contains continue "
+    "continues contrast contribute contributes deal deals decide dedicated depend depends "
+    "designed determine different divided due easy encouraged engage ensure ensures essential "
+    "everything example examples exist exists expected explain eye eyes find focus focuses free "
+    "full get gets give gives go goes going happen happens hard help helpful helps hinge hinges "
+    "ideal important include includes indicate indicates instance intended invest involve "
+    "involves keep keeps kind kinds know known knows lead leads learn let lets like likely likes "
+    "listen located look looking looks lot made mean means meant mentions mind moment necessary "
+    "need needs note number occur occurs one ones opposed order part participate parts perfect "
+    "place placed plan plans prone provide provides range ranges ready refer refers regard "
+    "related relationship relies rely remember require required requires respect response "
     "responsible result results say says see seem seems series serve serves set sets show shows "
-    "similar situation size someone something sort stand stands start starts state suggest "
-    "suggests suitable supposed sure take takes talk tend tends thing things think thinks time "
-    "times tries try trying type types unable used useful varies variety vary want wants way ways "
-    "willing work working works worth".split()
+    "similar situation size someone something sort stand stands start starts state states suggest "
+    "suggests suitable supposed sure take takes talk tells tend tends thing things think thinks "
+    "time times tries try trying type types unable used useful varies variety vary verifies want "
+    "wants way ways willing work working works worth".split()
 )
 """What these words say is only told by what follows them."""
-_QUALITIES = ("ous", "ful", "ive", "able", "ible", "less", "ing", "ical", "ional", "ed", "ary")
+_QUALITIES = (
+    "ous",
+    "ful",
+    "ive",
+    "able",
+    "ible",
+    "less",
+    "ing",
+    "ical",
+    "ional",
+    "sual",
+    "ed",
+    "ary",
+)
 """Endings of words that mostly stand before the thing that they tell something of."""
+_DASHES = frozenset("-–—")
 _PAIRS = (("(", ")"), ("[", "]"), ("“", "”"))
 
 
@@ -170,7 +185,8 @@ def _end(words: Sequence[str], ended: bool, beyond: int) -> int:
         phrase = words[:at]
         if _is_weak(words[at - 1]) or not _is_whole(phrase):
             continue
-        if words[at - 1].endswith((",", ";", ":")) or _bare(words[at]) in _SUBORDINATE:
+        strong = words[at - 1].endswith((",", ";", ":")) or words[at] in _DASHES
+        if strong or _bare(words[at]) in _SUBORDINATE:
             if _borders(words, at):
                 good.append(at)
                 break
@@ -191,7 +207,7 @@ def _borders(words: Sequence[str], at: int) -> bool:
     last, following = _bare(words[at - 1]), _bare(words[at])
     mark = words[at - 1][-1]
     said = _said(words[:at])
-    if mark in ";:" or (words[at][0] in "(–—" or words[at] == "-"):
+    if mark in ";:" or (words[at][0] in "(–—" or words[at] in _DASHES):
         return said > 1 or words[0][0].isupper()
     if said < 2 and not (following in _FINITE and at == 1 and len(last) <= _SYMBOL):
         return False

@@ -105,13 +105,13 @@ def _by_announcement(
     aside = english.ASIDES.search(announcement) is not None
     advice = aside or announced(english.ADVICE, languages.ADVICE)
     done = list(_evidence(titles, contents, words, other, making=asked and not aside))
-    known = words_of(f"{prompt[-_LOOKED_AT:]} {announcement}")
+    seen = f"{prompt[-_LOOKED_AT:]} {announcement}"
     steps = not advice and announced(english.ANNOUNCED, languages.ANNOUNCED)
     if form in ("numbered", "bullets", "labels"):
         steps = steps or english.IN_STEPS.search(paragraph) is not None
     if steps:
         parts = english.STRATEGY.search(announcement) and not (asked or doing or order)
-        if not parts or any(done) or any(_takes_up_things(contents, known)):
+        if not parts or any(done) or any(_takes_up_things(contents, seen)):
             return ANNOUNCED
     if _walks(announcement, before, prompt, contents):
         return "a walk through a program"
@@ -124,7 +124,7 @@ def _by_announcement(
         below = not advice and english.BEGINNING_BELOW.match(contents[0])
         alone = len(titles) >= _LEAST_ALONE and not (asked or order) and not any(done[1:])
         if alone and below:
-            alone = not any(islice(_takes_up_things(contents, known), 1, None))
+            alone = not any(islice(_takes_up_things(contents, seen), 1, None))
         if (below and not alone) or english.BEGINNING.match(contents[0]):
             return "items that begin with a first step"
     if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
@@ -137,7 +137,7 @@ def _by_announcement(
         share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
     weight: float = sum(done)
     if weight:
-        taken = _takes_up_things(contents, known)
+        taken = _takes_up_things(contents, seen)
         weight += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
     return "items that go on from one to the next" if weight >= share * len(contents) else None
 
@@ -219,12 +219,13 @@ def _of_hands(word: str) -> bool:
     )
 
 
-def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator[bool]:
+def _takes_up_things(contents: Sequence[str], seen: str) -> Iterator[bool]:
     """Whether each item speaks of a thing as known that an earlier one has brought in.
 
     Args:
-        known: words that all items see.
+        seen: what all items see.
     """
+    known = words_of(seen)
     brought: set[str] = set()
     for content in contents:
         small = content.lower()

@@ -1,8 +1,8 @@
 """Titles: short names of items, taken from their own labels."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from itertools import takewhile
 
 from aspd_cli.transform.rules.clauses import MAX_WIDE, clause_of
 from aspd_cli.transform.rules.lists import ORDINAL, match_label
@@ -101,21 +101,20 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     Args:
         heads: the first line of each item without its marker.
     """
+    first = [title.partition(" ")[0] for title in titles]
+    if len(set(first)) == len(first):
+        return list(titles)
+    beginnings = [_unnamed(head).split(None, MAX_WORDS)[:MAX_WORDS] for head in heads]
+    shared = Counter(
+        " ".join(words[:count]) for words in beginnings for count in range(1, len(words) + 1)
+    )
     out = list(titles)
-    places: dict[str, list[int]] = {}
-    for at, title in enumerate(titles):
-        places.setdefault(title.lower(), []).append(at)
-    for title, same in places.items():
-        if not title or len(same) == 1 or is_wide(title):
+    for at, (title, words) in enumerate(zip(titles, beginnings, strict=True)):
+        own = " ".join(words[: len(title.split())])
+        if shared[own] < 2 or _clean(own) != title or is_wide(title) or label_of(heads[at]):
             continue
-        if any(label_of(heads[at]) for at in same):
-            continue
-        texts = [_unnamed(heads[at]).split() for at in same]
-        alike = sum(
-            1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))
-        )
-        for at, words in zip(same, texts, strict=True):
-            out[at] = _clean(phrase_of(" ".join(words), alike)) or titles[at]
+        alike = sum(shared[" ".join(words[:count])] > 1 for count in range(1, len(words) + 1))
+        out[at] = _clean(phrase_of(_unnamed(heads[at]), alike)) or title
     return out
 
 
