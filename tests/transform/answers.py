@@ -102,9 +102,11 @@ GERMAN = """Beide Städte haben viel zu bieten.
 
 Zusammenfassend hängt die Wahl von der Jahreszeit ab."""
 
-ALIKE = """1. In the winter of that year an old man wrote letters to ships that never came home.
-2. In the winter of that year an old man wrote poems about a storm, and burnt them all.
-3. A violin in a pawnshop played by itself whenever it rained on the street outside.
+ALIKE = """1. An old man writes letters that nobody reads, and throws all of them into the sea,
+   where the current takes them to the south.
+2. An old man writes letters that nobody answers, as the ships they go to sank long ago
+   in a storm that some people still talk about.
+3. A violin in a pawnshop plays by itself when it rains, and nobody has ever bought it.
 """
 
 PARALLEL = {
@@ -115,16 +117,16 @@ PARALLEL = {
         [
             "道路是按照现在车流量的十分之一来修建的",
             "公共汽车又慢又少",
-            "在卡车和自行车共用一条车道",
+            "在卡车和自行车共用一条车道的地方骑车非常危险",
         ],
     ),
     "German labels": (GERMAN, ["Rom", "Oslo"]),
     "items that begin alike": (
         ALIKE,
         [
-            "letters to ships that never came home",
-            "poems about a storm",
-            "A violin in a pawnshop played",
+            "An old man writes letters that nobody reads",
+            "An old man writes letters that nobody answers",
+            "A violin in a pawnshop plays by itself",
         ],
     ),
     "numbered, with nested bullets": (TIPS, ["Keep a schedule", "Dim the lights", "Cool the room"]),
@@ -134,9 +136,9 @@ PARALLEL = {
     "ordinals": (
         ORDINALS,
         [
-            "the roads were built",
-            "buses are slow",
-            "cycling is dangerous where lorries and bicycles",
+            "the roads were built for a tenth of the traffic",
+            "buses are slow and rare",
+            "cycling is dangerous",
         ],
     ),
     "bold headings": (CONTRAST, ["Pros", "Cons"]),

@@ -12,8 +12,9 @@ from aspd_cli.core.markup import Block, Branch, Document, plain, render
 from aspd_cli.core.parser import parse
 from aspd_cli.errors import DataError, MarkupError
 from aspd_cli.transform.rules.markdown import cut_lines
-from aspd_cli.transform.rules.titles import MAX_WORDS, title_of, told_apart
+from aspd_cli.transform.rules.titles import title_of, told_apart
 
+_MAX_WORDS = 16
 _MAX_TITLE = 80
 """Characters of the item of a plan that is a title as it stands; wide ones count four."""
 _OUTER = " \t.,;:!?。，；：！？"
@@ -162,7 +163,7 @@ def _of_plan(plan: str | None) -> str:
     """The item of a plan as a title: on one line, and its label or first words if it is long."""
     text = " ".join((plan or "").split()).strip(_OUTER)
     size = sum(1 if character.isascii() else 4 for character in text)
-    if size <= _MAX_TITLE and len(text.split()) <= 2 * MAX_WORDS:
+    if size <= _MAX_TITLE and len(text.split()) <= _MAX_WORDS:
         return text
     return title_of(text) or ""
 

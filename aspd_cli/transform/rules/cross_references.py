@@ -27,7 +27,7 @@ REACH = 20_000
 """Characters, at the beginning and at the end, of the text before a block that are looked at."""
 
 _START = re.compile(
-    r"\W*(?:then|next|after (?:that|this|which)|afterwards?|subsequently|meanwhile"
+    r"\W*(?:then|next|again(?=,)|after (?:that|this|which)|afterwards?|subsequently|meanwhile"
     r"|also(?! (?:known|called))|another|additionally|furthermore|moreover|similarly|likewise"
     r"|in addition(?! to)|in contrast|by contrast|on the other hand|however|conversely|nevertheless"
     r"|nonetheless|instead(?! of)|otherwise|consequently|accordingly|because of that"
@@ -76,6 +76,10 @@ _BACK = re.compile(
     r"|repeat (?:the|this|these) (?:process|procedure|steps?))\b",
     re.IGNORECASE,
 )
+_AGAIN = re.compile(r"(?:[.!?:][*\"”)]*\s+|\()again,", re.IGNORECASE)
+"""A sentence that says what was said before."""
+_SAID_BEFORE = 400
+"""Characters of a branch behind which it may have said so itself."""
 _AHEAD = re.compile(
     r"\b(?:(?:mentioned|discussed|described|listed|see) below|(?:the|in the) next "
     rf"{_PARTS}(?= )|(?:in|from|of|see|by|to|with|after|and|or|than|repeat|until) "
@@ -196,7 +200,7 @@ def _words(
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
-        elif not labelled[at] and _ALSO.match(body):
+        elif (not labelled[at] and _ALSO.match(body)) or (other and languages.ALSO.match(body)):
             yield Reference(at, "says that something is so, too")
         elif found := _back(content, words, other):
             yield Reference(at, f"says {_quote(found[0])}")
@@ -229,6 +233,8 @@ def _ahead(content: str, words: frozenset[str]) -> re.Match[str] | None:
 
 def _back(content: str, words: frozenset[str], other: bool) -> re.Match[str] | None:
     found = _BACK.search(content) if _may_hold(words, _HINTS, _PAIRS) else None
+    if found is None and "again" in words:
+        found = _AGAIN.search(content, 0, _SAID_BEFORE)
     if found is None and _may_hold(words, _MEASURES, _MEASURES_PAIRS):
         found = _MEASURED.search(content)
     return found or (languages.ANYWHERE.search(content) if other else None)

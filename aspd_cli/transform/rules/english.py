@@ -83,6 +83,7 @@ NEEDED = re.compile(
 STAGE_LABEL = re.compile(
     r"\W*(?:(?:directions?|methods?|materials?|setup|implementation|execution)"
     r"(?:\W*$| (?:to|for|needed|required)\b)"
+    r"|(?:tools|supplies|materials|equipment)(?: (?:and|&|or) \w+)? (?:needed|required)\W*$"
     r"|(?:instructions?|steps?|procedure|preparation|ingredients|installation|how to)\b"
     r"|(?:the )?(?:\w+ )?(?:process|assembly|application)\W*$|finishing touches"
     r"|(?:gather|prepare|prep|assemble|collect)(?:ing)? (?:your |the |all )?"
@@ -94,15 +95,18 @@ ANNOUNCED = re.compile(
     r"|involv(?:es?|ing) (?:\w+ )*steps|steps (?:below|to|for|involved|are)|(?:the"
     r"|outline of) steps"
     r"|steps (?:that )?(?:you|we)(?: will|'ll| would)? (?:need|have|should|must)\b"
-    r"|(?:suggested|recommended|logical) order|instructions|recipe|how to make|itinerary"
+    r"|(?:suggested|recommended|logical) order|instructions|recipe"
+    r"|how to make(?! (?:it|the most|sure|your)\b)"
     r"|in order\W*$"
-    r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm|proof"
-    r"|schedule"
+    r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm"
+    r"|(?<!social )proof|itinerary|schedule"
     r"|plot|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow"
     r"|how to (?:use|play|run|install|apply))"
     r"(?: (?:below|is|are|as follows|follows|includes?|looks? like this|for \w+|to \w+))?\W*$)",
     re.IGNORECASE,
 )
+STRATEGY = re.compile(r"\bstrateg(?:y|ies)\b[^.]*\bsteps\W*$", re.IGNORECASE)
+"""Announces parts of a plan as steps; whether they are is told by what they say."""
 IN_STEPS = re.compile(
     r"\binvolves? (?:\w+ ){0,3}(?:steps|stages|phases)\b(?! (?:you|one) (?:can|could|may|might))"
     r"|\b(?:outline|overview|summary|list) of (?:the|all) (?:\w+ )?steps\b",
@@ -122,7 +126,7 @@ LABELLED = re.compile(r"\W*(?:\d{1,3}[.)]\s*)?(?:\*\*|[^.:\n]{2,60}:\s)")
 ADVICE = re.compile(
     r"\b(?:steps?|strategies) (?:that )?(?:you|we|they|one|i|people) (?:can|could|may|might)\b"
     r"(?! follow)|(?<!involves )(?<!involve )\b(?:some|several|few|additional|practical"
-    r"|general) (?:\w+ )?"
+    r"|actionable|proactive|preventi(?:ve|on)|general) (?:\w+ )?"
     r"(?:steps|tips|ways|strategies|suggestions|ideas|examples|options)\b",
     re.IGNORECASE,
 )

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.counters import counting_on
 from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
-from aspd_cli.transform.rules.procedures import announcement_of, procedure
+from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
 from aspd_cli.transform.rules.shared_things import Reference
-from aspd_cli.transform.rules.titles import title_of, told_apart
+from aspd_cli.transform.rules.titles import first_words, title_of, told_apart
 from aspd_cli.transform.rules.wholes import shared_budget, sums_up
 from aspd_cli.transform.rules.words import weight
 
@@ -35,7 +36,7 @@ Branches = Sequence[tuple[str, str]]
 
 
 def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[str, str]]:
-    """Title and content of every item; the title is empty where an item has no words.
+    """Title and content of every item; the title is empty where none can be had.
 
     Where the items share a form, titles are as their block will have them: what is checked is what
     is announced.
@@ -51,9 +52,14 @@ def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[st
     )
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
-    if all(titles) and (found := shared_label(titles, contents)):
-        titles = found[1]
+    if found := shared_label(_called(titles, contents), contents):
+        titles = [label if title else "" for title, label in zip(titles, found[1], strict=True)]
     return list(zip(titles, contents, strict=True))
+
+
+def _called(titles: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """What the items are called, those without a title by their first words."""
+    return [title or first_words(content) for title, content in zip(titles, contents, strict=True)]
 
 
 def _words(line: Line, form: str) -> str:
@@ -81,6 +87,8 @@ def parted(
         before: what stands before them in the same text.
         given: what is seen before that text.
     """
+    titles, contents = zip(*branches, strict=True)
+    branches = list(zip(_called(titles, contents), contents, strict=True))
     if reason := _refusal(lines, group, branches, announced, given):
         return [], [reason]
     seen = f"{given}\n{before}"
@@ -89,8 +97,11 @@ def parted(
         for each in (
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
+            *_beginning(group, contents, announced),
+            *_untitled(titles),
             *_bare(lines, group),
-            *_counting_on(lines, group),
+            *_leading(lines, group),
+            *counting_on(lines, group, branches),
             *_holding(lines, group, announced, given),
         )
     }
@@ -124,8 +135,6 @@ def _refusal(
 ) -> str | None:
     """Why none of the branches can be in a block; None when some may be."""
     titles, contents = zip(*branches, strict=True)
-    if not all(titles):
-        return "an item without words"
     if len(set(map(str.lower, titles))) < len(titles):
         return "items with the same title"
     sizes, paid = list(map(weight, contents)), list(map(weight, titles))
@@ -138,6 +147,20 @@ def _refusal(
     )
 
 
+def _beginning(group: ItemGroup, contents: Sequence[str], announced: str) -> Iterator[Reference]:
+    """The item that says that it comes first, in a list of which the others stand alone."""
+    ideas = english.IDEAS.search(announcement_of(announced, group.form))
+    if not ideas and first_step(group.form, contents):
+        yield Reference(0, "is a first step", alone=True)
+
+
+def _untitled(titles: Sequence[str]) -> Iterator[Reference]:
+    """The items for which no title can be had that is whole and says something."""
+    for at, title in enumerate(titles):
+        if not title:
+            yield Reference(at, "has no title of its own", alone=True)
+
+
 def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
     """The items that are a heading or a label alone: what follows them stands below it."""
     for at, item in enumerate(group.items):
@@ -147,13 +170,20 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
             yield Reference(at, "has only a heading", alone=True)
 
 
-def _counting_on(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items in which the numbers of a list go on from the item before."""
-    for at, item in enumerate(group.items[1:], start=1):
-        body = (lines[i] for i in range(item.first + 1, item.last))
-        first = next((line.number for line in body if line.kind is Kind.NUMBERED), 1)
-        if first > 1:
-            yield Reference(at, f"counts on from {first}")
+def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
+    """The items that end with a line which leads into the next ones."""
+    for at, item in enumerate(group.items[:-1]):
+        ends = (i for i in range(item.last - 1, item.first, -1) if lines[i].text)
+        last = next(ends, item.first)
+        leads = lines[last].text.rstrip("*_ ")[-1:] in (":", "：")
+        said = lines[last].kind is Kind.TEXT and lines[last - 1].kind is Kind.BLANK
+        if (
+            leads
+            and said
+            and next(ends, item.first) >= item.first
+            and not is_label(lines[item.first])
+        ):
+            yield Reference(at, "leads into the next", alone=True)
 
 
 def _holding(

@@ -77,7 +77,10 @@ def shorten(lines: list[Line], spans: list[Item]) -> Item:
     cut = _shortened(lines, spans)
     holds = any(lines[i].kind is not Kind.BLANK for i in range(cut.first + 1, cut.last))
     first = next((i for i in range(item.first + 1, item.last) if lines[i].text), None)
-    return cut if holds or first is None or closes(lines[first].text) else item
+    if holds or first is None or closes(lines[first].text):
+        return cut
+    closing = (i for i in _paragraphs(lines, item) if i > first and closes(lines[i].text))
+    return Item(item.first, next(closing, item.last))
 
 
 def _shortened(lines: list[Line], spans: list[Item]) -> Item:

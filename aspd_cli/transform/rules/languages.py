@@ -75,7 +75,7 @@ ANYWHERE = re.compile(
 CLOSING = _pattern(
     "总之|综上|总的来说|总而言之|总体|最后|希望|请注意|注意[，：:]|记住|通过(?:以上|这些|上述)"
     "|以上|这些|这|祝|谢谢|如果你|如果您|如需"
-    "|当然|需要注意|值得注意|无论|不管|因此|所以|请",
+    "|归根结底|最终的?(?:结果|选择|决定)|当然|需要注意|值得注意|无论|不管|因此|所以|请",
     "zusammenfass\\w*|insgesamt|abschließend|fazit|letztlich|bitte|viel (?:spaß|erfolg)"
     "|denk\\w* daran|diese"
     "|en (?:conclusion|résumé|somme)|pour (?:conclure|finir)|bref|n'oubliez pas|ces|bon(?:ne)? \\w+"
@@ -172,4 +172,16 @@ CHOOSES = _pattern(
     r"|comment choisir"
     "|résumé|comparación|conclusión|cómo elegir|resumen",
 )
+WEIGHS = _pattern(
+    ".{0,12}(?:折中|折衷)|平衡(?:点|之道)?$|(?:两者|二者)?(?:的)?结合$|综合(?:来看|考虑|以上)|最终的?(?:结果|选择|决定)"
+    "|归根结底|总之|总的来说|综上",
+    "letztlich|insgesamt|ein mittelweg|en fin de compte|en définitive|en última instancia",
+)
+SUMMED = re.compile(
+    "[。！？]\\s*(?:通过|采取|所有)?这些(?:机制|策略|方法|措施|因素|步骤|技巧|做法|方面|建议|例子|[^，。]{0,4}方程)"
+)
+ALSO = re.compile("[^。！？\\n]{2,}?同样(?:用|采用|使用|以|是|有|在|可以|需要|也)")
+"""In the first sentence of a branch: what is so besides something else."""
+ECHOES = re.compile("(?:与|和|跟|同)([^，。；、\\s]{2,12}?)(?:相互|相)?呼应")
+"""What is made to go with a thing."""
 RESULT = _pattern("总计|合计|结果|答案", "ergebnis|gesamt|résultat|total|resultado")

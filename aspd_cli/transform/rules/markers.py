@@ -17,7 +17,7 @@ _DIGITS = {digit: at for at, digit in enumerate("一二三四五六七八九", s
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 _ROMAN = {"i": 1, "v": 5, "x": 10}
 _BULLETS = "-*+•●▪–·◦‣○■□◆◇★☆►▶➢➤➔✓✔✗✘※"
-_BULLET = re.compile(rf"([{re.escape(_BULLETS)}])\s+(.*)$")
+_BULLET = re.compile(rf"([{re.escape(_BULLETS)}])(?:\s+|(?=[{_CJK}]))(.*)$")
 _PICTURE = re.compile(r"([^\w\s]\S{0,4})\s+(.*)$")
 PICTURE = "picture"
 """The marker of items that begin with emoji, whichever each has."""

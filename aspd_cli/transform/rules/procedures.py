@@ -8,7 +8,7 @@ has brought in; and less of it is needed where the prompt asks how something is 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.items import ListForm
@@ -25,6 +25,8 @@ _SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
 thing is asked for."""
 _TAKEN = 0.5
 """What it counts for that an item takes up a thing that an earlier one has brought in."""
+_LEAST_ALONE = 5
+"""So many items of which only the first is a step, and nothing tells an order, stand alone."""
 _BEGINS_WITHIN = 90
 """Characters behind a title in which a word of time stands for the whole item."""
 
@@ -102,10 +104,15 @@ def _by_announcement(
     ideas = english.IDEAS.search(announcement) is not None
     aside = english.ASIDES.search(announcement) is not None
     advice = aside or announced(english.ADVICE, languages.ADVICE)
-    if not advice and announced(english.ANNOUNCED, languages.ANNOUNCED):
-        return ANNOUNCED
-    if form in ("numbered", "bullets", "labels") and english.IN_STEPS.search(paragraph):
-        return ANNOUNCED
+    done = list(_evidence(titles, contents, words, other, making=asked and not aside))
+    seen = f"{prompt[-_LOOKED_AT:]} {announcement}"
+    steps = not advice and announced(english.ANNOUNCED, languages.ANNOUNCED)
+    if form in ("numbered", "bullets", "labels"):
+        steps = steps or english.IN_STEPS.search(paragraph) is not None
+    if steps:
+        parts = english.STRATEGY.search(announcement) and not (asked or doing or order)
+        if not parts or any(done) or any(_takes_up_things(contents, seen)):
+            return ANNOUNCED
     if _walks(announcement, before, prompt, contents):
         return "a walk through a program"
     if sorting:
@@ -115,7 +122,10 @@ def _by_announcement(
         return ANNOUNCED
     if form in ("numbered", "bullets") and not ideas:
         below = not advice and english.BEGINNING_BELOW.match(contents[0])
-        if below or english.BEGINNING.match(contents[0]):
+        alone = len(titles) >= _LEAST_ALONE and not (asked or order) and not any(done[1:])
+        if alone and below:
+            alone = not any(islice(_takes_up_things(contents, seen), 1, None))
+        if (below and not alone) or english.BEGINNING.match(contents[0]):
             return "items that begin with a first step"
     if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
         return "items of what is asked for in order"
@@ -125,13 +135,17 @@ def _by_announcement(
         if guided and 2 * sum(map(_programs, titles, contents)) > len(titles):
             return "items that go on from one to the next"
         share = _SHARE_OF_ONE if asked or guided else _SHARE_ASKED
-    done = list(_evidence(titles, contents, words, other, making=asked and not aside))
-    steps: float = sum(done)
-    if steps:
-        known = words_of(f"{prompt[-_LOOKED_AT:]} {announcement}")
-        taken = _takes_up_things(contents, known)
-        steps += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
-    return "items that go on from one to the next" if steps >= share * len(contents) else None
+    weight: float = sum(done)
+    if weight:
+        taken = _takes_up_things(contents, seen)
+        weight += _TAKEN * sum(one and not two for one, two in zip(taken, done, strict=True))
+    return "items that go on from one to the next" if weight >= share * len(contents) else None
+
+
+def first_step(form: ListForm, contents: Sequence[str]) -> bool:
+    """Whether the first item says of itself that it is a first step."""
+    listed = form in ("numbered", "bullets")
+    return listed and english.BEGINNING_BELOW.match(contents[0]) is not None
 
 
 def announcement_of(before: str, form: ListForm) -> str:
@@ -205,12 +219,13 @@ def _of_hands(word: str) -> bool:
     )
 
 
-def _takes_up_things(contents: Sequence[str], known: frozenset[str]) -> Iterator[bool]:
+def _takes_up_things(contents: Sequence[str], seen: str) -> Iterator[bool]:
     """Whether each item speaks of a thing as known that an earlier one has brought in.
 
     Args:
-        known: words that all items see.
+        seen: what all items see.
     """
+    known = words_of(seen)
     brought: set[str] = set()
     for content in contents:
         small = content.lower()

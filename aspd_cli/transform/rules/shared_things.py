@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
+from aspd_cli.transform.rules.languages import ECHOES
 from aspd_cli.transform.rules.words import WORD, words_of
 
 Branches = Sequence[tuple[str, str]]
@@ -69,6 +70,8 @@ _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365
 _EQUATION = re.compile(
     r"[\w)\]}] ?(?:=|≈|\\approx|\\leq?|\\geq?) ?[\w($\\{\[-]|\\\[|\\\(|\\frac|\$\$"
 )
+_THING = 3
+"""Characters by which a thing is known where words are not spaced."""
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 
 
@@ -88,6 +91,7 @@ def shared_things(
     yield from _made(branches, given)
     yield from _coined(branches, given)
     yield from _numbers(branches, given)
+    yield from _echoed(branches, given)
 
 
 def _acronyms(branches: Branches, given: str) -> Iterator[Reference]:
@@ -202,6 +206,19 @@ def _numbers(branches: Branches, given: str) -> Iterator[Reference]:
             first = seen.setdefault(number, at)
             if first != at and number not in given and not _ROUND.fullmatch(number):
                 yield Reference(at, f"goes on with the number {number}", first)
+
+
+def _echoed(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches with a thing that goes with one that only an earlier branch has."""
+    earlier = given
+    for at, (title, content) in enumerate(branches):
+        found = ECHOES.search(content) if "呼应" in content else None
+        if at and found:
+            thing = found[1][-_THING:]
+            own = title + content[: found.start()]
+            if thing not in given and thing not in own and thing in earlier:
+                yield Reference(at, f"goes with {thing!r}, which another branch introduces")
+        earlier += content
 
 
 def _known(branches: Branches, given: str) -> str:

@@ -1,71 +1,63 @@
 """Titles: short names of items, taken from their own labels."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from itertools import takewhile
 
+from aspd_cli.transform.rules.clauses import MAX_WIDE, clause_of
 from aspd_cli.transform.rules.lists import ORDINAL, match_label
-from aspd_cli.transform.rules.words import ABBREVIATION, DOTTED, is_wide
+from aspd_cli.transform.rules.phrases import MAX_WORDS, phrase_of
+from aspd_cli.transform.rules.words import DOTTED, is_wide
 
-MAX_WORDS = 8
 _LOOKED_AT = 1000
 """Characters of an item's first line in which its title is looked for."""
-_PHRASE = 7
-"""Words of a longer first sentence that may name an item, where a phrase ends among them."""
-_FEW_WORDS = 5
-"""So many first words name an item where no phrase ends among them."""
-_MAX_CHARACTERS = 64
-_MAX_WIDE = 20
-"""Characters of a title where words are not spaced."""
+_MAX_CHARACTERS = 90
 
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,80}?)\1")
-_COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{2,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
-_CLAUSE = re.compile(r"[^，。；：、！？（）“”,;:!?()\s]{2,}")
-"""A clause of a text without spaces between its words."""
-_CLAUSE_PART = re.compile(
-    "以及|可以|能够|并且|从而|或者|因为|通过|需要|应该|必须|包括|例如|进行|由于|来帮助"
-)
-"""Where a longer clause may end as well: words that begin another part of it."""
-_CLAUSE_LINK = re.compile("的")
-"""Where it may end if it has none of them."""
-_SPEAKER = re.compile(r"[^:：\n]{1,24}[:：]")
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,110}?)\1(?!\w)")
+_HALF_BOLD = re.compile(r"([^*\n]{2,110}?):?\*\*(?!\S)")
+"""The same where the number stands in bold, too: `**1. Label**`."""
+_COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{1,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
+_CODE = re.compile(r"`([^`\n]{2,40})`(?=\s*(?:[:：–—]|-\s|$))")
+"""Code that the text behind it explains."""
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
-    r"\*\*|__|[*`#]+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
+    r"\*\*|__|[*`]+|(?<!\w)#+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
 )
 _LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)")
 _NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\s+)?")
 """What stands before a title that is no part of it: the box of a task, a number of its own."""
+_COUNT = re.compile(r"\W*\d{0,2}\W*")
+"""A label that says nothing but how many."""
+_FEW_WORDS = 5
+_WORDY = re.compile(r"\S*[^\W\d_]\S*")
+_COUNTED = re.compile(r"\W*\d{1,2}\W*[:：]")
+_SIGN = re.compile(r"`[^`\w]+`")
+"""Code without a word, of which nothing is left in a title."""
+_JOINTS = ("- ", "– ", "— ", ": ", "：", "= ")
+"""What stands between a name that is no word, such as an emoji, and what is said of it."""
+_BEGINNING = 40
+"""Characters that tell in which kind of writing a text is."""
 _TAGS = re.compile(r"</?(?:b|i|em|strong|code)>")
 _PAIRED = '()"“”[]'
 _OUTER = " .,;:!?-–—>|，。；：、！？…"
-_PHRASE_ENDS = frozenset(
-    "and or but nor for from with without to in on at by as into onto through during before after "
-    "that which who whom whose where when while if because since so than using via about between "
-    "within across against over under is are was were be has have had can could may might must "
-    "shall should will would do does did".split()
-)
-"""A phrase ends before these words: `the number drawn` before `is`."""
-_JOINS = frozenset("and or but nor so".split())
-"""Words that, after a comma, go on with a list of words."""
-_WEAK_END = _PHRASE_ENDS | frozenset(
-    "a an the of it its their your his her my our this these those such not any more most all some "
-    "you they he she we there very also often always usually only just even".split()
-)
-"""No title ends with these words."""
 
 
 def title_of(head: str, *, heading: bool = False) -> str | None:
     """The title of an item from its first line without the marker; None when it has no words.
 
-    An item that does not name itself is called by its first words.
+    An item that does not name itself is called by the first phrase of what it says.
 
     Args:
         heading: the line is a heading, so all of it is the label.
     """
     if label := label_of(head, heading=heading):
-        return label
-    return _first_phrase(_clean(_unmarked(_bare(head)))) or None
+        return None if _COUNT.fullmatch(label) else label
+    return _phrase(_unnamed(head)) or None
+
+
+def first_words(text: str) -> str:
+    """What a text without a title is called where somebody looks for its first words."""
+    return _clean(" ".join(_WORDY.findall(text[:_LOOKED_AT])[:_FEW_WORDS])) or "-"
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
@@ -74,19 +66,19 @@ def label_of(head: str, *, heading: bool = False) -> str | None:
     if heading:
         whole = _clean(head)
         short = len(whole.split()) <= MAX_WORDS and len(whole) <= _MAX_CHARACTERS
-        return (whole if short else _first_phrase(whole)) or None
+        return (whole if short else _phrase(whole)) or None
     head = _unmarked(head)
-    for match in (match_label, _BOLD.match, _COLON.match, _QUOTED.match):
+    if code := _CODE.match(head):
+        return code[1]
+    for match in (match_label, _BOLD.match, _HALF_BOLD.match, _COLON.match, _QUOTED.match):
         found = match(head)
         if found is None:
             continue
         label = next(group for group in reversed(found.groups()) if group)
         text = _clean(label)
-        if (
-            text
-            and len(text.split()) <= MAX_WORDS
-            and len(text) <= (_MAX_WIDE if is_wide(text) else 99)
-        ):
+        most = MAX_WIDE if is_wide(text) else _MAX_CHARACTERS
+        short = len(text.split()) <= MAX_WORDS and len(text) <= most
+        if text and (short or match in (_BOLD.match, _HALF_BOLD.match)):
             return text
     return None
 
@@ -104,93 +96,39 @@ def _unmarked(head: str) -> str:
 
 
 def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
-    """The titles, those of items that begin alike from where they differ; labels stay labels.
+    """The titles, those of items that begin alike up to where they differ; labels stay labels.
 
     Args:
         heads: the first line of each item without its marker.
     """
+    first = [title.partition(" ")[0] for title in titles]
+    if len(set(first)) == len(first):
+        return list(titles)
+    beginnings = [_unnamed(head).split(None, MAX_WORDS)[:MAX_WORDS] for head in heads]
+    shared = Counter(
+        " ".join(words[:count]) for words in beginnings for count in range(1, len(words) + 1)
+    )
     out = list(titles)
-    places: dict[str, list[int]] = {}
-    for at, title in enumerate(titles):
-        places.setdefault(title, []).append(at)
-    for title, same in places.items():
-        if not title or len(same) == 1:
+    for at, (title, words) in enumerate(zip(titles, beginnings, strict=True)):
+        own = " ".join(words[: len(title.split())])
+        if shared[own] < 2 or _clean(own) != title or is_wide(title) or label_of(heads[at]):
             continue
-        texts = [_clean(heads[at][:_LOOKED_AT]).split() for at in same]
-        unnamed = (
-            _first_phrase(" ".join(words)) == title_of(heads[at])
-            and not (match_label(heads[at]) or _SPEAKER.match(heads[at]))
-            for at, words in zip(same, texts, strict=True)
-        )
-        if not all(unnamed):
-            continue
-        alike = sum(
-            1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))
-        )
-        for at, words in zip(same, texts, strict=True):
-            out[at] = _first_phrase(" ".join(words[alike:])) or title
+        alike = sum(shared[" ".join(words[:count])] > 1 for count in range(1, len(words) + 1))
+        out[at] = _clean(phrase_of(_unnamed(heads[at]), alike)) or title
     return out
 
 
-def _first_phrase(text: str) -> str:
-    """The first words of a text that stand for themselves; empty where there are none.
-
-    A short first sentence names the item as a whole, a longer one by what comes before the last
-    word that begins another part of it.
-    """
-    words = text.split()
-    if is_wide(" ".join(words[:_PHRASE])):
-        return _trim(_first_clause(text))
-    sentence = _first_sentence(words[: _PHRASE + 1])
-    if len(sentence) > _PHRASE:
-        sentence = sentence[: _phrase_end(sentence)]
-    while len(sentence) > 2 and _bare_word(sentence[-1]) in _WEAK_END:
-        sentence.pop()
-    return _trim(_within(sentence))
-
-
-def _phrase_end(words: list[str]) -> int:
-    """How many of the words, which go on, are a phrase: the longest one that can be told."""
-    least = 3 if _bare_word(words[0]) in _PHRASE_ENDS else 1
-    commas = [at for at, word in enumerate(words, start=1) if word.endswith(",")]
-    for at in range(_PHRASE, least, -1):
-        word = _bare_word(words[at])
-        in_list = at in commas and word in _JOINS
-        if word in _PHRASE_ENDS and at - 1 not in commas and not in_list:
-            return at
-    return next((at for at in reversed(commas) if least < at <= _PHRASE), _FEW_WORDS)
-
-
-def _first_sentence(words: list[str]) -> list[str]:
-    """Words up to the one that ends a sentence or a part of it."""
-    for at, word in enumerate(words, start=1):
-        if at > 1 and word[-1] in ".;:!?" and not ABBREVIATION.search(word):
-            return words[:at]
-    return words
-
-
-def _first_clause(text: str) -> str:
-    """Of a text without spaces between its words; empty where it has no end that would be whole."""
-    clause = _CLAUSE.search(text)
-    if clause is None:
+def _phrase(text: str) -> str:
+    """The first words of a text that stand for themselves; empty where there are none."""
+    if _COUNTED.match(text) or text.startswith(_JOINTS):
         return ""
-    if len(clause[0]) <= _MAX_WIDE:
-        return text[: clause.end()] if clause.end() <= _MAX_WIDE else clause[0]
-    for part in (_CLAUSE_PART, _CLAUSE_LINK):
-        if ends := [at.start() for at in part.finditer(clause[0], 2, _MAX_WIDE)]:
-            return clause[0][: ends[-1]]
-    return ""
+    phrase = clause_of(text) if is_wide(text[:_BEGINNING]) else phrase_of(text)
+    return "" if "`" in phrase and _SIGN.search(phrase) else _clean(phrase)
 
 
-def _within(words: list[str]) -> str:
-    """As many of the words as a title has room for."""
-    while len(words) > 1 and len(" ".join(words)) > _MAX_CHARACTERS:
-        words = words[:-1]
-    return " ".join(words)[:_MAX_CHARACTERS]
-
-
-def _bare_word(word: str) -> str:
-    return word.lower().strip(".,;:!?\"'()")
+def _unnamed(head: str) -> str:
+    """What an item without a label says."""
+    return _NUMBER.sub("", _unmarked(_bare(head)))
 
 
 def _clean(text: str) -> str:

@@ -31,6 +31,23 @@ _LEAST_SHARES = 3
 _WHOLE = (95, 105)
 _TOTAL = re.compile(r"\d{2,4}")
 
+_WEIGHS = re.compile(
+    r"\W*(?:(?:an?|the) )?(?:(?:more )?(?:balanced|middle|combined)"
+    r" (?:approach|view|perspective|ground|way|path|solution)"
+    r"|(?:finding|striking|seeking|achieving) (?:an? |the )?(?:right )?(?:balance|middle)"
+    r"|compromise\W*$|synthesis\W*$|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
+    r"|\W*(?:ultimately|in the end|all in all|overall|in (?:short|summary|conclusion|essence))\b",
+    re.IGNORECASE,
+)
+"""How the last of several begins that weighs the others, or is made of them."""
+_SUMMED = re.compile(
+    r"[.!?][*\"”)]*\s+(?:all (?:of )?|together, |by (?:\w+ )?)?(?:these|those) (?:\w+ )?"
+    r"(mechanisms|strategies|steps|methods|approaches|factors|tips|techniques|measures|practices"
+    r"|examples|elements|principles|aspects|options|challenges|differences|benefits|suggestions)\b",
+    re.IGNORECASE,
+)
+"""How a later sentence of the last of several speaks of all of them."""
+
 
 def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     """The sections that are made of what their siblings say.
@@ -45,6 +62,17 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     if planned and _is_plan(branches):
         for at in planned:
             yield Reference(at, "holds for the others", alone=True)
+    for at in range(last, 0, -1):
+        if not _says(branches[at][0], _WEIGHS, languages.WEIGHS):
+            break
+        yield Reference(at, "weighs the others", alone=True)
+    title, content = branches[last]
+    if found := _SUMMED.search(content) or (
+        not content.isascii() and languages.SUMMED.search(content)
+    ):
+        own = f"{title}{content[: found.start()]}".lower()
+        if "\n" not in content.strip() and (found.lastindex is None or found[1][:-1] not in own):
+            yield Reference(last, "speaks of all the others", alone=True)
     if form != "sections":
         return
     named = [

@@ -8,7 +8,7 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 _CHARACTERS = 4
 
 ABBREVIATION = re.compile(
-    r"(?:\b(?:vs|v|dr|mr|mrs|ms|st|mt|no|nr|ca|cf|etc|approx|inc|ltd|jr|sr|prof|e\.g|i\.e|z\.B|bzw)"
+    r"(?:\b(?:vs|v|dr|mr|mrs|ms|st|mt|no|nr|ca|cf|etc|approx|inc|ltd|jr|sr|prof|sgt|gen|col|rev|var|subsp|spp|e\.g|i\.e|z\.B|bzw)"
     r"|\b[A-Za-z])\.$",
     re.IGNORECASE,
 )

@@ -1,5 +1,7 @@
 """Where a run of items is parted, and what stays outside of its blocks."""
 
+import pytest
+
 from aspd_cli.core.markup import Block, plain
 from aspd_cli.transform.rules import propose
 
@@ -68,6 +70,87 @@ def test_a_last_section_keeps_its_only_paragraph() -> None:
     answer = "".join(sections) + "## Stone\n\nOf stones there is nothing to be listed, only told.\n"
     assert titles(answer) == [["Bird", "Tree", "Stone"]]
     assert "only told" in plain(next(iter(propose(answer).document.blocks())).branches[2].content)
+
+
+def test_a_last_section_ends_before_a_paragraph_that_closes_all_of_it() -> None:
+    item = "- **{}**: said at some length, and with much that is worth to be known about it.\n"
+    sections = [f"## {head}\n\n{item.format(head + 's')}\n" for head in ("Bird", "Tree")]
+    last = "## Stone\n\nOf stones there is nothing to be listed, only told.\n\n"
+    document = propose("".join(sections) + last + "Ultimately, it is up to you.\n").document
+    assert document.parts[-1] == "Ultimately, it is up to you.\n"
+
+
+def test_an_item_that_ends_with_what_leads_into_the_next_is_no_branch() -> None:
+    more = "**Heat**: Most people sleep best at eighteen degrees.\n\n   All of it adds up. So:"
+    answer = listed(*TIPS[:2], more, *TIPS[3:])
+    assert titles(answer) == [["Light", "Noise"], ["Habit", "Food"]]
+    assert titles(answer.replace("So:", "So be it."))[0][:3] == ["Light", "Noise", "Heat"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "forked"), [(["1", "2", "3", "4"], False), (["1", "2", "1", "2"], True)]
+)
+def test_parts_whose_chapters_run_on_do_not_fork(parts: list[str], forked: bool) -> None:
+    says = "much that is worth knowing about it, and some more."
+    heads = [
+        f"* **Chapter {n}: Of {name}:** {says}\n" for n, name in zip(parts, "abcd", strict=True)
+    ]
+    answer = f"## Birds\n\n{heads[0]}{heads[1]}\n## Trees\n\n{heads[2]}{heads[3]}"
+    assert (["Birds", "Trees"] in titles(answer)) == forked
+
+
+def test_items_with_a_number_in_their_titles_run_on_as_they_may() -> None:
+    answer = "".join(f"- **Goal {n}:** {tip.partition(': ')[2]}\n" for n, tip in enumerate(TIPS))
+    assert titles(answer) == [[f"Goal {n}" for n in range(5)]]
+
+
+@pytest.mark.parametrize(
+    ("last", "forked"),
+    [
+        ("**A balanced approach**: Dark nights and quiet rooms can both be had.", 3),
+        ("**Ultimately**: Whether light or noise is worse depends on who sleeps.", 3),
+        ("**Habit**: Go to bed early. These measures, cheap as they are, calm the mind.", 3),
+        ("**Habit**: Take simple measures. These measures, cheap as they are, calm us.", 4),
+        ("**A balanced diet**: Nuts and greens help those who cannot fall asleep.", 4),
+        ("**Habit**: Go to bed early. Again, a clock helps those who forget the time.", 3),
+        ("**Habit**: The body likes it again and again, on every day of the week.", 4),
+    ],
+)
+def test_what_weighs_the_others_or_speaks_of_all_stays_outside(last: str, forked: int) -> None:
+    assert len(titles(listed(*TIPS[:3], last))[0]) == forked
+
+
+def test_a_thing_that_goes_with_one_of_an_earlier_branch_begins_another_block() -> None:
+    items = ["上衣部分：一件蓝色背心式连衣裙，胸前有一个大蝴蝶结，领口用白色花边点缀。",
+             "鞋袜部分：一双白色的长筒袜和黑色的皮鞋，走起路来轻快又可爱，非常舒服。",
+             "头上部分：一顶蓝色的小帽子，与胸前的蝴蝶结呼应，也适合在户外戴着玩耍。",
+             "手套部分：一双薄薄的棉手套，可以在凉爽的早晨戴着出门，也容易清洗干净。"]  # fmt: skip
+    assert [len(each) for each in titles("\n".join(items))] == [2, 2]
+    same = "\n".join(items).replace("与胸前的蝴蝶结呼应", "与帽子的颜色呼应")
+    assert [len(each) for each in titles(same)] == [4]
+
+
+def test_sections_of_which_one_holds_what_all_of_them_need_do_not_fork() -> None:
+    heads = (
+        "Find the leak",
+        "Close it for now",
+        "Repair it for good",
+        "Tools and Materials Needed",
+    )
+    body = "Much can be told about this, and all of it is worth knowing before the rain.\n"
+    assert titles("".join(f"## {head}\n\n{body}\n" for head in heads)) == []
+    assert len(titles("".join(f"## {head}\n\n{body}\n" for head in heads[:3]))[0]) == 3
+
+
+def test_steps_that_are_advice_fork_and_a_way_that_is_named_is_none_of_steps() -> None:
+    for lead in (
+        "Here are some proactive steps:",
+        "It upsets any itinerary, but this helps:",
+        "Here's how to make it work:",
+    ):
+        assert titles(f"{lead}\n\n{listed(*TIPS)}"), lead
+    for lead in ("Here is your itinerary:", "Here's how to make soap:", "These are the steps:"):
+        assert not titles(f"{lead}\n\n{listed(*TIPS)}"), lead
 
 
 def test_lists_in_a_section_that_is_no_branch_are_found() -> None:

@@ -10,7 +10,7 @@ from aspd_cli.core.markup import Block, holds_markup, plain, render
 from aspd_cli.core.parser import parse
 from aspd_cli.transform.rules import propose
 from aspd_cli.transform.rules.cross_references import cross_reference
-from aspd_cli.transform.rules.titles import MAX_WORDS
+from aspd_cli.transform.rules.phrases import MAX_WORDS
 from tests.transform import answers
 
 LINES = [
