@@ -12,6 +12,6 @@
 - `blocks`: branches as blocks, in both back ends
 - `outcome`, `report`, `cost_estimate`: what became of an answer, of a run, and what a run will ask
   for
-- `token_counts`: how many tokens a text has
+- `token_counts`: how many tokens a text has, and `word_ids`: out of those of its words
 - `validation`: findings in finished data (`aspd validate`)
 """

@@ -17,6 +17,7 @@ from aspd_cli.core.markup import SEPARATOR
 from aspd_cli.errors import ModelError
 from aspd_cli.files import EMBEDDED_MODEL
 from aspd_cli.pretrained import from_pretrained, is_local
+from aspd_cli.transform.word_ids import WordIds, parts_words
 
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CHARACTERS = 4
@@ -104,9 +105,12 @@ class BareTokenizer:
         self.unk_token_id: int | None = names["unk_token_id"]
         self.all_special_ids: list[int] = names["all_special_ids"]
         self.added_tokens_decoder: dict[int, Any] = backend.get_added_tokens_decoder()
+        self._words = WordIds(backend) if parts_words(backend) else None
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """The ids of a text."""
+        if self._words is not None and not add_special_tokens:
+            return self._words.encode(text)
         return list(self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def decode(self, ids: list[int], *, clean_up_tokenization_spaces: bool) -> str:
