@@ -15,9 +15,9 @@ MOST_GROWTH = 3.0
 def growth(work: Callable[[Any], object], made: Callable[[int], Any], size: int = 10_000) -> float:
     """The time for an input of twice the size, as a multiple of the time for one.
 
-    The size is doubled until the time can be measured; what stays too quick counts as linear. Of the
-    next two doublings the lesser counts: memory costs more where a cache ends, which is one place,
-    and a square is one everywhere.
+    The size is doubled until the time can be measured; what stays too quick counts as linear. Of
+    the next two doublings the lesser counts: memory costs more where a cache ends, which is one
+    place, and a square is one everywhere.
     """
     once = _seconds(work, made(size))
     while once < LEAST_SECONDS and size < MOST_CHARACTERS:

@@ -5,10 +5,10 @@
 
 DIR holds weights with the control tokens in their vocabulary; whole answers want a tuned model. A
 cell is the median of the rounds in milliseconds, in brackets the least; systems take turns.
-Branches have 24 tokens and stand after 256. On vLLM: `fork` is all branches begun, to the first token of
-each; `end`, their last keys and values made and kept; `merge`, the first token after the block,
-stitched; `recomputed`, the same from its tokens alone, as without the connector. Ours: the steps of
-a replay in which that happens.
+Branches have 24 tokens and stand after 256. On vLLM: `fork` is all branches begun, to the first
+token of each; `end`, their last keys and values made and kept; `merge`, the first token after the
+block, stitched; `recomputed`, the same from its tokens alone, as without the connector. Ours: the
+steps of a replay in which that happens.
 """
 
 import argparse
