@@ -1,6 +1,7 @@
 """`aspd env`: one report, as text and as JSON."""
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def test_text_and_json_tell_the_same(cli: Cli) -> None:
     assert f"{seen['threads']} threads, {seen['capability']}" in rows["torch computes with"]
     assert rows["auto means"] == f"{seen['device']}, {seen['dtype']}"
     assert rows["model"] == f"embedded, on {model['device']} in {model['dtype']}"
-    assert rows["linear layers"] == model["kernels"]
+    # How many are prepacked is measured anew in each run.
+    assert re.sub(r"\d+", "N", rows["linear layers"]) == re.sub(r"\d+", "N", model["kernels"])
     assert rows["decode steps"] == model["steps"]
     assert rows.items() >= found["caches"].items()
     for name, value in found["variables"].items():

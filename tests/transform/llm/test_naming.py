@@ -30,7 +30,7 @@ def test_a_label_of_the_text_is_the_title_whatever_a_model_says() -> None:
 def test_without_a_label_words_of_the_text_stand_and_others_do_not() -> None:
     assert titles(("Ribeye", BEEF), ("Fillet", TENDER)) == ["Ribeye", "Fillet"]
     assert titles(("Lisbon", BEEF), ("Vienna", TENDER)) == [
-        "The ribeye",
+        "The ribeye has the most fat",
         "The fillet is tender",
     ]
 
