@@ -17,7 +17,7 @@ SCHEMA = {"type": "object", "properties": {"reply": {"type": "string"}}}
 
 def section(server: Server | None, **fields: Any) -> EndpointSection:
     return EndpointSection(
-        **{"model": "m", "base_url": server.url if server else None, "timeout": 5.0, **fields}
+        **{"model": "m", "base_url": server.url if server else None, "timeout": 20.0, **fields}
     )
 
 
