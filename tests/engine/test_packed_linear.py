@@ -1,6 +1,8 @@
 """Prepacked weights compute what the stock layers compute, wherever they are put."""
 
 import copy
+from itertools import chain, count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -196,3 +198,11 @@ def test_layers_that_something_hooks_or_subclasses_are_left_alone(pack_all):
     model = nn.Sequential(nn.Linear(8, 8), hooked, Other(8, 8))
     assert pack_linears(model) == LinearKernels(1, 1, 1)
     assert [type(m) for m in model] == [PackedLinear, nn.Linear, Other]
+
+
+def test_a_clock_that_stands_still_for_a_call_decides_nothing(monkeypatch):
+    times = chain([0, 0], count(0))
+    monkeypatch.setattr(packed_linear, "time", SimpleNamespace(process_time=lambda: next(times)))
+    trial = packed_linear._Trial("stock", (8, 8), (nn.Linear(8, 8),), is_head=False)
+    [seconds] = packed_linear._measure([trial]).values()
+    assert set(seconds.values()) == {1}
