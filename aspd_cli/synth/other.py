@@ -1,6 +1,5 @@
 """What is outside the four families, or beyond their range: the honest answer is one line."""
 
-from dataclasses import replace
 from random import Random
 
 from aspd_cli.core.markup import Document
@@ -99,7 +98,8 @@ def draw_limits(rng: Random) -> Example:
 def _too_large(rng: Random, terms: list[sums.Term]) -> Example:
     """The terms with one beyond the range of the family math among them."""
     terms[rng.randrange(len(terms))] = _beyond(rng)
-    return replace(sums.asked(rng, terms), answer=Document((ANSWER,)), family="other")
+    question, _ = sums.question(rng, terms)
+    return Example(question, Document((ANSWER,)), "other")
 
 
 def _beyond(rng: Random) -> sums.Term:

@@ -49,11 +49,7 @@ def draw(rng: Random) -> Example:
 
 def asked(rng: Random, terms: list[Term]) -> Example:
     """A question for the values of terms, and the answer."""
-    most = "smallest" if len(terms) > 1 and rng.random() < _SMALLEST_SHARE else "largest"
-    style = rng.random()
-    question = rng.choice(_ASKS).format(listing(rng, [_written(t, style) for t in terms]))
-    if len(terms) > 1:
-        question += rng.choice(_MOST[most]) if most == "smallest" or rng.random() < 0.5 else ""
+    asks, most = question(rng, terms)
     results = [result(*term) for term in terms]
     lines = [
         ("{}{}{}".format(*t), "- {}{}{}={}\n".format(*t, r))
@@ -64,15 +60,23 @@ def asked(rng: Random, terms: list[Term]) -> Example:
     else:
         extreme = max(results) if most == "largest" else min(results)
         found = answer(INTRO, lines, f"The {most} is {extreme}.")
-    return Example(typed(rng, question, ("?", ".", "", "")), found, "math")
+    return Example(asks, found, "math")
+
+
+def question(rng: Random, terms: list[Term]) -> tuple[str, str]:
+    """A question for the values of terms, and whether the largest or the smallest is named."""
+    most = "smallest" if len(terms) > 1 and rng.random() < _SMALLEST_SHARE else "largest"
+    style = rng.random()
+    asks = rng.choice(_ASKS).format(listing(rng, [_written(t, style) for t in terms]))
+    if len(terms) > 1:
+        asks += rng.choice(_MOST[most]) if most == "smallest" or rng.random() < 0.5 else ""
+    return typed(rng, asks, ("?", ".", "", "")), most
 
 
 def result(left: int, sign: str, right: int) -> int:
-    """The value of `left sign right`, without what a division leaves."""
+    """The value of `left sign right`."""
     if sign == "*":
         return left * right
-    if sign == "/":
-        return left // right
     return left + right if sign == "+" else left - right
 
 
