@@ -72,6 +72,17 @@ def decoder(start):
     return start()
 
 
+def under_way(decoder, steps):
+    """A scheduler amid eight answers."""
+    options = GenerationOptions()
+    scheduler = decoder.scheduler(8)
+    for index, prompt in enumerate(questions(8)):
+        scheduler.submit(index, decoder.encode(prompt, options), options)
+    for _ in range(steps):
+        list(scheduler.step())
+    return scheduler
+
+
 def scheduler_of(decoder):
     return decoder.engine.engine.engine_core.engine_core.scheduler
 
@@ -141,12 +152,7 @@ def test_the_self_test_finds_this_vllm_exact(decoder):
 
 
 def test_what_is_cancelled_is_free_at_once(decoder):
-    options = GenerationOptions()
-    scheduler = decoder.scheduler(8)
-    for index, prompt in enumerate(questions(8)):
-        scheduler.submit(index, decoder.encode(prompt, options), options)
-    for _ in range(25):
-        list(scheduler.step())
+    scheduler = under_way(decoder, steps=25)
     for index in range(8):
         scheduler.cancel(index)
     while decoder.engine.engine.has_unfinished_requests():

@@ -16,13 +16,12 @@ from pathlib import Path
 import pytest
 
 import aspd_cli
-from aspd_cli.engine.options import GenerationOptions
 from aspd_cli.errors import ModelError
 from aspd_cli.recipe import load_recipe
 from aspd_cli.vllm.command import server_command
 from aspd_cli.vllm.decoder import open_vllm
 from tests.vllm.test_planner import same
-from tests.vllm.test_vllm import ARGUMENTS, questions
+from tests.vllm.test_vllm import ARGUMENTS, questions, under_way
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 pytest.importorskip("vllm", reason="needs vLLM, see .ci/vllm")
@@ -149,12 +148,7 @@ def test_answers_are_those_of_our_own_engine(number, at_once, decoder, own):
 
 
 def test_what_is_cancelled_is_free_soon(server, decoder):
-    options = GenerationOptions()
-    scheduler = decoder.scheduler(8)
-    for index, prompt in enumerate(questions(8)):
-        scheduler.submit(index, decoder.encode(prompt, options), options)
-    for _ in range(10):
-        list(scheduler.step())
+    scheduler = under_way(decoder, steps=10)
     assert server.gauge("kv_cache_usage_perc") > 0
     for index in range(8):
         scheduler.cancel(index)
