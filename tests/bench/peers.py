@@ -39,7 +39,7 @@ class Peer:
     def __init__(self, name: str, python: str, model: str, threads: int) -> None:
         self.name = name
         root = Path(__file__).parent.parent.parent
-        variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+        variables = {"OMP_NUM_THREADS": str(threads)}
         if name not in FOREIGN:
             variables["PYTHONPATH"] = str(root)
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
