@@ -7,6 +7,7 @@ always parts a text where `_WORD` cuts it, whatever stands around: `parts_words`
 
 import json
 import re
+from itertools import chain
 from typing import Any
 
 _WORD = re.compile(
@@ -55,16 +56,16 @@ def parts_words(backend: Any) -> bool:
     return tuple(map(_kind, steps)) in _PARTS_WORDS
 
 
-class WordIds:
-    """Encodes texts word by word.
+class WordIds(dict[str, list[int]]):
+    """Encodes texts word by word; the words and their ids, as far as they are known.
 
     Args:
         backend: a tokenizer that `parts_words`.
     """
 
     def __init__(self, backend: Any) -> None:
+        super().__init__()
         self._backend = backend
-        self._known: dict[str, list[int]] = {}
         self._before: dict[str, list[int]] = {}
         # No word cuts letters and digits; an added token of other characters may be cut.
         added = (token.content for token in backend.get_added_tokens_decoder().values())
@@ -74,19 +75,15 @@ class WordIds:
         """The ids of a text, without those that a template puts around it."""
         if self._cut.search(text):
             return self._encode(text)
-        known = self._known
-        ids: list[int] = []
-        for word in _WORD.findall(text):
-            found = known.get(word)
-            ids += self._learn(word) if found is None else found
-        return ids
+        return list(chain.from_iterable(map(self.__getitem__, _WORD.findall(text))))
 
-    def _learn(self, word: str) -> list[int]:
+    def __missing__(self, word: str) -> list[int]:
         ids = self._before.get(word) or self._encode(word)
         if len(word) <= _LONGEST:
-            if len(self._known) == _MOST_WORDS:
-                self._before, self._known = self._known, {}
-            self._known[word] = ids
+            if len(self) == _MOST_WORDS:
+                self._before = dict(self)
+                self.clear()
+            self[word] = ids
         return ids
 
     def _encode(self, text: str) -> list[int]:
