@@ -280,15 +280,20 @@ class AspdConnector(KVConnectorBase_V1):
         self._failed |= copies.failed
         if not copies.sources:
             return
-        device = self._caches[0].device
-        slots = torch.tensor([copies.sources, copies.targets], device=device)  # (2, S)
+        first = self._caches[0]
+        slots = torch.tensor([copies.sources, copies.targets])  # (2, S)
+        blocks, slots = (part.to(first.device) for part in split_blocks(slots, first.shape[2]))
+        elements = None
+        if first.device.type == "cpu":
+            if self._places is None:
+                self._places = _places(first)
+            elements = packed_elements(first.shape, slots, self._places)
         for cache in self._caches:
-            if device.type == "cpu":
-                if self._places is None:
-                    self._places = _places(cache)
-                copy_packed(cache, slots, self._places)
-            else:
+            cache[blocks[1]] = cache[blocks[0]]
+            if elements is None:
                 copy_slots(cache, slots)
+            else:
+                copy_elements(cache, elements)
 
     def get_block_ids_with_load_errors(self):
         failed, self._failed = self._failed, set()
@@ -304,6 +309,26 @@ class AspdConnector(KVConnectorBase_V1):
         pass
 
 
+def split_blocks(slots, size):
+    """What is copied by whole blocks, which need not be looked into, and what is not.
+
+    Args:
+        slots: (2, S) sources and targets.
+
+    Returns:
+        (2, B) blocks and (2, S') slots.
+    """
+    count = slots.shape[1]
+    goes_on = (slots.diff(dim=1) == 1).all(0).long().cumsum(0)  # (S - 1)
+    goes_on = torch.cat([goes_on.new_zeros(1), goes_on])
+    last = torch.arange(count) + size - 1
+    whole = (slots % size == 0).all(0) & (last < count)
+    whole &= goes_on[last.clamp(max=count - 1)] - goes_on == size - 1
+    rest = torch.ones(count, dtype=torch.bool)
+    rest[whole.nonzero() + torch.arange(size)] = False
+    return slots[:, whole] // size, slots[:, rest]
+
+
 def copy_slots(cache, slots):
     """Copies slots of a layer.
 
@@ -316,18 +341,24 @@ def copy_slots(cache, slots):
     cache[target, :, to] = cache[source, :, at]
 
 
-def copy_packed(cache, slots, places):
-    """As `copy_slots`, for the CPU, whose kernels pack the inside of a block.
+def packed_elements(shape, slots, places):
+    """(2, S * H * C) the elements of slots in a cache of the CPU, whose kernels pack the inside of
+    a block.
 
     Args:
+        shape: of the cache, (P, H, N, C).
+        slots: (2, S) sources and targets.
         places: (N, C) where in one head of a block the elements of each slot lie.
     """
-    size = cache.shape[2]
-    flat = cache.view(*cache.shape[:2], -1)  # (P, H, N * C)
-    (source, target), (at, to) = slots // size, slots % size
-    heads = torch.arange(cache.shape[1])[None, :, None]
-    moved = flat[source[:, None, None], heads, places[at][:, None, :]]  # (S, H, C)
-    flat[target[:, None, None], heads, places[to][:, None, :]] = moved
+    _, heads, size, content = shape
+    head = (slots // size)[..., None] * heads + torch.arange(heads)  # (2, S, H)
+    return (head[..., None] * (size * content) + places[slots % size][:, :, None]).flatten(1)
+
+
+def copy_elements(cache, elements):
+    """Copies elements of a layer's cache, (P, H, N, C), seen as one list."""
+    flat = cache.view(-1)
+    flat.index_copy_(0, elements[1], flat.index_select(0, elements[0]))
 
 
 def _places(cache):
