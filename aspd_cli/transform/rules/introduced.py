@@ -6,6 +6,7 @@ knows of it. What all branches see, and what everybody knows of, such as the sky
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from aspd_cli.transform.rules import english
 from aspd_cli.transform.rules.shared_things import Branches, Reference
@@ -20,6 +21,8 @@ _ENDS = (
 """What follows a noun that no other noun follows."""
 _THE = re.compile(r"\bthe ([a-z]{3,})")
 _NOUN = re.compile(rf"the [a-z]+{_ENDS}")
+_MOST = 128
+"""So many of them are looked at in one branch."""
 _TELLING = ("is ", "are ", "was ", "were ", "as ")
 """Behind these, `the` tells what something is."""
 _BROUGHT = re.compile(rf"\b[Aa]n? (?:[\w-]+ ){{0,2}}?([a-z]{{3,}}){_ENDS}")
@@ -69,7 +72,7 @@ def _called_known(
     if event and event[1].lower() in earlier:
         yield event[1].lower(), _EVENTS
     small = None
-    for found in _THE.finditer(content) if " the " in content else ():
+    for found in islice(_THE.finditer(content), _MOST) if " the " in content else ():
         before = found.start()
         if found[1] not in earlier or found[1] in _EVERYBODYS:
             continue

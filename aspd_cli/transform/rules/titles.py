@@ -125,6 +125,9 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     shared = Counter(
         " ".join(words[:count]) for words in beginnings for count in range(1, len(words) + 1)
     )
+    # A title that another one begins with, and goes on from, tells nothing.
+    said = [title.split() for title in titles]
+    begun = {" ".join(words[:count]) for words in said for count in range(1, len(words))}
     out = list(titles)
     for at, (title, words) in enumerate(zip(titles, beginnings, strict=True)):
         own = " ".join(words[: len(title.split())])
@@ -132,13 +135,8 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
             continue
         alike = sum(shared[" ".join(words[:count])] > 1 for count in range(1, len(words) + 1))
         longer = _clean(phrase_of(_unnamed(heads[at]), alike))
-        out[at] = longer or ("" if _begins_another(title, titles) else title)
+        out[at] = longer or ("" if title in begun else title)
     return out
-
-
-def _begins_another(title: str, titles: Sequence[str]) -> bool:
-    """Whether another title says all that this one says, and more."""
-    return any(other.startswith(title + " ") for other in titles)
 
 
 def _phrase(text: str) -> str:
