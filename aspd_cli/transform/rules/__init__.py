@@ -13,9 +13,10 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 - `lists`: runs of items
 - `titles`: short names of items
 - `groups`: a run of items as branches, and where they have to be parted
-- `procedures`: items that are steps of one thing, which stay serial
+- `procedures`: items that are steps of one thing, which stay serial, and `processes`: items that
+  tell what happens one after the other
 - `wholes`: items that sum up the others, or share out one thing among them
-- `cross_references`, `shared_things`: whether a branch refers to a neighbour
+- `cross_references`, `shared_things`, `introduced`: whether a branch refers to a neighbour
 """
 
 import re

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import languages
+from aspd_cli.transform.rules.introduced import introduced_things
 from aspd_cli.transform.rules.lists import ORDINAL
 from aspd_cli.transform.rules.shared_things import (
     Branches,
@@ -32,9 +33,10 @@ _START = re.compile(
     r"|in addition(?! to)|in contrast|by contrast|on the other hand|however|conversely|nevertheless"
     r"|nonetheless|instead(?! of)|otherwise|consequently|accordingly|because of that"
     r"|as a (?:result|consequence),|the former(?= (?:is|are|was|were|has|can))|the latter"
+    r"|th(?:is|at) explains (?:why|how)|th(?:is|at)(?:'s| is) why"
     r"|more generally|in other words|(?:the|an) other|others|and|but"
     r"|as (?:above|before)|from (?:there|here)|at this point|by this time|eventually"
-    r"|once (?:this|that|these|all of|everything|you|your|the|we|it|they)"
+    r"|once (?:this|that|these|all of|everything|inside|you|your|the|we|it|they)"
     r"|these (?:two|three|four)|suddenly|(?:below|above|inside|beside) (?:that|this|it)"
     r"|the (?:resulting|remaining|previous) )\b",
     re.IGNORECASE,
@@ -171,6 +173,7 @@ def cross_references(branches: Branches, given: str = "") -> list[Reference]:
     found = {
         reference.branch: reference
         for reference in (
+            *introduced_things(branches, bodies, given),
             *shared_things(branches, bodies, labelled, given),
             *_equations(branches),
             *_words(branches, bodies, labelled),

@@ -12,6 +12,7 @@ ORDERED_LABEL = re.compile(
     r"(?:#?\d|[ivx]+\b|one|two|three|four|five|six|[:.\-–]|$)"
     r"|(?:early |late |mid-?)?(?:morning|noon|midday|afternoon|evening|night)s?\b"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
+    r"|(?:mon|tues?|wed|thu(?:rs?)?|fri|sat|sun)\.?\W*$"
     r"|(?:january|february|march|april|may|june|july|august|september|october|november|december)"
     r"(?:\W*$|\W* [-–—(]|\W*:|\W+\d)"
     r"|.{2,60}\(\d{1,3}(?::\d\d)?\s*[-–]\s*\d{1,3}(?::\d\d)?\s?"
@@ -71,6 +72,7 @@ ANY_WORKFLOW = re.compile("|".join(each.pattern for each in WORKFLOW), re.IGNORE
 LEAST_PHASES = 4
 DERIVED = re.compile(
     r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
+    r"|appl(?:y|ying) the (?:\w+ )?(?:formula|equation|theorem|rule)"
     r"|combin|sum\b|subtract|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
     re.IGNORECASE,
 )
@@ -85,20 +87,21 @@ STAGE_LABEL = re.compile(
     r"(?:\W*$| (?:to|for|needed|required)\b)"
     r"|(?:tools|supplies|materials|equipment)(?: (?:and|&|or) \w+)? (?:needed|required)\W*$"
     r"|(?:instructions?|steps?|procedure|preparation|ingredients|installation|how to)\b"
-    r"|(?:the )?(?:\w+ )?(?:process|assembly|application)\W*$|finishing touches"
+    r"|(?:the )?(?:\w+ )?(?:process|assembly|application)\W*$|(?:finishing|final) touches"
     r"|(?:gather|prepare|prep|assemble|collect)(?:ing)? (?:your |the |all )?"
     r"(?:\w+ )?(?:suppl|material|ingredient|tool|equipment|gift|surface|area|car|meat|dough)\w*)",
     re.IGNORECASE,
 )
 ANNOUNCED = re.compile(
-    r"\b(?:step[- ]by[- ]step|(?:following|these|\w+ (?:easy|simple|basic)) steps"
-    r"|involv(?:es?|ing) (?:\w+ )*steps|steps (?:below|to|for|involved|are)|(?:the"
-    r"|outline of) steps"
+    r"^\W*(?:the |basic )?(?:process|mechanism|procedure) (?:of|behind)\b[^.:]*\W*$"
+    r"|\b(?:step[- ]by[- ]step|(?:following|these|\w+ (?:easy|simple|basic)) steps"
+    r"|involv(?:es?|ing) (?:\w+ )*steps|steps (?:below|to|for|involved|are)"
+    r"|(?:the|outline of) steps"
     r"|steps (?:that )?(?:you|we)(?: will|'ll| would)? (?:need|have|should|must)\b"
     r"|(?:suggested|recommended|logical) order|instructions|recipe"
     r"|how to make(?! (?:it|the most|sure|your)\b)"
     r"|in order\W*$"
-    r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm"
+    r"|(?:directions|method|steps?|procedure|process|sequence|stages|phases|algorithm|calculation"
     r"|(?<!social )proof|itinerary|schedule"
     r"|plot|storyline|chapters|lyrics|timeline|agenda|tutorial|workflow"
     r"|how to (?:use|play|run|install|apply))"
@@ -156,6 +159,8 @@ WORK = re.compile(
     r"[^.\n]{0,60}\b(?:story|(?:movie|film|podcast|video|comedy|youtube) script|screenplay|dialogue"
     r"|conversation|debate|poem|sonnet|song|rap|lyrics|play|skit|scene|monologue|itinerary|plot"
     r"|schedule)\b"
+    r"|\bschedule (?:the|these|those|my|our|some|a|\d+)\b[^.\n]{0,20}\b(?:meeting|appointment|shift"
+    r"|session|call|interview|task)s?\b"
     r"|\b(?:charsheet|(?:character|stat) ?(?:sheet|card|block|build))s?\b",
     re.IGNORECASE,
 )
@@ -208,31 +213,26 @@ SORTED = re.compile(
 """Given things are to be told apart: each stands under one head, and the last gets the rest."""
 HANDS = frozenset(
     "fill pour wash polish place put secure attach detach reattach screw unscrew tighten loosen "
-    "insert rinse wipe "
-    "dry soak scrub fold slice chop dice peel mix stir whisk beat knead roll bake boil simmer fry "
-    "saute sauté cook heat preheat grill drain season serve wrap tape glue paint sand drill nail "
-    "hang "
-    "mount plug unplug press click tap select launch download install restart reboot enter type "
-    "navigate "
-    "log drag copy paste upload assemble disassemble sketch trace sew knit stitch thread tie pull "
-    "push "
-    "lift lower flip rotate repeat wait leave lay remove add combine spread sprinkle cover bring "
-    "turn open close shut let transfer arrange blend strain refrigerate chill reinstall "
-    "setup roast baste season skewer stuff carve marinate clean trim measure".split()
+    "insert rinse wipe dry soak scrub fold slice chop dice peel mix stir whisk beat knead roll "
+    "bake boil simmer fry saute sauté cook heat preheat grill drain season serve wrap tape glue "
+    "paint sand drill nail hang mount plug unplug press click tap select launch download install "
+    "restart reboot enter type navigate log drag copy paste upload assemble disassemble sketch "
+    "trace sew knit stitch thread tie pull push lift lower flip rotate repeat wait leave lay "
+    "remove add combine spread sprinkle cover bring turn open close shut let transfer arrange "
+    "blend strain refrigerate chill reinstall setup roast baste season skewer stuff carve "
+    "marinate clean trim measure".split()
 )
 """What is done with the hands."""
 MAKING = frozenset(
     "preheat oven whisk simmer sauté saute bake boil stir tablespoon tablespoons teaspoon "
-    "teaspoons tbsp "
-    "tsp cup cups drain knead dough skillet marinate screwdriver click drag navigate menu button "
-    "install "
-    "download unplug".split()
+    "teaspoons tbsp tsp cup cups drain knead dough skillet marinate screwdriver click drag "
+    "navigate menu button install download unplug".split()
 )
 """Words of recipes and of instructions for machines."""
 PROGRAMMING = frozenset(
-    "create build design implement define write configure deploy extract convert calculate compute "
-    "load import train preprocess initialize connect integrate query store fetch parse render "
-    "normalize split tokenize compile execute".split()
+    "create build design implement define write configure deploy extract convert calculate "
+    "compute load import train preprocess initialize connect integrate query store fetch parse "
+    "render normalize split tokenize compile execute".split()
 )
 """What is done by those who make programs; evidence only where a way is shown."""
 BRINGS_IN = re.compile(
@@ -243,10 +243,8 @@ DONE_BELOW = re.compile(r"\n[ \t]+(?:[-*•]|\d{1,2}[.)]|[a-z][.)])[ \t]+(?:\*\*
 TAKES = re.compile(r"\b(?:the|this|these|those) ([a-z-]{3,})(?: ([a-z-]{3,}))?")
 COMMON = frozenset(
     "and the for with that this from your you are not can same best most more other first last "
-    "next "
-    "time way day days right world whole end use one new good lot number more long small large "
-    "great "
-    "different specific people person things thing following main".split()
+    "next time way day days right world whole end use one new good lot number more long small "
+    "large great different specific people person things thing following main".split()
 )
 SENTENCE_END = re.compile(r"[.!?]\s|[。！？]|\n")
 FIRST_WORD = re.compile(
@@ -272,8 +270,8 @@ CHOOSES = re.compile(
 """Titles of sections that are made of what their siblings say."""
 PLANNED = re.compile(
     r"\W*(?:(?:project|implementation|proposed|success|key|program) )?"
-    r"(?:timelines?|milestones|schedule|deliverables|(?:success )?metrics|(?:key )?performance"
-    r" indicators(?: \(KPIs\)?)?|KPIs?"
+    r"(?:timelines?|milestones|schedule|deliverables|(?:success )?metrics(?: (?:for|of) success)?"
+    r"|(?:key )?performance indicators(?: \(KPIs\)?)?|KPIs?|(?:acceptance|success) criteria"
     r"|evaluation(?: (?:criteria|plan|metrics))?|(?:monitoring|measurement) and evaluation"
     r"|measur\w+ (?:of )?success|next steps|call to action|budget(?: (?:and|&) \w+)?)\W*$",
     re.IGNORECASE,

@@ -15,7 +15,7 @@ from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
 from aspd_cli.transform.rules.shared_things import Reference
-from aspd_cli.transform.rules.titles import first_words, title_of, told_apart
+from aspd_cli.transform.rules.titles import first_words, only_count, title_of, told_apart
 from aspd_cli.transform.rules.wholes import shared_budget, sums_up
 from aspd_cli.transform.rules.words import weight
 
@@ -137,6 +137,8 @@ def _refusal(
     titles, contents = zip(*branches, strict=True)
     if len(set(map(str.lower, titles))) < len(titles):
         return "items with the same title"
+    if only_count(titles):
+        return "items told apart by their numbers alone"
     sizes, paid = list(map(weight, contents)), list(map(weight, titles))
     least = MIN_ROW_TOKENS if group.form == "rows" else MIN_MEAN_TOKENS
     bare = sum(size < 2 * title for size, title in zip(sizes, paid, strict=True))

@@ -28,7 +28,7 @@ START = _pattern(
     "|但是|但|然而|不过|因此"
     "|因而|所以|于是|从而|由此|可见|相反|相比之下|同样|类似|还有|另一|前者|后者"
     "|以上|上述|综上|换句话说|也就是说|总之|除此之外|在此基础上|基于此|有了"
-    "|完成.{0,6}后|(?:如果|若|要是)(?:仍|还|依[然旧]|以上)",
+    "|完成.{0,6}后|在.{2,14}的?基础上|(?:如果|若|要是)(?:仍|还|依[然旧]|以上)",
     "danach|dann|anschließend|daraufhin|außerdem|ferner|zudem|ebenso|ebenfalls|jedoch|allerdings"
     "|dagegen"
     "|hingegen|dadurch|deshalb|daher|folglich|somit|letzter[esn]*|ersterer?"

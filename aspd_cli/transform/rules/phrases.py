@@ -63,7 +63,7 @@ _TAKES_CLAUSE = frozenset(
 )
 """Verbs behind which a clause may stand, whose subject is none of the whole."""
 _PRONOUNS = frozenset(
-    "it they he she this that these those its their you we i there here what".split()
+    "it they he she this that these those its their you we i there here what others".split()
 )
 _CLAUSES_WITHIN = _SUBORDINATE | _TAKES_CLAUSE | _PRONOUNS | {"whether", "who", "ensure", "sure"}
 """Behind these stands a clause of its own, which has a subject of its own."""
@@ -207,6 +207,9 @@ def _borders(words: Sequence[str], at: int) -> bool:
     last, following = _bare(words[at - 1]), _bare(words[at])
     mark = words[at - 1][-1]
     said = _said(words[:at])
+    within = words[at][0] == "(" and words[at][-1] == ")" and at + 1 < len(words)
+    if within and not _is_weak(words[at + 1]):  # the phrase goes on: `relevant (SMART) goals`
+        return False
     if mark in ";:" or (words[at][0] in "(–—" or words[at] in _DASHES):
         return said > 1 or words[0][0].isupper()
     if said < 2 and not (following in _FINITE and at == 1 and len(last) <= _SYMBOL):

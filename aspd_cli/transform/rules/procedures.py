@@ -8,10 +8,11 @@ has brought in; and less of it is needed where the prompt asks how something is 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 
 from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.items import ListForm
+from aspd_cli.transform.rules.processes import are_headed, in_phases, tells_process
 from aspd_cli.transform.rules.words import WORD, words_of
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
@@ -43,13 +44,15 @@ def procedure(
     other = languages.is_foreign(contents)
     words = list(map(words_of, contents))
     return (
-        _by_titles(form, titles, other)
+        _by_titles(form, titles, contents, other)
         or _by_reckoning(contents, words)
         or _by_announcement(form, titles, contents, words, before, prompt)
     )
 
 
-def _by_titles(form: ListForm, titles: Sequence[str], other: bool) -> str | None:
+def _by_titles(
+    form: ListForm, titles: Sequence[str], contents: Sequence[str], other: bool
+) -> str | None:
     """What the items are called."""
 
     def labels(own: re.Pattern[str], foreign: re.Pattern[str]) -> int:
@@ -62,9 +65,10 @@ def _by_titles(form: ListForm, titles: Sequence[str], other: bool) -> str | None
     argument = english.ARGUMENT.match(titles[0]) and form == "sections"
     if argument or _takes_up(titles) or _count(english.ARGUMENT.match, titles) > 1:
         return "sections of one argument"
-    if _in_phases(titles):
+    if in_phases(titles):
         return "items that lead from an idea to its use"
-    if form == "sections" and labels(english.STAGE_LABEL, languages.STAGE_LABEL):
+    headed = form == "sections" or (form == "numbered" and are_headed(titles, contents))
+    if headed and labels(english.STAGE_LABEL, languages.STAGE_LABEL):
         return "sections of one procedure"
     return None
 
@@ -113,6 +117,8 @@ def _by_announcement(
         parts = english.STRATEGY.search(announcement) and not (asked or doing or order)
         if not parts or any(done) or any(_takes_up_things(contents, seen)):
             return ANNOUNCED
+    if not (advice or ideas) and tells_process(form, titles, announcement, prompt):
+        return ANNOUNCED
     if _walks(announcement, before, prompt, contents):
         return "a walk through a program"
     if sorting:
@@ -271,24 +277,6 @@ def _takes_up(titles: Sequence[str]) -> bool:
         bool(english.TAKES_UP.match(title) or languages.TAKES_UP.match(title)) for title in titles
     )
     return not first and any(others)
-
-
-def _in_phases(titles: Sequence[str]) -> bool:
-    """Whether the titles name the phases of one undertaking, in order."""
-    if len(titles) < english.LEAST_PHASES:
-        return False
-    verbs = (found.lastindex or 0 for t in titles if (found := english.PHASES.match(t)))
-    nouns = (
-        next(at for at, each in enumerate(english.WORKFLOW) if each.search(t))
-        for t in titles
-        if english.ANY_WORKFLOW.search(t)
-    )
-    return any(
-        len(set(named)) >= english.LEAST_PHASES
-        and len(named) > len(titles) / 2
-        and sum(b < a for a, b in pairwise(named)) <= len(named) // 5
-        for named in (list(verbs), list(nouns))
-    )
 
 
 def _count(matches: Callable[[str], object], texts: Sequence[str]) -> int:

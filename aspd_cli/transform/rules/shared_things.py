@@ -50,6 +50,11 @@ _POINTS_BACK = re.compile(
     r"|such) ([\w-]{4,})(?: (\w{4,}))?"
 )
 """The same behind a label, which may name what is pointed at."""
+_ADDRESSED = re.compile(
+    r"[^.!?\n]{0,80}? these (?:\w+ )?(challenges|issues|problems|limitations|shortcomings|concerns"
+    r"|difficulties|inefficiencies|barriers|drawbacks|weaknesses)\b"
+)
+"""In the first sentence behind a label."""
 _THOSE_OF = frozenset("with that living looking seeking wanting interested without".split())
 """What may follow those without pointing at anything."""
 _STEM = 5
@@ -88,6 +93,7 @@ def shared_things(
     yield from _acronyms(branches, given)
     yield from _short_names(branches, given)
     yield from _pointed(branches, bodies, labelled, given)
+    yield from _addressed(branches, bodies, labelled, given)
     yield from _made(branches, given)
     yield from _coined(branches, given)
     yield from _numbers(branches, given)
@@ -138,6 +144,8 @@ def _pointed(
     Behind a label of its own a branch points at what its label names.
     """
     known, earlier = given.lower(), ""
+    if labelled[0] and (own := _POINTS_BACK.match(bodies[0].lower())):
+        known += own[0]  # at what its label names, and so do the others
     for at, ((title, content), body) in enumerate(zip(branches, bodies, strict=True)):
         small = content.lower()
         found = _points_back(title.lower(), body.lower(), earlier, known) if labelled[at] else None
@@ -164,6 +172,19 @@ def _points_back(title: str, body: str, earlier: str, known: str) -> str | None:
         return None
     taken = any(stem in earlier for stem in stems) or found[1] == "those"
     return found[0] if taken else None
+
+
+def _addressed(
+    branches: Branches, bodies: Sequence[str], labelled: Sequence[bool], given: str
+) -> Iterator[Reference]:
+    """Branches that answer troubles ("addresses these challenges") which they do not name."""
+    for at, ((title, _), body) in enumerate(zip(branches, bodies, strict=True)):
+        found = _ADDRESSED.match(body) if at and labelled[at] and " these " in body else None
+        if found is not None:
+            thing = found[1][:_STEM]
+            before = f"{given} {title} {body[: found.start(1)]}".lower()
+            if thing not in before:
+                yield Reference(at, f"says 'these {found[1]}', which another branch introduces")
 
 
 def _made(branches: Branches, given: str) -> Iterator[Reference]:

@@ -28,6 +28,17 @@ _NUMBER = re.compile(r"^(?:\[[ xX]\]\s+)?(?:(?:\d{1,3}|[IVX]{1,5}|[A-Za-z])[.)]\
 """What stands before a title that is no part of it: the box of a task, a number of its own."""
 _COUNT = re.compile(r"\W*\d{0,2}\W*")
 """A label that says nothing but how many."""
+_NUMBERED_KIND = re.compile(
+    r"[\W_]*(?:\w+ )?(goal|objective|aim|risk|option|choice|idea|meeting|call|tip|reason|example"
+    r"|scenario|item|task|point|fact|problem|issue|challenge|solution|suggestion|recommendation"
+    r"|benefit|version|variation|alternative|caption|slogan|headline|joke|poem|haiku|story"
+    r"|character|person|player|team|group|argument|claim|strategy|feature|milestone|activity"
+    r"|exercise|project|product|目标|选项|方案|建议|会议|例子|示例|场景|问题|原因|理由|故事|任务|想法)"
+    r"s?[ #]*(?:\d{1,2}|[ivx]{1,4}|[a-h]|one|two|three|four|five|six|[一二三四五六七八九十])"
+    r"(?:,? (?:if|when) \w+| ?\(?optional\)?)?[\W_]*",
+    re.IGNORECASE,
+)
+"""The title of an item that is told from the others by its number alone."""
 _FEW_WORDS = 5
 _WORDY = re.compile(r"\S*[^\W\d_]\S*")
 _COUNTED = re.compile(r"\W*\d{1,2}\W*[:：]")
@@ -95,6 +106,12 @@ def _unmarked(head: str) -> str:
     return head[found.end() :] if found else head
 
 
+def only_count(titles: Sequence[str]) -> bool:
+    """Whether most titles are one word with a number, such as `Goal 1`, and tell nothing apart."""
+    kinds = Counter(found[1].lower() for t in titles if (found := _NUMBERED_KIND.fullmatch(t)))
+    return bool(kinds) and 2 * max(kinds.values()) > len(titles)
+
+
 def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     """The titles, those of items that begin alike up to where they differ; labels stay labels.
 
@@ -108,13 +125,17 @@ def told_apart(heads: Sequence[str], titles: Sequence[str]) -> list[str]:
     shared = Counter(
         " ".join(words[:count]) for words in beginnings for count in range(1, len(words) + 1)
     )
+    # A title that another one begins with, and goes on from, tells nothing.
+    said = [title.split() for title in titles]
+    begun = {" ".join(words[:count]) for words in said for count in range(1, len(words))}
     out = list(titles)
     for at, (title, words) in enumerate(zip(titles, beginnings, strict=True)):
         own = " ".join(words[: len(title.split())])
         if shared[own] < 2 or _clean(own) != title or is_wide(title) or label_of(heads[at]):
             continue
         alike = sum(shared[" ".join(words[:count])] > 1 for count in range(1, len(words) + 1))
-        out[at] = _clean(phrase_of(_unnamed(heads[at]), alike)) or title
+        longer = _clean(phrase_of(_unnamed(heads[at]), alike))
+        out[at] = longer or ("" if title in begun else title)
     return out
 
 

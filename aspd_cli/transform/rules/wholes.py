@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.processes import are_headed
 from aspd_cli.transform.rules.shared_things import Branches, Reference
 
 _INNER_LABEL = re.compile(
@@ -35,11 +36,23 @@ _WEIGHS = re.compile(
     r"\W*(?:(?:an?|the) )?(?:(?:more )?(?:balanced|middle|combined)"
     r" (?:approach|view|perspective|ground|way|path|solution)"
     r"|(?:finding|striking|seeking|achieving) (?:an? |the )?(?:right )?(?:balance|middle)"
-    r"|compromise\W*$|synthesis\W*$|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
+    r"|compromise\W*$|(?:\w+ )?conclusions?\b"
+    r"|synthesis\W*$|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
     r"|\W*(?:ultimately|in the end|all in all|overall|in (?:short|summary|conclusion|essence))\b",
     re.IGNORECASE,
 )
 """How the last of several begins that weighs the others, or is made of them."""
+_RECKONS = re.compile(
+    r"\W*(?:calculat|comput)(?:ing|ion of)\b|.{0,40}\bcalculations?(?:\W*$| (?:of|for)\b)", re.I
+)
+"""The title of a later item that reckons with what the others say."""
+_COMES_OF = re.compile(
+    r"\W*(?:the )?(?:expected |potential |overall |anticipated )?"
+    r"(?:impacts?|outcomes?|results?|benefits)\W*$",
+    re.IGNORECASE,
+)
+_SOLUTION = re.compile(r"\b(?:solution|approach|intervention|implementation|proposal)s?\b", re.I)
+"""What stands before a section of which it tells what comes."""
 _SUMMED = re.compile(
     r"[.!?][*\"”)]*\s+(?:all (?:of )?|together, |by (?:\w+ )?)?(?:these|those) (?:\w+ )?"
     r"(mechanisms|strategies|steps|methods|approaches|factors|tips|techniques|measures|practices"
@@ -59,13 +72,16 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
     if _says(branches[last][0], english.RESULT, languages.RESULT):
         yield Reference(last, "is what the others lead to", alone=True)
     planned = [at for at, (title, _) in enumerate(branches) if english.PLANNED.match(title)]
-    if planned and _is_plan(branches):
+    if planned and are_headed(*zip(*branches, strict=True)):
         for at in planned:
             yield Reference(at, "holds for the others", alone=True)
     for at in range(last, 0, -1):
         if not _says(branches[at][0], _WEIGHS, languages.WEIGHS):
             break
         yield Reference(at, "weighs the others", alone=True)
+    for at, (title, _) in enumerate(branches):
+        if at and _RECKONS.match(title):
+            yield Reference(at, "reckons with the others", alone=True)
     title, content = branches[last]
     if found := _SUMMED.search(content) or (
         not content.isascii() and languages.SUMMED.search(content)
@@ -75,6 +91,8 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
             yield Reference(last, "speaks of all the others", alone=True)
     if form != "sections":
         return
+    if _COMES_OF.match(title) and any(_SOLUTION.search(other) for other, _ in branches[:last]):
+        yield Reference(last, "tells what comes of the others", alone=True)
     named = [
         at
         for at, (title, _) in enumerate(branches)
@@ -93,12 +111,6 @@ def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
         if len(seen) >= _LEAST_NAMED:
             reason = f"speaks of {', '.join(map(repr, sorted(seen)[:2]))} in other branches"
             yield Reference(at, reason, alone=True)
-
-
-def _is_plan(branches: Branches) -> bool:
-    """Whether what the items say stands below their titles, as it does in the parts of a plan."""
-    below = sum("\n" in content.strip()[: len(title) + _MARKED] for title, content in branches)
-    return 2 * below > len(branches)
 
 
 def _says(title: str, own: re.Pattern[str], others: re.Pattern[str]) -> bool:

@@ -100,8 +100,8 @@ def test_parts_whose_chapters_run_on_do_not_fork(parts: list[str], forked: bool)
 
 
 def test_items_with_a_number_in_their_titles_run_on_as_they_may() -> None:
-    answer = "".join(f"- **Goal {n}:** {tip.partition(': ')[2]}\n" for n, tip in enumerate(TIPS))
-    assert titles(answer) == [[f"Goal {n}" for n in range(5)]]
+    answer = "".join(f"- **Rule {n}:** {tip.partition(': ')[2]}\n" for n, tip in enumerate(TIPS))
+    assert titles(answer) == [[f"Rule {n}" for n in range(5)]]
 
 
 @pytest.mark.parametrize(

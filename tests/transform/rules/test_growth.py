@@ -52,6 +52,7 @@ ANSWERS: dict[str, Callable[[int], str]] = {
     "labels": lines(f"Label {{}}: {SAYS}\n"),
     "labels in pairs": lines(" A: b\n  C: d\n"),
     "names": listed(lambda n: f"Ab{word(n)} Cd{word(n)}, of Cd{word(n)}, cd{word(n)}", 40),
+    "things": listed(lambda n: f"a w{word(n)}, and the w{word(n)}.", 22),
     "acronyms": listed(lambda n: f"(A{word(n).upper()}) word", 14),
     "numbers in words": listed(lambda n: f"{n}77", 7),
     "pointers": lambda size: f"- A\n- saw {'these bands and the chopped onions ' * (size // 36)}\n",

@@ -107,7 +107,7 @@ def test_a_section_that_concludes_is_no_branch() -> None:
 def test_a_list_too_wide_for_one_block_becomes_several() -> None:
     words = "zero one two three four five six seven eight nine".split()
     items = (
-        f"{n}. **Item {word}** - as many words as a branch needs\n" for n, word in enumerate(words)
+        f"{n}. **Entry {word}** - as many words as a branch needs\n" for n, word in enumerate(words)
     )
     document = propose("".join(items), max_branches=4).document
     assert [len(block.branches) for block in document.blocks()] == [3, 3, 4]
