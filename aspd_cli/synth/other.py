@@ -106,7 +106,7 @@ def _beyond(rng: Random) -> sums.Term:
     """A sum that the family math never asks for."""
     sign = rng.choice("+++---**/")
     least = {"+": 21, "-": 31, "*": 10, "/": 2}[sign]
-    large = rng.randint(least, rng.choice((least + 20, 99, 999, 9999)))
+    large = rng.randint(least, rng.choice((least + 10, least + 10, least + 10, 99, 9999)))
     if sign == "-" or rng.random() < 0.5:
         return large, sign, rng.randint(2, 20)
     return rng.randint(2, 20), sign, large
