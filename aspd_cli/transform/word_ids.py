@@ -11,8 +11,8 @@ from itertools import chain
 from typing import Any
 
 _WORD = re.compile(
-    r"\s*(?:[!-/:-@\[-`{-~]+(?= )"  # ASCII punctuation before a space
-    r"|[^a-zA-Z0-9]*[a-zA-Z0-9]*(?:[^\x00-\x7f][^a-zA-Z0-9]*[a-zA-Z0-9]*)*)"
+    r"\s*+(?:[!-/:-@\[-`{-~]++(?= )"  # ASCII punctuation before a space
+    r"|[^a-zA-Z0-9]*+[a-zA-Z0-9]*+(?:[^\x00-\x7f][^a-zA-Z0-9]*+[a-zA-Z0-9]*+)*+)"
 )
 """Ends behind ASCII letters and digits before any other ASCII character, or with the text.
 

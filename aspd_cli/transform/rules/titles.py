@@ -17,6 +17,7 @@ _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,110}?)\1(?!\w)")
 _HALF_BOLD = re.compile(r"([^*\n]{2,110}?):?\*\*(?!\S)")
 """The same where the number stands in bold, too: `**1. Label**`."""
 _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{1,80}}?)(?::\s|:$|：|\s[-–—]+\s|——)")
+_COLON_SIGNS = (":", "：", "-", "–", "—")
 _CODE = re.compile(r"`([^`\n]{2,40})`(?=\s*(?:[:：–—]|-\s|$))")
 """Code that the text behind it explains."""
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
@@ -81,7 +82,10 @@ def label_of(head: str, *, heading: bool = False) -> str | None:
     head = _unmarked(head)
     if code := _CODE.match(head):
         return code[1]
-    for match in (match_label, _BOLD.match, _HALF_BOLD.match, _COLON.match, _QUOTED.match):
+    # To look for what an expression needs takes a tenth of its time.
+    bold = (_BOLD.match, _HALF_BOLD.match) if "**" in head or head[:1] == "_" else ()
+    colon = (_COLON.match,) if any(map(head.__contains__, _COLON_SIGNS)) else ()
+    for match in (match_label, *bold, *colon, _QUOTED.match):
         found = match(head)
         if found is None:
             continue
