@@ -281,7 +281,7 @@ TOTAL = re.compile(
     r"\b(?:exactly|in total|(?:a|the) total of|totall?ing|adds? up to|sums? to|budget of)"
     r" (?:(?:around|about|exactly|only) )?[$€£]?\d[\d,.]*k? ?"
     r"(?:cards?|points?|calories|kcal|dollars|euros|usd|hours|minutes|m|km|meters|miles|credits"
-    r"|grams?|g|percent|%|[$€£])\b",
+    r"|grams?|g|percent|%|[$€£])\b|\b\d+[ -](?:minutes?|hours?|points?) (?:in )?total\b",
     re.IGNORECASE,
 )
 """A sum that what is asked for must come to."""

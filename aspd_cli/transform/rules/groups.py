@@ -16,7 +16,7 @@ from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
 from aspd_cli.transform.rules.shared_things import Reference
 from aspd_cli.transform.rules.titles import first_words, only_count, title_of, told_apart
-from aspd_cli.transform.rules.wholes import shared_budget, sums_up
+from aspd_cli.transform.rules.wholes import shared_budget, speak_together, sums_up
 from aspd_cli.transform.rules.words import weight
 
 MIN_MEAN_TOKENS = 10
@@ -144,8 +144,10 @@ def _refusal(
     bare = sum(size < 2 * title for size, title in zip(sizes, paid, strict=True))
     if sum(sizes) < max(MIN_RATIO * sum(paid), least * len(sizes)) or bare > len(titles) / 2:
         return "items too short for a fork"
-    return procedure(group.form, titles, contents, announced, given) or shared_budget(
-        contents, f"{given}\n{announced}"
+    return (
+        speak_together(titles)
+        or procedure(group.form, titles, contents, announced, given)
+        or shared_budget(contents, f"{given}\n{announced}")
     )
 
 

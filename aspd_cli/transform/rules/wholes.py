@@ -32,6 +32,11 @@ _LEAST_SHARES = 3
 _WHOLE = (95, 105)
 _TOTAL = re.compile(r"\d{2,4}")
 
+_SPEAKS = re.compile(
+    r"(?:说|问|答|喊|回应)道?\W*$|\b(?:sa(?:id|ys)|ask(?:ed|s)|repli(?:ed|es)|answer(?:ed|s))\W*$"
+)
+"""The end of what introduces somebody's words."""
+
 _WEIGHS = re.compile(
     r"\W*(?:(?:an?|the) )?(?:(?:more )?(?:balanced|middle|combined)"
     r" (?:approach|view|perspective|ground|way|path|solution)"
@@ -134,6 +139,12 @@ def _labels(branches: Branches, given: str) -> dict[str, list[tuple[str, int]]]:
         if one is not None and word and name and label not in titles and label not in given:
             out.setdefault(word[0], []).append((label, one))
     return out
+
+
+def speak_together(titles: Sequence[str]) -> str | None:
+    """Why the items are the lines of a conversation; None when they are not."""
+    speaking = sum(_SPEAKS.search(title) is not None for title in titles)
+    return "lines of a conversation" if speaking > 1 and 2 * speaking >= len(titles) else None
 
 
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
