@@ -11,7 +11,7 @@ from tests.engine.scripted import fork, scripted
 
 PROMPTS = (
     "Describe the tiger, Saturn, cheese and the drill in detail",
-    "What is 9 + 16, 20 - 3 and 7 * 2? Name the largest.",
+    "What is 9 + 16, 20 - 3 and 7 * 2, and which is the largest?",
     "Start with 10, then times 3, then minus 4. What is the result?",
 )
 
