@@ -118,6 +118,10 @@ Quantize = Annotated[
         autocompletion=words("int8"),
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    option("--compile", "Compile decoding steps on a CPU, which takes its time at first.", MODEL),
+]
 TrustRemoteCode = Annotated[
     bool | None,
     option("--trust-remote-code", "Run Python code that comes with the model.", MODEL),
@@ -131,8 +135,9 @@ def model_flags(
     dtype: str | None,
     trust_remote_code: bool | None,
     quantize: str | None = None,
+    compile: bool | None = None,
 ) -> dict[str, Any]:
     """The flags of the panel "Model" as fields of a recipe."""
-    names = ("path", "adapter", "device", "dtype", "trust_remote_code", "quantize")
-    values = (model, adapter, device, dtype, trust_remote_code, quantize)
+    names = ("path", "adapter", "device", "dtype", "trust_remote_code", "quantize", "compile")
+    values = (model, adapter, device, dtype, trust_remote_code, quantize, compile)
     return {f"model.{name}": value for name, value in zip(names, values, strict=True)}

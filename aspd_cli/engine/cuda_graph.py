@@ -9,7 +9,6 @@ Shapes: R rows of the cache, Q queries of a row, N = R * Q, C slots of a row, n 
 V vocabulary.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
@@ -18,77 +17,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aspd_cli.engine.attention.step_plan import Plan, RowSpan, StepPlan
+from aspd_cli.engine.attention.step_plan import RowSpan, StepPlan
+from aspd_cli.engine.checked_steps import CheckedSteps, Forward
 from aspd_cli.engine.kv_cache import LaneCache
 
 _MOST = 256
 """Most tokens of a grid; a step of more is bound by its work, not by launches. Each of them gets
 logits, whether it samples or not."""
 
-_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest difference of a logit, over the largest logit."""
 
-Forward = Callable[[Tensor, int, LaneCache, Plan], Tensor]
-"""((2, N) ids and positions, tokens to keep at the end, cache, plan) -> (N, V) logits"""
+class GraphSteps(CheckedSteps):
+    """Runs steps on grids, one for each shape that has come up."""
 
-
-class GraphSteps:
-    """Runs steps on grids, one for each shape that has come up, and checks what they compute.
-
-    The first, second, fourth, eighth ... step is run by the model as well and compared. Where they
-    differ, or a step cannot be recorded, the model runs all further steps, with a warning.
-    """
+    name = "CUDA graphs"
 
     def __init__(self, forward: Forward) -> None:
-        self.steps = 0
-        """Steps that had a grid."""
-        self.refusal: str | None = None
-        """Why grids were given up."""
+        super().__init__()
         self._forward = forward
         self._grids: WeakKeyDictionary[LaneCache, dict[int, _Grid]] = WeakKeyDictionary()
         self._windows: frozenset[int | None] = frozenset()
         """Sliding windows of the model's layers, known once it has run a step; None stands for
         layers without one."""
 
-    def __str__(self) -> str:
-        if self.refusal is not None:
-            return f"the forward pass of the model; CUDA graphs are off ({self.refusal})"
-        return "CUDA graphs of the forward pass of the model"
+    def _suits(self, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> bool:
+        return bool(last) and cache.rows * _queries(plan) <= _MOST
 
-    def __call__(
-        self,
-        fed: Tensor,
-        last: Sequence[int],
-        cache: LaneCache,
-        plan: StepPlan,
-        model: Callable[[], Tensor],
-    ) -> Tensor:
-        """(len(last), V) logits of a step.
-
-        Args:
-            fed: (2, n) ids and positions.
-            last: which tokens sample.
-            model: the same step by the model.
-        """
-        width = max(span.stop - span.start for span in plan.spans)
-        queries = 1 << (width - 1).bit_length()
-        if self.refusal is not None or cache.rows * queries > _MOST:
-            return model()
-        self.steps += 1
-        is_compared = self.steps & (self.steps - 1) == 0
-        expected = model() if is_compared else None
+    def _run(self, fed: Tensor, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> Tensor:
         self._windows |= plan.windows
-        try:
-            found = self._grid(cache, queries)(fed, last, cache, plan, self._forward)
-        except Exception as error:  # of any kind: any modeling code may run here
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return self._refuse(reason, model)
-        if expected is None:
-            return found
-        off = float((found - expected).abs().max() / expected.abs().max())
-        if not off <= _TOLERANCE.get(expected.dtype, 5e-2):
-            return self._refuse(f"logits are off by {off:.2g} of the largest", model)
-        return expected
+        return self._grid(cache, _queries(plan))(fed, last, cache, plan, self._forward)
 
     def _grid(self, cache: LaneCache, queries: int) -> "_Grid":
         grids = self._grids.setdefault(cache, {})
@@ -98,12 +54,14 @@ class GraphSteps:
         return grids[queries]
 
     def _refuse(self, reason: str, model: Callable[[], Tensor]) -> Tensor:
-        self.refusal = reason
         self._grids.clear()
-        logging.getLogger("aspd").warning(
-            "aspd: CUDA graphs are off for this model, decoding is slower: %s", reason
-        )
-        return model()  # puts right what the cache has got
+        return super()._refuse(reason, model)
+
+
+def _queries(plan: StepPlan) -> int:
+    """Q of the grid for a step."""
+    width = max(span.stop - span.start for span in plan.spans)
+    return 1 << (width - 1).bit_length()
 
 
 class _FixedGroup:

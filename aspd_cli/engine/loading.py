@@ -14,6 +14,7 @@ import torch
 from aspd_cli.core.codec import ControlIds
 from aspd_cli.core.layout import Positions
 from aspd_cli.core.markup import CONTROL_TOKENS, FORMAT
+from aspd_cli.engine.compiled_steps import check_compile
 from aspd_cli.engine.decoder import Decoder
 from aspd_cli.engine.lora import base_of, merge_adapter
 from aspd_cli.engine.packed_linear import pack_linears
@@ -39,6 +40,7 @@ def load(
     trust_remote_code: bool = False,
     chat_template_kwargs: dict[str, Any] | None = None,
     quantize: str | None = None,
+    compile: bool = False,
 ) -> Decoder:
     """A decoder for a model.
 
@@ -57,6 +59,8 @@ def load(
         chat_template_kwargs: arguments of the chat template; None: those that the model was
             trained with.
         quantize: "int8": weights of 8 bits on a CPU, faster and less exact; None: as they are.
+        compile: whether torch compiles the steps on a CPU, which then take less time; loading
+            takes from half a minute to a few minutes more.
 
     Raises:
         ModelError: nothing loadable is there, it needs code of its own and may not run it, or the
@@ -65,6 +69,7 @@ def load(
     chosen = choose_device(device)
     number = choose_dtype(dtype, chosen)
     bits = check_quantize(quantize, chosen, number)
+    check_compile(compile, chosen)
     model, tokenizer, settings = assemble(path, adapter, number, device_map, trust_remote_code)
     try:
         model = model if device_map else model.to(chosen)
@@ -72,7 +77,8 @@ def load(
         raise ModelError(f"cannot use the device {chosen}: {error}") from error
     if chat_template_kwargs is not None:
         settings["chat_template_kwargs"] = chat_template_kwargs
-    return finish(Decoder(model, tokenizer, **settings), keep_stock=keep_stock, quantize=bits)
+    decoder = Decoder(model, tokenizer, **settings)
+    return finish(decoder, keep_stock=keep_stock, quantize=bits, compile=compile)
 
 
 def assemble(
@@ -116,7 +122,11 @@ def assemble(
 
 
 def finish(
-    decoder: Decoder, *, keep_stock: bool = False, quantize: Quantize | None = None
+    decoder: Decoder,
+    *,
+    keep_stock: bool = False,
+    quantize: Quantize | None = None,
+    compile: bool = False,
 ) -> Decoder:
     """The decoder with the fastest kernels for its linear layers, or with quantised weights.
 
@@ -131,6 +141,8 @@ def finish(
             f"{type(decoder.model).__name__} has no plain linear layers on the CPU that could be "
             "quantized: leave out --quantize"
         )
+    if compile:
+        decoder.runner.compile()
     return decoder
 
 

@@ -15,6 +15,7 @@ from aspd_cli.core.chat import end_of_turn
 from aspd_cli.core.codec import Codec
 from aspd_cli.core.visibility import MAIN
 from aspd_cli.engine.attention.step_plan import Plan, StepPlan, step
+from aspd_cli.engine.compiled_steps import CompiledSteps
 from aspd_cli.engine.cuda_graph import GraphSteps
 from aspd_cli.engine.kv_cache import Feed, LaneCache
 
@@ -45,11 +46,13 @@ class ModelRunner:
         """Steps recorded as CUDA graphs, where one GPU holds the model."""
         if self.device.type == "cuda" and not self.is_spread:
             self.graphs = GraphSteps(self._forward)
+        self.compiled: CompiledSteps | None = None
+        """Steps compiled for a CPU, where `compile` was called."""
         self._cache_argument = _cache_argument(model)
         self._idle: LaneCache | None = None
 
     def __str__(self) -> str:
-        return str(self.graphs or "the forward pass of the model")
+        return str(self.graphs or self.compiled or "the forward pass of the model")
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
@@ -85,7 +88,8 @@ class ModelRunner:
         whole = len(last) == size
         keep = size if whole else torch.tensor(list(last), dtype=torch.long, device=self.device)
         run = partial(self._forward, fed, keep, cache, plan)
-        return self.graphs(fed, last, cache, plan, run) if self.graphs and last else run()
+        faster = self.graphs or self.compiled
+        return faster(fed, last, cache, plan, run) if faster else run()
 
     def _forward(self, fed: Tensor, keep: int | Tensor, cache: LaneCache, plan: Plan) -> Tensor:
         """(n, V) logits of (2, N) ids and positions: of the last `keep` tokens, or those named."""
@@ -99,10 +103,20 @@ class ModelRunner:
             ).logits
         return logits[0]
 
-    def probe(self) -> None:
-        """Runs the model on two tokens, for who wants to watch it."""
+    def compile(self) -> None:
+        """Compiles the steps of a model on a CPU; takes from half a minute to a few minutes.
+
+        A model that cannot be compiled runs as it is, with a warning.
+        """
+        self.compiled = CompiledSteps(self.model, self.layers, self._cache_argument)
+        # A width of one is compiled for itself, all others together.
+        self.probe(1)
+        self.probe(2)
+
+    def probe(self, tokens: int = 2) -> None:
+        """Runs the model on a few tokens, for who wants to watch it."""
         cache = LaneCache(self.layers, 1, self.device)
-        self.forward([1], cache, cache.prepare([Feed(0, MAIN, [0, 1], 0)]))
+        self.forward([tokens - 1], cache, cache.prepare([Feed(0, MAIN, range(tokens), 0)]))
 
     def take_cache(self, rows: int) -> LaneCache:
         """A cache for a run; the last one, where steps were recorded on it."""

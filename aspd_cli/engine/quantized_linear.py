@@ -65,10 +65,8 @@ class Int8Linear(LinearProduct):
         """(..., I) -> (..., O)"""
         rows = x.reshape(-1, self.in_features)
         largest = torch.linalg.vector_norm(rows, math.inf, dim=-1, keepdim=True)
-        shares = rows / largest.clamp_(min=_LEAST)  # from -1 to 1
-        whole = (self.powers * shares).round_()  # (4, N, I): nothing, then with more digits each
-        digits = torch.sub(whole[1:], whole[:-1], alpha=self.base)  # (3, N, I)
-        first, second, third = _product(digits, self.packed, self.base // 2)
+        digits = self._digits(rows / largest.clamp_(min=_LEAST))
+        first, second, third = self.run_kernel(digits)
         second.add_(third, alpha=1 / self.base)
         product: Tensor = first.add_(second, alpha=1 / self.base)
         if self.bias is None:
@@ -76,6 +74,23 @@ class Int8Linear(LinearProduct):
         else:
             product = torch.addcmul(self.bias, product, largest)
         return product.view(*x.shape[:-1], self.out_features)
+
+    def kernel(self, x: Tensor) -> Tensor:
+        """(3, N, I) whole numbers -> (3, N, O)"""
+        return _product(x, self.packed, self.base // 2)
+
+    def _digits(self, shares: Tensor) -> Tensor:
+        """(N, I) from -1 to 1 -> (3, N, I) whole numbers"""
+        if torch.compiler.is_compiling():
+            # Digit by digit, which is less work; in one loop it does not matter that it is more
+            # operations.
+            rest, found = shares * (self.base // 2), []
+            for _ in range(3):
+                found.append(rest.round())
+                rest = (rest - found[-1]) * self.base
+            return torch.stack(found)
+        whole = (self.powers * shares).round_()  # (4, N, I): nothing, then with more digits each
+        return torch.sub(whole[1:], whole[:-1], alpha=self.base)
 
 
 def _packed(weight: Tensor) -> Any:

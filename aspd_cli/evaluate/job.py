@@ -81,6 +81,7 @@ class Job:
                 trust_remote_code=model.trust_remote_code,
                 chat_template_kwargs=recipe.data.chat_template_kwargs or None,
                 quantize=model.quantize,
+                compile=model.compile,
             )
 
         return open_systems(words, model, load_model, held)

@@ -152,6 +152,7 @@ def random_decoder(
     keep_stock: bool = False,
     trust_remote_code: bool = False,
     quantize: str | None = None,
+    compile: bool = False,
 ) -> tuple["Decoder", str]:
     """A decoder of an architecture with random weights, and where its tokenizer comes from.
 
@@ -168,6 +169,7 @@ def random_decoder(
     from transformers import AutoConfig
 
     from aspd_cli.core.codec import ControlIds, add_control_tokens
+    from aspd_cli.engine.compiled_steps import check_compile
     from aspd_cli.engine.decoder import Decoder
     from aspd_cli.engine.loading import choose_device, choose_dtype, finish
     from aspd_cli.engine.quantized_linear import check_quantize
@@ -178,6 +180,7 @@ def random_decoder(
     place = tokenizer or (str(named) if own else None)
     chosen = choose_device(device)
     bits = check_quantize(quantize, chosen, choose_dtype(dtype, chosen))
+    check_compile(compile, chosen)
     where = place or str(EMBEDDED_MODEL / "adapter")
     codec = from_pretrained(
         "AutoTokenizer",
@@ -198,7 +201,8 @@ def random_decoder(
     if needed > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(needed)
     model.generation_config.eos_token_id = codec.eos_token_id
-    decoder = finish(Decoder(model, codec), keep_stock=keep_stock, quantize=bits)
+    decoder = Decoder(model, codec)
+    finish(decoder, keep_stock=keep_stock, quantize=bits, compile=compile)
     return decoder, place or "the embedded model"
 
 

@@ -65,6 +65,7 @@ def _replaying(job: Job, words: Sequence[str]) -> tuple[list[Runner], list[str]]
         keep_stock=STOCK in words,
         trust_remote_code=model.trust_remote_code,
         quantize=model.quantize,
+        compile=model.compile,
     )
     runners: list[Runner] = [make_runner(name, decoder, model.path, None) for name in words]
     return runners, [f"random weights: the texts are replayed, with the tokenizer of {place}"]

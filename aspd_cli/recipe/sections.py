@@ -31,6 +31,8 @@ class ModelSection(Section):
     """Number format; auto: float32 on CPU or when training all weights, otherwise bfloat16."""
     quantize: Literal["int8"] | None = None
     """`int8`: decode on a CPU with weights of 8 bits, faster and less exact; null: as they are."""
+    compile: bool = False
+    """Compile the steps of decoding on a CPU: faster; needs a C++ compiler and time at loading."""
     device: str | None = None
     """torch device, such as `cpu` or `cuda:1`; null: CUDA if available, otherwise the CPU."""
     device_map: str | dict[str, int | str] | None = None

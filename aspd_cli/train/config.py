@@ -106,6 +106,7 @@ def check_recipe(recipe: Recipe, push: str | None = None) -> None:
             training.eval_steps is not None and data.eval is None and not data.eval_share
         ),
         "model.device_map is only for decoding: leave it out": recipe.model.device_map is not None,
+        "model.compile is only for decoding: leave it out": recipe.model.compile,
         "model.quantize is only for decoding: leave it out; to train on weights of 4 bits, set "
         "lora.quantization": recipe.model.quantize is not None,
         "model.dtype: float16 cannot hold the updates of all weights: choose float32 or bfloat16": (

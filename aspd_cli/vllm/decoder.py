@@ -66,6 +66,8 @@ def open_vllm(recipe: Recipe) -> VllmDecoder:
         raise UsageError("vLLM chooses its devices itself: leave out --device and model.device_map")
     if model.quantize:
         raise UsageError("vLLM quantizes by itself, as in vllm.args: leave out --quantize")
+    if model.compile:
+        raise UsageError("vLLM compiles by itself, as in vllm.args: leave out --compile")
     if vllm.url is None and not is_here():
         raise UsageError(
             "vLLM cannot be imported here: start a server of it where it can, with the command of "

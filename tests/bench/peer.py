@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 CONTEXT = 64
@@ -27,22 +28,22 @@ def prompts(lanes: int) -> list[list[int]]:
     return [[100 + (7 * lane + 3 * at) % 500 for at in range(CONTEXT)] for lane in range(lanes)]
 
 
-def ours(model: str, threads: int, quantize: str | None = None) -> Any:
+def ours(model: str, threads: int, **how: Any) -> Any:
     import torch
 
     from aspd_cli.engine.loading import load
 
     torch.set_num_threads(threads)
-    decoder = load(model, device="cpu", quantize=quantize)
+    decoder = load(model, device="cpu", **how)
     decoder.runner.ends = (decoder.runner.known_ids - 1,)  # instead of the ends that it would meet
     return decoder
 
 
-def plain(model: str, threads: int, quantize: str | None = None) -> Decode:
+def plain(model: str, threads: int, **how: Any) -> Decode:
     """Requests side by side, through the step loop."""
     from aspd_cli.engine.options import GenerationOptions
 
-    decoder = ours(model, threads, quantize)
+    decoder = ours(model, threads, **how)
 
     def decode(asked: list[list[int]], tokens: int) -> None:
         options = GenerationOptions(mode="plain", max_new_tokens=tokens, draft=False)
@@ -52,12 +53,12 @@ def plain(model: str, threads: int, quantize: str | None = None) -> Decode:
     return decode
 
 
-def parallel(model: str, threads: int, quantize: str | None = None) -> Decode:
+def parallel(model: str, threads: int, **how: Any) -> Decode:
     """Branches of one request: the model's steps and the choice of tokens."""
     from aspd_cli.core.visibility import MAIN
     from aspd_cli.engine.kv_cache import Feed, LaneCache
 
-    decoder = ours(model, threads, quantize)
+    decoder = ours(model, threads, **how)
     runner = decoder.runner
 
     def decode(asked: list[list[int]], tokens: int) -> None:
@@ -134,8 +135,10 @@ def llama(model: str, threads: int) -> Decode:
 SYSTEMS: dict[str, Callable[[str, int], Decode]] = {
     "plain": plain,
     "parallel": parallel,
-    "plain-int8": lambda model, threads: plain(model, threads, "int8"),
-    "parallel-int8": lambda model, threads: parallel(model, threads, "int8"),
+    "plain-compiled": partial(plain, compile=True),
+    "parallel-compiled": partial(parallel, compile=True),
+    "parallel-int8": partial(parallel, quantize="int8"),
+    "parallel-int8-compiled": partial(parallel, quantize="int8", compile=True),
     "transformers": transformers,
     "vllm": vllm,
     "llama": llama,

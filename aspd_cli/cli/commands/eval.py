@@ -8,6 +8,7 @@ import typer
 from aspd_cli.cli.options import (
     MODEL,
     AdapterName,
+    Compile,
     Debug,
     Device,
     Dtype,
@@ -120,6 +121,7 @@ def evaluate(
     device: Device = None,
     dtype: Dtype = None,
     quantize: Quantize = None,
+    compile: Compile = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     random_weights: Annotated[
@@ -178,7 +180,7 @@ def evaluate(
     from aspd_cli.recipe import find_recipe, load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize, compile),
         "model.engine": engine,
         "generation.system": system,
         "evaluation.tasks": _words(tasks),

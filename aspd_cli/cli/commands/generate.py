@@ -8,6 +8,7 @@ import typer
 
 from aspd_cli.cli.options import (
     AdapterName,
+    Compile,
     Debug,
     Device,
     Dtype,
@@ -39,6 +40,7 @@ def generate(
     device: Device = None,
     dtype: Dtype = None,
     quantize: Quantize = None,
+    compile: Compile = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     endpoint: Annotated[
@@ -134,7 +136,7 @@ def generate(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other; choose one")
     flags = {
         **(
-            model_flags(model, adapter, device, dtype, trust_remote_code, quantize)
+            model_flags(model, adapter, device, dtype, trust_remote_code, quantize, compile)
             if endpoint is None
             else {"model.endpoint.base_url": endpoint, "model.endpoint.model": model}
         ),
@@ -159,6 +161,7 @@ def generate(
         "--device": device,
         "--dtype": dtype,
         "--quantize": quantize,
+        "--compile": compile,
         "--trust-remote-code": trust_remote_code,
         "--engine": engine,
     }

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from aspd_cli.cli.options import (
     AdapterName,
+    Compile,
     Debug,
     Device,
     Dtype,
@@ -27,6 +28,7 @@ def serve(
     device: Device = None,
     dtype: Dtype = None,
     quantize: Quantize = None,
+    compile: Compile = None,
     trust_remote_code: TrustRemoteCode = None,
     engine: Engine = None,
     host: Annotated[
@@ -82,7 +84,7 @@ def serve(
     from aspd_cli.recipe import load_recipe
 
     flags = {
-        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize),
+        **model_flags(model, adapter, device, dtype, trust_remote_code, quantize, compile),
         "model.engine": engine,
         "serve.host": host,
         "serve.port": port,

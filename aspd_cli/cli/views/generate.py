@@ -146,6 +146,7 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
             trust_remote_code=model.trust_remote_code,
             chat_template_kwargs=recipe.data.chat_template_kwargs or None,
             quantize=model.quantize,
+            compile=model.compile,
         )
 
 

@@ -52,6 +52,11 @@ def lane_attention(
     Raises:
         ModelError: the family passes something that this function does not compute.
     """
+    if torch.compiler.is_compiling():
+        # The operator of `engine.compiled_steps`; what it refuses has been refused by then.
+        layer = module.layer_idx
+        arguments = (layer, scaling, sliding_window, softcap)
+        return torch.ops.aspd.attend(query, key, value, *arguments), None
     if current() is None:
         raise ModelError(
             f"{type(module).__name__} belongs to an aspd decoder: load a second copy to call it"

@@ -70,6 +70,7 @@ class AspdLM(HFLM):
         device: str | None = None,
         dtype: str | None = None,
         quantize: str | None = None,
+        compile: bool = False,
         batch_size: int | str = 8,
         max_length: int | None = None,
         trust_remote_code: bool | None = False,
@@ -90,6 +91,7 @@ class AspdLM(HFLM):
                 dtype,
                 trust_remote_code=bool(trust_remote_code),
                 quantize=quantize,
+                compile=bool(compile),
             )
         self.decoder, self.mode, self._answer = pretrained, mode, generate
         super().__init__(
