@@ -54,9 +54,14 @@ class CompiledSteps(CheckedSteps):
             logits: Tensor = outputs.logits[0]
             return logits
 
-        # Modules and settings do not change once a decoder has the model; checking that at each
-        # step would take a millisecond.
-        options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+        options: dict[str, Any] = {
+            # Modules and settings do not change once a decoder has the model; to check that at
+            # each step would take a millisecond.
+            "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
+            # The loops are small, and their threads would not be those of torch's products: two
+            # pools that wait for work by spinning get in each other's way.
+            "cpp.threads": 1,
+        }
         self._compiled = torch.compile(_own(forward), dynamic=True, fullgraph=True, options=options)
 
     def _suits(self, last: Sequence[int], cache: LaneCache, plan: StepPlan) -> bool:
