@@ -48,10 +48,19 @@ _START_BARE = re.compile(
     r"\W*(?:(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)"
     r"|(?:thus|therefore|hence|because of this|due to (?:this|that)|for this reason|same|as such"
     r"|that is|in particular|so|or|yet|as well|plus|again|this time|with (?:this|that|these)|now"
-    r"|later|once (?:you|the|your|it|they)|the following )\b)",
+    r"|later|once (?:you|the|your|it|they)|the following |(?:explain|state|note|show|describe"
+    r"|mention|argue|conclude) (?:that|why|how) (?:this|these|it|they))\b)",
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
+_STILL = re.compile(
+    r"\W*if (?:(?:the|your|their|this|that|these|all|any|any of|none of) )?(?:\w+ ){0,2}?(?:still "
+    r"|(?:persists?|continues?|remains?|worsens?|fails?)\b(?! to\b)"
+    r"|(?:does|do|did)(?: not|n't) (?:improve|help|work|subside|resolve)\b|none of)"
+    r"|\W*if (?:\w+ ){0,3}(?:fails?|persists?)(?=,)",
+    re.IGNORECASE,
+)
+"""How a branch begins that speaks of what is left when others were tried."""
 _SO = re.compile(r"\W*(?:therefore|thus|hence|consequently)\b", re.IGNORECASE)
 """How even the label of a branch begins that is drawn from others."""
 _EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
@@ -195,7 +204,7 @@ def _words(
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
             continue
-        begins = _SO.match(title) or _START.match(body)
+        begins = _SO.match(title) or _START.match(body) or _STILL.match(body)
         begins = begins or (other and languages.START.match(body)) or None
         if not begins and at < last:
             begins = _END.match(body) or (other and languages.END.match(body)) or None
