@@ -61,6 +61,7 @@ _STILL = re.compile(
     re.IGNORECASE,
 )
 """How a branch begins that speaks of what is left when others were tried."""
+STILL = "is for when others fail"
 _SO = re.compile(r"\W*(?:therefore|thus|hence|consequently)\b", re.IGNORECASE)
 """How even the label of a branch begins that is drawn from others."""
 _EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
@@ -204,7 +205,7 @@ def _words(
             yield Reference(at, f"says {_quote(found[0])}", alone=True)
         if not at:
             continue
-        begins = _SO.match(title) or _START.match(body) or _STILL.match(body)
+        begins = _SO.match(title) or _START.match(body)
         begins = begins or (other and languages.START.match(body)) or None
         if not begins and at < last:
             begins = _END.match(body) or (other and languages.END.match(body)) or None
@@ -212,6 +213,8 @@ def _words(
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
+        elif _STILL.match(body):
+            yield Reference(at, STILL)
         elif (not labelled[at] and _ALSO.match(body)) or (other and languages.ALSO.match(body)):
             yield Reference(at, "says that something is so, too")
         elif found := _back(content, words, other):

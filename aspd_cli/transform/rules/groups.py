@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.counters import counting_on
-from aspd_cli.transform.rules.cross_references import cross_references
+from aspd_cli.transform.rules.cross_references import STILL, cross_references
+from aspd_cli.transform.rules.exercises import parts_of_exercise
 from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.markdown import Kind, Line
@@ -31,6 +32,15 @@ thought."""
 
 AN_ITEM = "an item"
 """How a reason begins that concerns a single item, not the whole run."""
+
+_ASIDE = ("has only", STILL)
+"""How reasons begin that say nothing of the others in the run."""
+_MARKS = 12
+"""Characters before the title of an item without a label."""
+_LABELS = (":", "：", "*", "-", "–", "—", "|", "\n", "`", '"', "”", "(")
+"""What follows a title that is a label, or a name that is explained."""
+_LEAST_SAID = 0.4
+"""Least of an item behind the title that is its own first words, against the title."""
 
 Branches = Sequence[tuple[str, str]]
 
@@ -100,6 +110,7 @@ def parted(
             *_beginning(group, contents, announced),
             *_untitled(titles),
             *_bare(lines, group),
+            *_told(titles, contents),
             *_leading(lines, group),
             *counting_on(lines, group, branches),
             *_holding(lines, group, announced, given),
@@ -107,7 +118,7 @@ def parted(
     }
     dependent = [each for at, each in sorted(found.items())]
     reasons = [f"{AN_ITEM} {each.reason}" for each in dependent]
-    counted = sum(not each.reason.startswith("has only") for each in dependent)
+    counted = sum(not each.reason.startswith(_ASIDE) for each in dependent)
     if counted > len(branches) * MAX_DEPENDENT:
         return [], reasons[:1]
     return list(_ranges(found, len(branches))), reasons
@@ -146,6 +157,7 @@ def _refusal(
         return "items too short for a fork"
     return (
         speak_together(titles)
+        or parts_of_exercise(lines, group, f"{given}\n{announced}")
         or procedure(group.form, titles, contents, announced, given)
         or shared_budget(contents, f"{given}\n{announced}")
     )
@@ -172,6 +184,18 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
         empty = (lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last))
         if heads and all(empty):
             yield Reference(at, "has only a heading", alone=True)
+
+
+def _told(titles: Sequence[str], contents: Sequence[str]) -> Iterator[Reference]:
+    """The items of which nearly all is told by a title that is their own first words."""
+    for at, (title, content) in enumerate(zip(titles, contents, strict=True)):
+        start = content.find(title, 0, _MARKS + len(title)) if title else -1
+        if start < 0:
+            continue
+        behind = content[start + len(title) :].rstrip()
+        labels = behind.lstrip(" ").startswith(_LABELS)
+        if not labels and weight(behind) < _LEAST_SAID * weight(title):
+            yield Reference(at, "has only a title", alone=True)
 
 
 def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:

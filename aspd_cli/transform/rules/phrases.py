@@ -109,6 +109,11 @@ _WANTING = frozenset(
     "ways willing work working works worth".split()
 )
 """What these words say is only told by what follows them."""
+_VAGUE = frozenset(
+    "mechanism function feature tool system method process program script component "
+    "module".split()
+)
+"""The same of these behind `a`, where it is told what they are for."""
 _QUALITIES = (
     "ous",
     "ful",
@@ -124,6 +129,7 @@ _QUALITIES = (
     "ary",
 )
 """Endings of words that mostly stand before the thing that they tell something of."""
+_SOME = frozenset(("a", "an", "some"))
 _DASHES = frozenset("-–—")
 _PAIRS = (("(", ")"), ("[", "]"), ("“", "”"))
 
@@ -218,6 +224,8 @@ def _borders(words: Sequence[str], at: int) -> bool:
         return _goes_on(words, at)
     if last in _WANTING:
         return False
+    if last in _VAGUE and (following in _RELATIVE or following in ("to", "for")):
+        return _SOME.isdisjoint(map(_bare, words[max(0, at - 4) : at]))
     if following in _RELATIVE:
         return last not in _TAKES_CLAUSE
     if following in _SUBORDINATE:
