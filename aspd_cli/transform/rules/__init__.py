@@ -13,6 +13,8 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 - `lists`: runs of items
 - `titles`: short names of items
 - `groups`: a run of items as branches, and where they have to be parted
+- `lone_items`: items that are no branch for what they are, and `exercises`: answers to the parts of
+  one question
 - `procedures`: items that are steps of one thing, which stay serial, and `processes`: items that
   tell what happens one after the other
 - `wholes`: items that sum up the others, or share out one thing among them

@@ -7,14 +7,14 @@ one may begin the next block, and one that needs all of them is no branch.
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
-from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.counters import counting_on
 from aspd_cli.transform.rules.cross_references import STILL, cross_references
 from aspd_cli.transform.rules.exercises import parts_of_exercise
-from aspd_cli.transform.rules.items import ItemGroup, is_label
+from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
+from aspd_cli.transform.rules.lone_items import lone_items
 from aspd_cli.transform.rules.markdown import Kind, Line
-from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
+from aspd_cli.transform.rules.procedures import procedure
 from aspd_cli.transform.rules.shared_things import Reference
 from aspd_cli.transform.rules.titles import first_words, only_count, title_of, told_apart
 from aspd_cli.transform.rules.wholes import shared_budget, speak_together, sums_up
@@ -35,12 +35,6 @@ AN_ITEM = "an item"
 
 _ASIDE = ("has only", STILL)
 """How reasons begin that say nothing of the others in the run."""
-_MARKS = 12
-"""Characters before the title of an item without a label."""
-_LABELS = (":", "：", "*", "-", "–", "—", "|", "\n", "`", '"', "”", "(")
-"""What follows a title that is a label, or a name that is explained."""
-_LEAST_SAID = 0.4
-"""Least of an item behind the title that is its own first words, against the title."""
 
 Branches = Sequence[tuple[str, str]]
 
@@ -107,13 +101,8 @@ def parted(
         for each in (
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
-            *_beginning(group, contents, announced),
-            *_untitled(titles),
-            *_bare(lines, group),
-            *_told(titles, contents),
-            *_leading(lines, group),
             *counting_on(lines, group, branches),
-            *_holding(lines, group, announced, given),
+            *lone_items(lines, group, titles, contents, announced),
         )
     }
     dependent = [each for at, each in sorted(found.items())]
@@ -161,70 +150,3 @@ def _refusal(
         or procedure(group.form, titles, contents, announced, given)
         or shared_budget(contents, f"{given}\n{announced}")
     )
-
-
-def _beginning(group: ItemGroup, contents: Sequence[str], announced: str) -> Iterator[Reference]:
-    """The item that says that it comes first, in a list of which the others stand alone."""
-    ideas = english.IDEAS.search(announcement_of(announced, group.form))
-    if not ideas and first_step(group.form, contents):
-        yield Reference(0, "is a first step", alone=True)
-
-
-def _untitled(titles: Sequence[str]) -> Iterator[Reference]:
-    """The items for which no title can be had that is whole and says something."""
-    for at, title in enumerate(titles):
-        if not title:
-            yield Reference(at, "has no title of its own", alone=True)
-
-
-def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items that are a heading or a label alone: what follows them stands below it."""
-    for at, item in enumerate(group.items):
-        heads = group.form == "sections" or is_label(lines[item.first])
-        empty = (lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last))
-        if heads and all(empty):
-            yield Reference(at, "has only a heading", alone=True)
-
-
-def _told(titles: Sequence[str], contents: Sequence[str]) -> Iterator[Reference]:
-    """The items of which nearly all is told by a title that is their own first words."""
-    for at, (title, content) in enumerate(zip(titles, contents, strict=True)):
-        start = content.find(title, 0, _MARKS + len(title)) if title else -1
-        if start < 0:
-            continue
-        behind = content[start + len(title) :].rstrip()
-        labels = behind.lstrip(" ").startswith(_LABELS)
-        if not labels and weight(behind) < _LEAST_SAID * weight(title):
-            yield Reference(at, "has only a title", alone=True)
-
-
-def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items that end with a line which leads into the next ones."""
-    for at, item in enumerate(group.items[:-1]):
-        ends = (i for i in range(item.last - 1, item.first, -1) if lines[i].text)
-        last = next(ends, item.first)
-        leads = lines[last].text.rstrip("*_ ")[-1:] in (":", "：")
-        said = lines[last].kind is Kind.TEXT and lines[last - 1].kind is Kind.BLANK
-        if (
-            leads
-            and said
-            and next(ends, item.first) >= item.first
-            and not is_label(lines[item.first])
-        ):
-            yield Reference(at, "leads into the next", alone=True)
-
-
-def _holding(
-    lines: list[Line], group: ItemGroup, announced: str, given: str
-) -> Iterator[Reference]:
-    """The items that hold code or a table, which the text around them goes on with."""
-    if group.form == "rows":
-        return
-    said = announcement_of(announced, group.form)
-    whole = english.WAYS.search(said) or (not said.isascii() and languages.WAYS.search(said))
-    for at, item in enumerate(group.items):
-        kinds = {lines[i].kind for i in range(item.first, item.last)}
-        if Kind.CODE in kinds and not whole:
-            yield Reference(at, "holds code", alone=True)
-        elif Kind.TABLE in kinds:
-            yield Reference(at, "holds a table", alone=True)

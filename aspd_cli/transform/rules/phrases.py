@@ -110,8 +110,7 @@ _WANTING = frozenset(
 )
 """What these words say is only told by what follows them."""
 _VAGUE = frozenset(
-    "mechanism function feature tool system method process program script component "
-    "module".split()
+    "mechanism function feature tool system method process program script component module".split()
 )
 """The same of these behind `a`, where it is told what they are for."""
 _QUALITIES = (
