@@ -16,7 +16,13 @@ from aspd_cli.transform.rules.lone_items import lone_items
 from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import procedure
 from aspd_cli.transform.rules.shared_things import Reference
-from aspd_cli.transform.rules.titles import first_words, only_count, title_of, told_apart
+from aspd_cli.transform.rules.titles import (
+    first_words,
+    long_title_of,
+    only_count,
+    title_of,
+    told_apart,
+)
 from aspd_cli.transform.rules.wholes import shared_budget, speak_together, sums_up
 from aspd_cli.transform.rules.words import weight
 
@@ -26,6 +32,8 @@ MIN_ROW_TOKENS = 24
 """The same of the rows of a table."""
 MIN_RATIO = 2.4
 """Least tokens of content to one of its titles."""
+LONG = 36
+"""Tokens of an item that pays for a whole sentence as its title."""
 MAX_DEPENDENT = 1 / 3
 """Largest share of items that need others in a run that is parted; with more it is one train of
 thought."""
@@ -56,6 +64,10 @@ def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[st
     )
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
+    titles = [
+        title or (long_title_of(said) if weight(content) >= LONG else "")
+        for title, said, content in zip(titles, words, contents, strict=True)
+    ]
     if found := shared_label(_called(titles, contents), contents):
         titles = [label if title else "" for title, label in zip(titles, found[1], strict=True)]
     return list(zip(titles, contents, strict=True))

@@ -51,7 +51,7 @@ _DEPENDENT = frozenset(
     "if when while although though because since unless until once whenever whereas as".split()
 )
 """How a clause begins that needs another one."""
-_ADVERBIAL = _DEPENDENT | frozenset(
+ADVERBIAL = _DEPENDENT | frozenset(
     "after before during for in on at with without to by from despite given upon throughout within "
     "under through".split()
 )
@@ -146,7 +146,7 @@ def phrase_of(text: str, beyond: int = 0) -> str:
     if behind is None:
         end = _end(words, ended, beyond)
         return " ".join(words[:end])
-    if ended and beyond < len(words) <= _FEW and _balanced(words):
+    if ended and beyond < len(words) <= _FEW and balanced(words):
         return " ".join(words)
     if behind == len(words):
         return ""
@@ -165,30 +165,30 @@ def _sentence(words: list[str]) -> tuple[list[str], bool]:
     """The words of the first sentence, and whether it ends among them."""
     for at, word in enumerate(words, start=1):
         ends = word.rstrip("*_\"')”")[-1:] in tuple(".!?") and not ABBREVIATION.search(word)
-        if ends and _balanced(words[:at]):
+        if ends and balanced(words[:at]):
             return words[:at], True
     return words, len(words) < _LOOKED_AT
 
 
 def _adverbial(words: Sequence[str]) -> int | None:
     """Where the main clause begins behind an adverbial one; None without any."""
-    if _bare(words[0]) not in _ADVERBIAL:
+    if _bare(words[0]) not in ADVERBIAL:
         return None
     for at in range(1, min(len(words), MAX_WORDS + 3)):
-        if words[at - 1].endswith(",") and at > 1 and _balanced(words[:at]):
+        if words[at - 1].endswith(",") and at > 1 and balanced(words[:at]):
             return at
     return len(words)
 
 
 def _end(words: Sequence[str], ended: bool, beyond: int) -> int:
     """How many of the words are a phrase; 0 where none can be told."""
-    whole = ended and len(words) > beyond and not _is_weak(words[-1]) and _is_whole(words)
+    whole = ended and len(words) > beyond and not is_weak(words[-1]) and _is_whole(words)
     if whole and len(words) <= _FEW:
         return len(words)
     good, joined = [], []
     for at in range(beyond + 1, min(len(words), MAX_WORDS + 1)):
         phrase = words[:at]
-        if _is_weak(words[at - 1]) or not _is_whole(phrase):
+        if is_weak(words[at - 1]) or not _is_whole(phrase):
             continue
         strong = words[at - 1].endswith((",", ";", ":")) or words[at] in _DASHES
         if strong or _bare(words[at]) in _SUBORDINATE:
@@ -213,7 +213,7 @@ def _borders(words: Sequence[str], at: int) -> bool:
     mark = words[at - 1][-1]
     said = _said(words[:at])
     within = words[at][0] == "(" and words[at][-1] == ")" and at + 1 < len(words)
-    if within and not _is_weak(words[at + 1]):  # the phrase goes on: `relevant (SMART) goals`
+    if within and not is_weak(words[at + 1]):  # the phrase goes on: `relevant (SMART) goals`
         return False
     if mark in ";:" or (words[at][0] in "(–—" or words[at] in _DASHES):
         return said > 1 or words[0][0].isupper()
@@ -269,10 +269,10 @@ def _joins(words: Sequence[str], at: int) -> bool:
 
 def _said(phrase: Sequence[str]) -> int:
     """How many words of a phrase say something by themselves."""
-    return sum(not _is_weak(word) for word in phrase)
+    return sum(not is_weak(word) for word in phrase)
 
 
-def _is_weak(word: str) -> bool:
+def is_weak(word: str) -> bool:
     """Whether a word says nothing by itself; names in code do."""
     bare = _bare(word)
     return "`" not in word and (bare in _WEAK or not any(map(str.isalnum, bare)))
@@ -280,7 +280,7 @@ def _is_weak(word: str) -> bool:
 
 def _is_whole(phrase: Sequence[str]) -> bool:
     """Whether a phrase is short enough, and has no open brackets and no open list."""
-    if len(" ".join(phrase)) > _MAX_CHARACTERS or not _balanced(phrase):
+    if len(" ".join(phrase)) > _MAX_CHARACTERS or not balanced(phrase):
         return False
     commas = [at for at, word in enumerate(phrase, start=1) if word.endswith(",")]
     if not commas or commas[-1] == len(phrase):
@@ -294,7 +294,7 @@ def _closed(phrase: Sequence[str], commas: Sequence[int]) -> bool:
     return _bare(behind[0]) in _AFTER_COMMA or any(_bare(word) in _JOINS for word in behind[:-1])
 
 
-def _balanced(phrase: Sequence[str]) -> bool:
+def balanced(phrase: Sequence[str]) -> bool:
     """Whether no bracket, quotation or code is open."""
     text = " ".join(phrase)
     return all(

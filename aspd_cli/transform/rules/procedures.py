@@ -105,7 +105,7 @@ def _by_announcement(
     def announced(own: re.Pattern[str], foreign: re.Pattern[str]) -> bool:
         return bool(own.search(announcement) or (other and foreign.search(announcement)))
 
-    ideas = english.IDEAS.search(announcement) is not None
+    ideas = announced(english.IDEAS, languages.IDEAS)
     aside = english.ASIDES.search(announcement) is not None
     advice = aside or announced(english.ADVICE, languages.ADVICE)
     done = list(_evidence(titles, contents, words, other, making=asked and not aside))
