@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
+from aspd_cli.transform.rules.aspects import are_aspects, may_hold_aspects
 from aspd_cli.transform.rules.cross_references import HOLDS_EQUATION, REACH, within_reach
 from aspd_cli.transform.rules.groups import AN_ITEM, branches_of, parted
 from aspd_cli.transform.rules.items import Item, ItemGroup
@@ -94,22 +95,33 @@ class _Search:
         return Document((*parts, text[at:]))
 
     def _blocks(
-        self, text: str, lines: list[Line], lo: int, hi: int, *, lists: bool = False
+        self,
+        text: str,
+        lines: list[Line],
+        lo: int,
+        hi: int,
+        *,
+        lists: bool = False,
+        steps: bool = False,
     ) -> Iterator[tuple[Block, int, int]]:
         """Blocks with the characters they span, in order.
 
         Args:
             lists: look for lists only, not for sections.
+            steps: the lines stand in a step, of which only aspects can be told at once.
         """
         at = lo
         for group in (find_lists if lists else find_groups)(lines, lo, hi):
             first = group.items[0].first
             if not lists and first > at:
-                yield from self._blocks(text, lines, at, first, lists=True)
-            yield from self._of_group(text, lines, group)
+                yield from self._blocks(text, lines, at, first, lists=True, steps=steps)
+            if steps and not are_aspects(lines, group):
+                yield from self._inside(text, lines, group.items, steps=True)
+            else:
+                yield from self._of_group(text, lines, group)
             at = group.items[-1].last
         if not lists and lo < at < hi:
-            yield from self._blocks(text, lines, at, hi, lists=True)
+            yield from self._blocks(text, lines, at, hi, lists=True, steps=steps)
 
     def _of_group(
         self, text: str, lines: list[Line], group: ItemGroup
@@ -127,6 +139,8 @@ class _Search:
             inside = all(reason.startswith(AN_ITEM) for reason in refusals)
             inside = inside and not any(HOLDS_EQUATION in reason for reason in refusals)
         at = 0
+        steps = not inside and any(reason in STEPS for reason in refusals)
+        steps = steps and may_hold_aspects([title for title, _ in branches])
         for low, high in parts:
             if inside:
                 yield from self._inside(text, lines, group.items[at:low])
@@ -139,15 +153,15 @@ class _Search:
                 yield self._nested(part, before), place, end
                 place = end
             at = high
-        if inside:
-            yield from self._inside(text, lines, group.items[at:])
+        if inside or steps:
+            yield from self._inside(text, lines, group.items[at:], steps=steps)
 
     def _inside(
-        self, text: str, lines: list[Line], sections: Sequence[Item]
+        self, text: str, lines: list[Line], sections: Sequence[Item], *, steps: bool = False
     ) -> Iterator[tuple[Block, int, int]]:
         """The blocks inside of sections that are no branches themselves."""
         for item in sections:
-            yield from self._blocks(text, lines, item.first + 1, item.last)
+            yield from self._blocks(text, lines, item.first + 1, item.last, steps=steps)
 
     def _nested(self, block: Block, before: str) -> Block:
         """The block with lists inside its branches as blocks of their own."""

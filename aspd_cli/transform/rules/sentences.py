@@ -12,6 +12,8 @@ _MOST, _LEAST = 16, 5
 _MAX_CHARACTERS = 110
 _CLAUSES = frozenset("because which while whereas although since".split())
 """Words that begin another clause."""
+_POINTS = frozenset("this these those such both".split())
+"""What a title may not point with at something else."""
 _LISTED = 3
 """Words of what may be the next of several things, behind a comma."""
 
@@ -22,7 +24,7 @@ def sentence_of(text: str) -> str:
     for at, word in enumerate(words[:_MOST], start=1):
         if word[-1] in ".!?" and not ABBREVIATION.search(word):
             return _title(words[:at]) if at >= _LEAST else ""
-    if not words or words[0].lower() in ADVERBIAL:
+    if not words or words[0].lower() in ADVERBIAL or words[0] == "Instead":
         return ""
     for at in range(_LEAST, len(words)):
         ends = words[at - 1][-1] in ";:" or words[at].lower() in _CLAUSES
@@ -35,4 +37,5 @@ def sentence_of(text: str) -> str:
 
 def _title(words: list[str]) -> str:
     text = " ".join(words)
-    return text if len(text) <= _MAX_CHARACTERS and balanced(words) else ""
+    points = not _POINTS.isdisjoint(map(str.lower, words))
+    return text if len(text) <= _MAX_CHARACTERS and balanced(words) and not points else ""
