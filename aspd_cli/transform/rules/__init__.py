@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
-from aspd_cli.transform.rules.aspects import are_aspects, may_hold_aspects
+from aspd_cli.transform.rules.aspects import are_aspects, least_aspects
 from aspd_cli.transform.rules.cross_references import HOLDS_EQUATION, REACH, within_reach
 from aspd_cli.transform.rules.groups import AN_ITEM, branches_of, parted
 from aspd_cli.transform.rules.items import Item, ItemGroup
@@ -102,21 +102,22 @@ class _Search:
         hi: int,
         *,
         lists: bool = False,
-        steps: bool = False,
+        steps: int = 0,
     ) -> Iterator[tuple[Block, int, int]]:
         """Blocks with the characters they span, in order.
 
         Args:
             lists: look for lists only, not for sections.
-            steps: the lines stand in a step, of which only aspects can be told at once.
+            steps: how many points of the step in which the lines stand can be told at once, if
+                they are aspects of it; 0 outside of steps.
         """
         at = lo
         for group in (find_lists if lists else find_groups)(lines, lo, hi):
             first = group.items[0].first
             if not lists and first > at:
                 yield from self._blocks(text, lines, at, first, lists=True, steps=steps)
-            if steps and not are_aspects(lines, group):
-                yield from self._inside(text, lines, group.items, steps=True)
+            if steps and not are_aspects(lines, group, steps):
+                yield from self._inside(text, lines, group.items, steps=steps)
             else:
                 yield from self._of_group(text, lines, group)
             at = group.items[-1].last
@@ -139,8 +140,7 @@ class _Search:
             inside = all(reason.startswith(AN_ITEM) for reason in refusals)
             inside = inside and not any(HOLDS_EQUATION in reason for reason in refusals)
         at = 0
-        steps = not inside and any(reason in STEPS for reason in refusals)
-        steps = steps and may_hold_aspects([title for title, _ in branches])
+        steps = 0 if inside else least_aspects([title for title, _ in branches], refusals)
         for low, high in parts:
             if inside:
                 yield from self._inside(text, lines, group.items[at:low])
@@ -157,7 +157,7 @@ class _Search:
             yield from self._inside(text, lines, group.items[at:], steps=steps)
 
     def _inside(
-        self, text: str, lines: list[Line], sections: Sequence[Item], *, steps: bool = False
+        self, text: str, lines: list[Line], sections: Sequence[Item], *, steps: int = 0
     ) -> Iterator[tuple[Block, int, int]]:
         """The blocks inside of sections that are no branches themselves."""
         for item in sections:

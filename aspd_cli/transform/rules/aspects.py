@@ -11,10 +11,9 @@ from aspd_cli.transform.rules import english
 from aspd_cli.transform.rules.items import ItemGroup, is_label
 from aspd_cli.transform.rules.lists import match_label
 from aspd_cli.transform.rules.markdown import Line
+from aspd_cli.transform.rules.procedures import ANNOUNCED, NAMED
 
 _FORMS = ("bullets", "labels")
-_LEAST = 3
-"""Two points may as well be two halves of the step."""
 _LEAST_CHARACTERS = 80
 """Mean length of the points: short ones are mostly values that must fit each other."""
 _COMES_OF = re.compile(
@@ -26,14 +25,19 @@ _TIMED = re.compile(r"\d ?(?:s|secs?|seconds|mins?|minutes)\b", re.IGNORECASE)
 """A step of a performance, in which all goes by the clock."""
 
 
-def may_hold_aspects(titles: Sequence[str]) -> bool:
-    """Whether steps with these titles may have points that stand alone."""
-    return not any(map(_TIMED.search, titles))
+def least_aspects(titles: Sequence[str], refusals: Sequence[str]) -> int:
+    """How many points of steps with these titles stand alone at least; 0 for none.
+
+    Two points of a step that is not named as one may as well be two halves of it.
+    """
+    if any(map(_TIMED.search, titles)):
+        return 0
+    return 2 if NAMED in refusals else 3 if ANNOUNCED in refusals else 0
 
 
-def are_aspects(lines: Sequence[Line], group: ItemGroup) -> bool:
-    """Whether all items are labelled by a thing, not by something to be done."""
-    if group.form not in _FORMS or len(group.items) < _LEAST:
+def are_aspects(lines: Sequence[Line], group: ItemGroup, least: int) -> bool:
+    """Whether all items, and so many, are labelled by a thing, not by something to be done."""
+    if group.form not in _FORMS or len(group.items) < least:
         return False
     length = lines[group.items[-1].last - 1].end - lines[group.items[0].first].start
     if length < _LEAST_CHARACTERS * len(group.items):
