@@ -11,12 +11,13 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
   `markers` (what items begin with) and `unfenced` (programs without a fence)
 - `items`: items, and where they end
 - `lists`: runs of items
-- `titles`: short names of items
+- `titles`: short names of items, from their labels, `phrases`, `clauses` and `sentences`
 - `groups`: a run of items as branches, and where they have to be parted
 - `lone_items`: items that are no branch for what they are, and `exercises`: answers to the parts of
   one question
-- `procedures`: items that are steps of one thing, which stay serial, and `processes`: items that
-  tell what happens one after the other
+- `procedures`: items that are steps of one thing, which stay serial, `processes`: items that tell
+  what happens one after the other, `aspects`: points inside of a step that stand alone, and
+  `chapters`: a table of contents
 - `wholes`: items that sum up the others, or share out one thing among them
 - `cross_references`, `shared_things`, `introduced`: whether a branch refers to a neighbour
 """

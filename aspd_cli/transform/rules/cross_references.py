@@ -56,7 +56,8 @@ _START_BARE = re.compile(
 _STILL = re.compile(
     r"\W*if (?:(?:the|your|their|this|that|these|all|any|any of|none of) )?(?:\w+ ){0,2}?(?:still "
     r"|(?:persists?|continues?|remains?|worsens?|fails?)\b(?! to\b)"
-    r"|(?:does|do|did)(?: not|n't) (?:improve|help|work|subside|resolve)\b|none of)"
+    r"|(?:does|do|did)(?: not|n't) (?:improve|help|work|subside|resolve)\b|none of"
+    r"|no \w+ (?:is|was|can be) found\b)"
     r"|\W*if (?:\w+ ){0,3}(?:fails?|persists?)(?=,)",
     re.IGNORECASE,
 )
@@ -145,12 +146,13 @@ _MEASURED = re.compile(
 )
 """What is told by the measure of a neighbour."""
 _GAP = re.compile(r"[\W_]*")
-_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
+_AFTER_LABEL = re.compile(r"(?:</(?:b|strong)>)?[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
 _MARKER = re.compile(
-    r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"
-    r"|[(（]?[A-Za-z][)]\s+|[IVXivx]{1,5}[.)]\s+|[①-⑳]\s*|<li>|\|\s*|[^\w\s\"'*(\[]\S{0,4}\s+"
-    r"|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
+    r"\s*(?:#{1,6}\s+(?:\d{1,3}[.)]\s+)?|(?:\*\*|__)\d{1,3}[.)]\s*"
+    r"|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"
+    r"|[(（]?[A-Za-z][)]\s+|[IVXivx]{1,5}[.)]\s+|[①-⑳]\s*|<li>(?:<b>|<strong>)?|\|\s*"
+    r"|[^\w\s\"'*(\[]\S{0,4}\s+|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
 )
 
 

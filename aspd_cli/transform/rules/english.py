@@ -255,6 +255,14 @@ WAYS = re.compile(
     re.IGNORECASE,
 )
 """Announces things that are whole each, with code of their own."""
+WAY = re.compile(
+    r"\W*(?:(?:option|method|approach|solution|alternative|way|fix|variant) "
+    r"(?:#?\d|[a-e]\b|one|two|three|four)|(?:using|with|via) (?:an? |the )?\w"
+    r"|use (?!the\b|your\b|this\b)\W?\w"
+    r"|(?:方法|方案|方式|选项)[一二三四五\d]|(?:使用|利用|用)\w)",
+    re.IGNORECASE,
+)
+"""The title of one of them."""
 CHOOSES = re.compile(
     r"\W*(?:(?:how to )?(?:choos|select|pick|decid)(?:e|ing)\b|which\b.*\b(?:choose|pick|best|right"
     r"|better)|making (?:the|your|a) (?:right |best |final )?(?:choice|decision)"

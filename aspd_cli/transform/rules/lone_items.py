@@ -39,7 +39,7 @@ def lone_items(
     yield from _bare(lines, group)
     yield from _told(titles, contents)
     yield from _leading(lines, group)
-    yield from _holding(lines, group, announced)
+    yield from _holding(lines, group, titles, announced)
 
 
 def _beginning(group: ItemGroup, contents: Sequence[str], announced: str) -> Iterator[Reference]:
@@ -93,12 +93,19 @@ def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
             yield Reference(at, "leads into the next", alone=True)
 
 
-def _holding(lines: list[Line], group: ItemGroup, announced: str) -> Iterator[Reference]:
+def _holding(
+    lines: list[Line], group: ItemGroup, titles: Sequence[str], announced: str
+) -> Iterator[Reference]:
     """The items that hold code or a table, which the text around them goes on with."""
     if group.form == "rows":
         return
     said = announcement_of(announced, group.form)
-    whole = english.WAYS.search(said) or (not said.isascii() and languages.WAYS.search(said))
+    ways = sum(english.WAY.match(title) is not None for title in titles)
+    whole = (
+        2 * ways > len(titles)
+        or english.WAYS.search(said) is not None
+        or (not said.isascii() and languages.WAYS.search(said) is not None)
+    )
     for at, item in enumerate(group.items):
         kinds = {lines[i].kind for i in range(item.first, item.last)}
         if Kind.CODE in kinds and not whole:

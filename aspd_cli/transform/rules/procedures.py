@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.chapters import are_chapters
 from aspd_cli.transform.rules.items import ListForm
 from aspd_cli.transform.rules.processes import are_headed, in_phases, tells_process
 from aspd_cli.transform.rules.words import WORD, words_of
@@ -43,6 +44,8 @@ def procedure(
     """
     other = languages.is_foreign(contents)
     words = list(map(words_of, contents))
+    if are_chapters(titles, f"{prompt}\n{before[-_LOOKED_AT:]}"):
+        return None
     return (
         _by_titles(form, titles, contents, other)
         or _by_reckoning(contents, words)

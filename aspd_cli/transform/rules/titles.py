@@ -165,9 +165,10 @@ def _phrase(text: str) -> str:
 
 
 def _question(text: str) -> str:
-    """A text that is a question altogether."""
+    """A text that is a question altogether; one that writes no spaces is a clause."""
     found = _ASKED.fullmatch(text)
-    return _clean(found[1]) if found and len(text) <= _MAX_CHARACTERS else ""
+    long = len(text) > _MAX_CHARACTERS or is_wide(text)
+    return _clean(found[1]) if found and not long else ""
 
 
 def _quoted(text: str) -> str:
