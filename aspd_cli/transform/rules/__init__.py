@@ -162,6 +162,8 @@ class _Search:
     ) -> Iterator[tuple[Block, int, int]]:
         """The blocks inside of sections that are no branches themselves."""
         for item in sections:
+            if item.last - item.first <= steps:
+                continue
             yield from self._blocks(text, lines, item.first + 1, item.last, steps=steps)
 
     def _nested(self, block: Block, before: str) -> Block:

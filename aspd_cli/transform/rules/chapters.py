@@ -25,11 +25,13 @@ _CHAPTER = re.compile(
 )
 
 
-def are_chapters(titles: Sequence[str], said: str) -> bool:
+def are_chapters(titles: Sequence[str], prompt: str, before: str) -> bool:
     """Whether titled chapters are listed that somebody has asked for.
 
     Args:
-        said: the prompt and what stands before the items.
+        before: what stands before the items.
     """
-    named = all(_CHAPTER.match(title) is not None for title in titles)
-    return named and _ASKED.search(said) is not None and _TOLD.search(said) is None
+    if _CHAPTER.match(titles[0]) is None or not all(map(_CHAPTER.match, titles)):
+        return False
+    said = f"{prompt}\n{before}"
+    return _ASKED.search(said) is not None and _TOLD.search(said) is None

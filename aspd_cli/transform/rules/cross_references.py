@@ -215,7 +215,7 @@ def _words(
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
-        elif _STILL.match(body):
+        elif "if" in words and _STILL.match(body):
             yield Reference(at, STILL)
         elif (not labelled[at] and _ALSO.match(body)) or (other and languages.ALSO.match(body)):
             yield Reference(at, "says that something is so, too")

@@ -73,7 +73,8 @@ LEAST_PHASES = 4
 DERIVED = re.compile(
     r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
     r"|appl(?:y|ying) the (?:\w+ )?(?:formula|equation|theorem|rule)"
-    r"|combin|sum\b|subtract|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
+    r"|combin|sum\b|add (?:\w+ )?\d|distribute the|factor(?:ing|ize)?\b|isolat|rearrang|subtract"
+    r"|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
     re.IGNORECASE,
 )
 RECKONING = frozenset("know find calculate determine convert compute derive solve".split())

@@ -20,9 +20,10 @@ def parts_of_exercise(lines: list[Line], group: ItemGroup, seen: str) -> str | N
     Args:
         seen: what all items see.
     """
-    heads = [lines[item.first] for item in group.items]
-    if group.form != "numbered" or not any(map(heads[0].marker.lower().__contains__, _LETTERED)):
+    marker = lines[group.items[0].first].marker.lower()
+    if group.form != "numbered" or not any(map(marker.__contains__, _LETTERED)):
         return None
+    heads = (lines[item.first] for item in group.items)
     if not _PART.search(seen) or any(label_of(head.body) for head in heads):
         return None
     return "parts of one exercise"

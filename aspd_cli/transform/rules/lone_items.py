@@ -68,6 +68,8 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
 def _told(titles: Sequence[str], contents: Sequence[str]) -> Iterator[Reference]:
     """The items of which nearly all is told by a title that is their own first words."""
     for at, (title, content) in enumerate(zip(titles, contents, strict=True)):
+        if len(content) > _MARKS + 3 * len(title):
+            continue
         start = content.find(title, 0, _MARKS + len(title)) if title else -1
         if start < 0:
             continue
@@ -99,16 +101,22 @@ def _holding(
     """The items that hold code or a table, which the text around them goes on with."""
     if group.form == "rows":
         return
-    said = announcement_of(announced, group.form)
-    ways = sum(english.WAY.match(title) is not None for title in titles)
-    whole = (
-        2 * ways > len(titles)
-        or english.WAYS.search(said) is not None
-        or (not said.isascii() and languages.WAYS.search(said) is not None)
-    )
+    whole: bool | None = None
     for at, item in enumerate(group.items):
         kinds = {lines[i].kind for i in range(item.first, item.last)}
-        if Kind.CODE in kinds and not whole:
-            yield Reference(at, "holds code", alone=True)
+        if Kind.CODE in kinds:
+            whole = _are_ways(titles, announced, group) if whole is None else whole
+            if not whole:
+                yield Reference(at, "holds code", alone=True)
         elif Kind.TABLE in kinds:
             yield Reference(at, "holds a table", alone=True)
+
+
+def _are_ways(titles: Sequence[str], announced: str, group: ItemGroup) -> bool:
+    """Whether the items are ways to do one thing, each with code of its own."""
+    if 2 * sum(english.WAY.match(title) is not None for title in titles) > len(titles):
+        return True
+    said = announcement_of(announced, group.form)
+    if english.WAYS.search(said):
+        return True
+    return not said.isascii() and languages.WAYS.search(said) is not None

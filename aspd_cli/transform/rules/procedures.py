@@ -44,7 +44,7 @@ def procedure(
     """
     other = languages.is_foreign(contents)
     words = list(map(words_of, contents))
-    if are_chapters(titles, f"{prompt}\n{before[-_LOOKED_AT:]}"):
+    if are_chapters(titles, prompt, before[-_LOOKED_AT:]):
         return None
     return (
         _by_titles(form, titles, contents, other)

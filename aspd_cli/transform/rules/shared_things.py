@@ -70,15 +70,15 @@ _CODE = re.compile(r"(\b[Tt]he )?`([^`\s]{2,40})`")
 _COINED = re.compile(r"[a-z]\w*(?:_\w+|[a-z][A-Z]\w*)+$|\w+\.\w{2,5}$")
 """A name that somebody has given, not a word of a language: `user_id`, `lastSeen`, `app.py`."""
 _NUMBER = re.compile(r"\d(?<![\w.,]\d)[\d,.]*\d{2}(?!\w)")
-_CREDITED = re.compile(r"\b(?:also|likewise) (?:\w+(?:ed|en)|made|built) by ((?:[A-Z]\w+ ?){1,3})")
+_CREDITED = re.compile(r"\balso (?:\w+(?:ed|en)|made|built) by ((?:[A-Z]\w+ ?){1,3})")
 """Somebody who has done something else, too."""
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
 """Years and round numbers, which two branches may name without meaning the same thing."""
 _EQUATION = re.compile(
     r"[\w)\]}] ?(?:=|≈|\\approx|\\leq?|\\geq?) ?[\w($\\{\[-]|\\\[|\\\(|\\frac|\$\$"
-    r"|[∀∃⊢⟹⇒]|¬ ?[A-Za-z]+\("
+    r"|[∀∃⊢⟹⇒]|¬ ?[A-Za-z]+\(|(?<![\w<])[a-z] ?[<>≤≥] ?-?\d"
 )
-_SIGNS = ("=", "≈", "\\", "$$", *"∀∃⊢⟹⇒¬")
+_SIGNS = ("=", "≈", "\\", "$$", *"∀∃⊢⟹⇒¬<>≤≥")
 """One of these stands in whatever `_EQUATION` finds."""
 _THING = 3
 """Characters by which a thing is known where words are not spaced."""
@@ -212,12 +212,11 @@ def _made(branches: Branches, given: str) -> Iterator[Reference]:
 
 def _credited(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that ascribe something to somebody as an earlier one has done ("also built by")."""
-    earlier = ""
     for at, (_, content) in enumerate(branches):
-        found = _CREDITED.search(content) if at and " by " in content else None
-        if found and (name := found[1].strip()) in earlier and name not in given:
+        found = _CREDITED.search(content) if "also " in content else None
+        name = found[1].strip() if found else ""
+        if found and name not in given and any(name in other for _, other in branches[:at]):
             yield Reference(at, f"says {found[0].strip()!r}, whom another branch introduces")
-        earlier += content
 
 
 def _coined(branches: Branches, given: str) -> Iterator[Reference]:
