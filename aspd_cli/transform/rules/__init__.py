@@ -15,9 +15,9 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
 - `groups`: a run of items as branches, and where they have to be parted
 - `lone_items`: items that are no branch for what they are, and `exercises`: answers to the parts of
   one question
-- `procedures`: items that are steps of one thing, which stay serial, `processes`: items that tell
-  what happens one after the other, `aspects`: points inside of a step that stand alone, and
-  `chapters`: a table of contents
+- `procedures`: items that are steps of one thing, which stay serial, by their `evidence`;
+  `processes`: items that tell what happens one after the other; `aspects`: points inside of a step
+  that stand alone; and `chapters`: a table of contents
 - `wholes`: items that sum up the others, or share out one thing among them
 - `cross_references`, `shared_things`, `introduced`: whether a branch refers to a neighbour
 """

@@ -91,6 +91,10 @@ _BACK = re.compile(
 )
 _AGAIN = re.compile(r"(?:[.!?:][*\"”)]*\s+|\()again,", re.IGNORECASE)
 """A sentence that says what was said before."""
+_CODE = re.compile(
+    r"\s*(?:code|snippet|example|command|function|script|query|代码|示例|例子|命令|函数|程序|脚本)",
+    re.I,
+)
 _SAID_BEFORE = 400
 """Characters of a branch behind which it may have said so itself."""
 _AHEAD = re.compile(
@@ -254,7 +258,14 @@ def _back(content: str, words: frozenset[str], other: bool) -> re.Match[str] | N
         found = _AGAIN.search(content, 0, _SAID_BEFORE)
     if found is None and _may_hold(words, _MEASURES, _MEASURES_PAIRS):
         found = _MEASURED.search(content)
-    return found or (languages.ANYWHERE.search(content) if other else None)
+    found = found or (languages.ANYWHERE.search(content) if other else None)
+    return None if found and _points_at_own_code(content, found) else found
+
+
+def _points_at_own_code(content: str, found: re.Match[str]) -> bool:
+    """Whether what is pointed at is code that the branch has shown itself."""
+    shown = content.find("```", 0, found.start())
+    return shown >= 0 and _CODE.match(content, found.end()) is not None
 
 
 def _may_hold(
