@@ -87,7 +87,7 @@ _WEAK = (
     )
 )
 """No phrase ends with these words."""
-_WANTING = frozenset(
+WANTING = frozenset(
     "ability able access according act acts addition aim aims allow allowed allows amount anything "
     "areas argues ask asks attention aware based become becomes begin begins believe belong "
     "belongs benefit benefits bit capable check checks claims come comes committed compared "
@@ -221,7 +221,7 @@ def _borders(words: Sequence[str], at: int) -> bool:
         return False
     if mark == ",":
         return _goes_on(words, at)
-    if last in _WANTING:
+    if last in WANTING:
         return False
     if last in _VAGUE and (following in _RELATIVE or following in ("to", "for")):
         return _SOME.isdisjoint(map(_bare, words[max(0, at - 4) : at]))
@@ -261,7 +261,7 @@ def _is_subject(phrase: Sequence[str]) -> bool:
 def _joins(words: Sequence[str], at: int) -> bool:
     """Whether a phrase is whole without what `and` adds to it."""
     last, phrase = _bare(words[at - 1]), words[:at]
-    quality = last.endswith((*_QUALITIES, "ly")) or last in _WANTING or "`" in words[at - 1]
+    quality = last.endswith((*_QUALITIES, "ly")) or last in WANTING or "`" in words[at - 1]
     paired = any(_bare(word) in _PAIRING or word.endswith(",") for word in phrase)
     subject = not _CLAUSES_WITHIN.isdisjoint(map(_bare, phrase))
     return _LEAST <= at <= _FEW and _said(phrase) > 1 and not quality and not paired and not subject
