@@ -82,7 +82,8 @@ def long_title_of(head: str) -> str:
 
 def first_words(text: str) -> str:
     """What a text without a title is called where somebody looks for its first words."""
-    return _clean(" ".join(_WORDY.findall(text[:_LOOKED_AT])[:_FEW_WORDS])) or "-"
+    words = " ".join(_WORDY.findall(text[:_LOOKED_AT])[:_FEW_WORDS])
+    return _clean(words[: MAX_WIDE if is_wide(words) else _MAX_CHARACTERS]) or "-"
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
