@@ -15,7 +15,7 @@ _ASKED = re.compile(
 )
 _TOLD = re.compile(
     r"\b(?:story|stories|novel|novella|fiction|fantasy|tale|plot|memoir|thriller|romance"
-    r"|characters?|protagonist)\b|小说|故事|剧本|童话",
+    r"|screenplay|poems?|characters?|protagonist)\b|小说|故事|剧本|童话",
     re.IGNORECASE,
 )
 _CHAPTER = re.compile(

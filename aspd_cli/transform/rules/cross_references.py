@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import languages
+from aspd_cli.transform.rules.fallbacks import FALLBACK, is_fallback
 from aspd_cli.transform.rules.introduced import introduced_things
 from aspd_cli.transform.rules.lists import ORDINAL
 from aspd_cli.transform.rules.shared_things import (
@@ -53,16 +54,6 @@ _START_BARE = re.compile(
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
-_STILL = re.compile(
-    r"\W*if (?:(?:the|your|their|this|that|these|all|any|any of|none of) )?(?:\w+ ){0,2}?(?:still "
-    r"|(?:persists?|continues?|remains?|worsens?|fails?)\b(?! to\b)"
-    r"|(?:does|do|did)(?: not|n't) (?:improve|help|work|subside|resolve)\b|none of"
-    r"|no \w+ (?:is|was|can be) found\b)"
-    r"|\W*if (?:\w+ ){0,3}(?:fails?|persists?)(?=,)",
-    re.IGNORECASE,
-)
-"""How a branch begins that speaks of what is left when others were tried."""
-STILL = "is for when others fail"
 _SO = re.compile(r"\W*(?:therefore|thus|hence|consequently)\b", re.IGNORECASE)
 """How even the label of a branch begins that is drawn from others."""
 _EMPHASIS = re.compile(r"\*\*|__|[*_\"]")
@@ -219,8 +210,8 @@ def _words(
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
-        elif "if" in words and _STILL.match(body):
-            yield Reference(at, STILL)
+        elif "if" in words and is_fallback(body):
+            yield Reference(at, FALLBACK)
         elif (not labelled[at] and _ALSO.match(body)) or (other and languages.ALSO.match(body)):
             yield Reference(at, "says that something is so, too")
         elif found := _back(content, words, other):

@@ -260,7 +260,7 @@ WAY = re.compile(
     r"\W*(?:(?:option|method|approach|solution|alternative|way|fix|variant) "
     r"(?:#?\d|[a-e]\b|one|two|three|four)|(?:using|with|via) (?:an? |the )?\w"
     r"|use (?!the\b|your\b|this\b)\W?\w"
-    r"|(?:方法|方案|方式|选项)[一二三四五\d]|(?:使用|利用|用)\w)",
+    r"|(?:方法|方案|方式|选项)[一二三四五\d]|(?:使用|利用|用(?![户途法]))\w)",
     re.IGNORECASE,
 )
 """The title of one of them."""

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
 from aspd_cli.transform.rules.counters import counting_on
-from aspd_cli.transform.rules.cross_references import STILL, cross_references
+from aspd_cli.transform.rules.cross_references import cross_references
 from aspd_cli.transform.rules.exercises import parts_of_exercise
+from aspd_cli.transform.rules.fallbacks import FALLBACK
 from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
 from aspd_cli.transform.rules.lone_items import behind_title, lone_items
@@ -46,7 +47,7 @@ SHORT = "items too short for a fork"
 AN_ITEM = "an item"
 """How a reason begins that concerns a single item, not the whole run."""
 
-_ASIDE = ("has only", STILL)
+_ASIDE = ("has only", FALLBACK)
 """How reasons begin that say nothing of the others in the run."""
 
 Branches = Sequence[tuple[str, str]]
