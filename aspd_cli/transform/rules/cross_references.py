@@ -49,8 +49,10 @@ _START_BARE = re.compile(
     r"\W*(?:(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)"
     r"|(?:thus|therefore|hence|because of this|due to (?:this|that)|for this reason|same|as such"
     r"|that is|in particular|so|or|yet|as well|plus|again|this time|with (?:this|that|these)|now"
-    r"|later|once (?:you|the|your|it|they)|the following |(?:explain|state|note|show|describe"
-    r"|mention|argue|conclude) (?:that|why|how) (?:this|these|it|they))\b)",
+    r"|later|once (?:you|the|your|it|they)|the following "
+    r"|(?:during|after|before|at) (?:this|that)\b"
+    r"|(?:explain|state|note|show|describe|mention|argue|conclude) (?:that|why|how) (?:this|these"
+    r"|it|they))\b)",
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""

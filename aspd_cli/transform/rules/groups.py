@@ -13,7 +13,7 @@ from aspd_cli.transform.rules.exercises import parts_of_exercise
 from aspd_cli.transform.rules.fallbacks import FALLBACK
 from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
-from aspd_cli.transform.rules.lone_items import behind_title, lone_items
+from aspd_cli.transform.rules.lone_items import lone_items
 from aspd_cli.transform.rules.markdown import Kind, Line
 from aspd_cli.transform.rules.procedures import procedure
 from aspd_cli.transform.rules.shared_things import Reference
@@ -25,7 +25,7 @@ from aspd_cli.transform.rules.titles import (
     told_apart,
 )
 from aspd_cli.transform.rules.wholes import shared_budget, speak_together, sums_up
-from aspd_cli.transform.rules.words import is_wide, weight
+from aspd_cli.transform.rules.words import weight
 
 MIN_MEAN_TOKENS = 10
 """Mean length of a block's contents below which a fork does not pay for its titles."""
@@ -35,15 +35,10 @@ MIN_RATIO = 2.4
 """Least tokens of content to one of its titles."""
 LONG = 36
 """Tokens of an item that pays for a whole sentence as its title."""
-MIN_BEHIND = 1.5
-"""The same behind titles that are the first words of their items."""
-_MAY_BE_SHORT = 3.5
-"""With more tokens than so there are enough behind the titles, whatever these are."""
 MAX_DEPENDENT = 1 / 3
 """Largest share of items that need others in a run that is parted; with more it is one train of
 thought."""
 
-SHORT = "items too short for a fork"
 AN_ITEM = "an item"
 """How a reason begins that concerns a single item, not the whole run."""
 
@@ -161,28 +156,10 @@ def _refusal(
     least = MIN_ROW_TOKENS if group.form == "rows" else MIN_MEAN_TOKENS
     bare = sum(size < 2 * title for size, title in zip(sizes, paid, strict=True))
     if sum(sizes) < max(MIN_RATIO * sum(paid), least * len(sizes)) or bare > len(titles) / 2:
-        return SHORT
-    if sum(sizes) < _MAY_BE_SHORT * sum(paid) and _say_little(titles, contents):
-        return SHORT
+        return "items too short for a fork"
     return (
         speak_together(titles)
         or parts_of_exercise(lines, group, f"{given}\n{announced}")
         or procedure(group.form, titles, contents, announced, given)
         or shared_budget(contents, f"{given}\n{announced}")
     )
-
-
-def _say_little(titles: Sequence[str], contents: Sequence[str]) -> bool:
-    """Whether items without labels leave little to say behind their first words.
-
-    The clauses of languages that write no spaces are short for what they say.
-    """
-    if is_wide(titles[0]):
-        return False
-    said = [
-        (weight(title), weight(behind))
-        for title, content in zip(titles, contents, strict=True)
-        if (behind := behind_title(title, content)) is not None
-    ]
-    little = sum(behind for _, behind in said) < MIN_BEHIND * sum(title for title, _ in said)
-    return 2 * len(said) > len(titles) and little

@@ -65,22 +65,17 @@ def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
             yield Reference(at, "has only a heading", alone=True)
 
 
-def behind_title(title: str, content: str) -> str | None:
-    """What an item says behind the title that is its own first words; None where it is a label."""
-    start = content.find(title, 0, _MARKS + len(title)) if title else -1
-    if start < 0:
-        return None
-    behind = content[start + len(title) :].rstrip()
-    return None if behind.lstrip(" ").startswith(_LABELS) else behind
-
-
 def _told(titles: Sequence[str], contents: Sequence[str]) -> Iterator[Reference]:
     """The items of which nearly all is told by a title that is their own first words."""
     for at, (title, content) in enumerate(zip(titles, contents, strict=True)):
         if len(content) > _MARKS + 3 * len(title):
             continue
-        behind = behind_title(title, content)
-        if behind is not None and weight(behind) < _LEAST_SAID * weight(title):
+        start = content.find(title, 0, _MARKS + len(title)) if title else -1
+        if start < 0:
+            continue
+        behind = content[start + len(title) :].rstrip()
+        labels = behind.lstrip(" ").startswith(_LABELS)
+        if not labels and weight(behind) < _LEAST_SAID * weight(title):
             yield Reference(at, "has only a title", alone=True)
 
 
