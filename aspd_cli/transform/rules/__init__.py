@@ -11,12 +11,16 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
   `markers` (what items begin with) and `unfenced` (programs without a fence)
 - `items`: items, and where they end
 - `lists`: runs of items
-- `titles`: short names of items
+- `titles`: short names of items, from their labels, `phrases`, `clauses` and `sentences`
 - `groups`: a run of items as branches, and where they have to be parted
-- `procedures`: items that are steps of one thing, which stay serial, and `processes`: items that
-  tell what happens one after the other
+- `lone_items`: items that are no branch for what they are, and `exercises`: answers to the parts of
+  one question
+- `procedures`: items that are steps of one thing, which stay serial, by their `evidence`;
+  `processes`: items that tell what happens one after the other; `aspects`: points inside of a step
+  that stand alone; and `chapters`: a table of contents
 - `wholes`: items that sum up the others, or share out one thing among them
-- `cross_references`, `shared_things`, `introduced`: whether a branch refers to a neighbour
+- `cross_references`, `shared_things`, `introduced`, `fallbacks`: whether a branch refers to a
+  neighbour
 """
 
 import re
@@ -25,6 +29,7 @@ from dataclasses import dataclass, replace
 
 from aspd_cli.core.markup import Block, Branch, Document, plain
 from aspd_cli.transform.blocks import forks, too_many_branches
+from aspd_cli.transform.rules.aspects import are_aspects, least_aspects
 from aspd_cli.transform.rules.cross_references import HOLDS_EQUATION, REACH, within_reach
 from aspd_cli.transform.rules.groups import AN_ITEM, branches_of, parted
 from aspd_cli.transform.rules.items import Item, ItemGroup
@@ -92,22 +97,34 @@ class _Search:
         return Document((*parts, text[at:]))
 
     def _blocks(
-        self, text: str, lines: list[Line], lo: int, hi: int, *, lists: bool = False
+        self,
+        text: str,
+        lines: list[Line],
+        lo: int,
+        hi: int,
+        *,
+        lists: bool = False,
+        steps: int = 0,
     ) -> Iterator[tuple[Block, int, int]]:
         """Blocks with the characters they span, in order.
 
         Args:
             lists: look for lists only, not for sections.
+            steps: how many points of the step in which the lines stand can be told at once, if
+                they are aspects of it; 0 outside of steps.
         """
         at = lo
         for group in (find_lists if lists else find_groups)(lines, lo, hi):
             first = group.items[0].first
             if not lists and first > at:
-                yield from self._blocks(text, lines, at, first, lists=True)
-            yield from self._of_group(text, lines, group)
+                yield from self._blocks(text, lines, at, first, lists=True, steps=steps)
+            if steps and not are_aspects(lines, group, steps):
+                yield from self._inside(text, lines, group.items, steps=steps)
+            else:
+                yield from self._of_group(text, lines, group)
             at = group.items[-1].last
         if not lists and lo < at < hi:
-            yield from self._blocks(text, lines, at, hi, lists=True)
+            yield from self._blocks(text, lines, at, hi, lists=True, steps=steps)
 
     def _of_group(
         self, text: str, lines: list[Line], group: ItemGroup
@@ -125,6 +142,7 @@ class _Search:
             inside = all(reason.startswith(AN_ITEM) for reason in refusals)
             inside = inside and not any(HOLDS_EQUATION in reason for reason in refusals)
         at = 0
+        steps = 0 if inside else least_aspects([title for title, _ in branches], refusals)
         for low, high in parts:
             if inside:
                 yield from self._inside(text, lines, group.items[at:low])
@@ -137,15 +155,17 @@ class _Search:
                 yield self._nested(part, before), place, end
                 place = end
             at = high
-        if inside:
-            yield from self._inside(text, lines, group.items[at:])
+        if inside or steps:
+            yield from self._inside(text, lines, group.items[at:], steps=steps)
 
     def _inside(
-        self, text: str, lines: list[Line], sections: Sequence[Item]
+        self, text: str, lines: list[Line], sections: Sequence[Item], *, steps: int = 0
     ) -> Iterator[tuple[Block, int, int]]:
         """The blocks inside of sections that are no branches themselves."""
         for item in sections:
-            yield from self._blocks(text, lines, item.first + 1, item.last)
+            if item.last - item.first <= steps:
+                continue
+            yield from self._blocks(text, lines, item.first + 1, item.last, steps=steps)
 
     def _nested(self, block: Block, before: str) -> Block:
         """The block with lists inside its branches as blocks of their own."""

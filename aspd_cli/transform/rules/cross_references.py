@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import languages
+from aspd_cli.transform.rules.fallbacks import FALLBACK, is_fallback
 from aspd_cli.transform.rules.introduced import introduced_things
 from aspd_cli.transform.rules.lists import ORDINAL
 from aspd_cli.transform.rules.shared_things import (
@@ -48,7 +49,10 @@ _START_BARE = re.compile(
     r"\W*(?:(?:it|its|they|their|them|he|she|his|her|this|that|these|those|such|both)\b(?! to\b)"
     r"|(?:thus|therefore|hence|because of this|due to (?:this|that)|for this reason|same|as such"
     r"|that is|in particular|so|or|yet|as well|plus|again|this time|with (?:this|that|these)|now"
-    r"|later|once (?:you|the|your|it|they)|the following )\b)",
+    r"|later|once (?:you|the|your|it|they)|the following "
+    r"|(?:during|after|before|at) (?:this|that)\b"
+    r"|(?:explain|state|note|show|describe|mention|argue|conclude) (?:that|why|how) (?:this|these"
+    r"|it|they))\b)",
     re.IGNORECASE,
 )
 """The same of a branch without a label, which could stand for what the words point at."""
@@ -80,6 +84,10 @@ _BACK = re.compile(
 )
 _AGAIN = re.compile(r"(?:[.!?:][*\"”)]*\s+|\()again,", re.IGNORECASE)
 """A sentence that says what was said before."""
+_CODE = re.compile(
+    r"\s*(?:code|snippet|example|command|function|script|query|代码|示例|例子|命令|函数|程序|脚本)",
+    re.I,
+)
 _SAID_BEFORE = 400
 """Characters of a branch behind which it may have said so itself."""
 _AHEAD = re.compile(
@@ -135,12 +143,13 @@ _MEASURED = re.compile(
 )
 """What is told by the measure of a neighbour."""
 _GAP = re.compile(r"[\W_]*")
-_AFTER_LABEL = re.compile(r"[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
+_AFTER_LABEL = re.compile(r"(?:</(?:b|strong)>)?[^\w\n]*(?:[:：\n|]|\.\*\*|[-–—](?=\s))[^\w\n]*\s*")
 """What stands between a label and its text; without it the title begins a sentence."""
 _MARKER = re.compile(
-    r"\s*(?:#{1,6}\s+|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"
-    r"|[(（]?[A-Za-z][)]\s+|[IVXivx]{1,5}[.)]\s+|[①-⑳]\s*|<li>|\|\s*|[^\w\s\"'*(\[]\S{0,4}\s+"
-    r"|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
+    r"\s*(?:#{1,6}\s+(?:\d{1,3}[.)]\s+)?|(?:\*\*|__)\d{1,3}[.)]\s*"
+    r"|\d{1,3}(?:[.)]\s*|[、．]\s*|\ufe0f?\u20e3\s*)|[-*+•●▪–]\s+(?:\[[ xX]\]\s+)?"
+    r"|[(（]?[A-Za-z][)]\s+|[IVXivx]{1,5}[.)]\s+|[①-⑳]\s*|<li>(?:<b>|<strong>)?|\|\s*"
+    r"|[^\w\s\"'*(\[]\S{0,4}\s+|第?[一二三四五六七八九十]{1,3}[、，：．]\s*|[（(][\d一二三四五六七八九十]{1,3}[)）]\s*)?"
 )
 
 
@@ -203,6 +212,8 @@ def _words(
             begins = _pronoun(body, other)
         if begins:
             yield Reference(at, f"begins with {_quote(begins[0])}")
+        elif "if" in words and is_fallback(body):
+            yield Reference(at, FALLBACK)
         elif (not labelled[at] and _ALSO.match(body)) or (other and languages.ALSO.match(body)):
             yield Reference(at, "says that something is so, too")
         elif found := _back(content, words, other):
@@ -240,7 +251,14 @@ def _back(content: str, words: frozenset[str], other: bool) -> re.Match[str] | N
         found = _AGAIN.search(content, 0, _SAID_BEFORE)
     if found is None and _may_hold(words, _MEASURES, _MEASURES_PAIRS):
         found = _MEASURED.search(content)
-    return found or (languages.ANYWHERE.search(content) if other else None)
+    found = found or (languages.ANYWHERE.search(content) if other else None)
+    return None if found and _points_at_own_code(content, found) else found
+
+
+def _points_at_own_code(content: str, found: re.Match[str]) -> bool:
+    """Whether what is pointed at is code that the branch has shown itself."""
+    shown = content.find("```", 0, found.start())
+    return shown >= 0 and _CODE.match(content, found.end()) is not None
 
 
 def _may_hold(

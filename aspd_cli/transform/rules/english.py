@@ -73,7 +73,8 @@ LEAST_PHASES = 4
 DERIVED = re.compile(
     r"\W*(?:calculat|comput|determin|estimat|solv|substitut|simplify|find the|total|final|convert"
     r"|appl(?:y|ying) the (?:\w+ )?(?:formula|equation|theorem|rule)"
-    r"|combin|sum\b|subtract|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
+    r"|combin|sum\b|add (?:\w+ )?\d|distribute the|factor(?:ing|ize)?\b|isolat|rearrang|subtract"
+    r"|multipl|divid|let\b|given\b|proof|base case|inductive)\w*",
     re.IGNORECASE,
 )
 RECKONING = frozenset("know find calculate determine convert compute derive solve".split())
@@ -255,6 +256,14 @@ WAYS = re.compile(
     re.IGNORECASE,
 )
 """Announces things that are whole each, with code of their own."""
+WAY = re.compile(
+    r"\W*(?:(?:option|method|approach|solution|alternative|way|fix|variant) "
+    r"(?:#?\d|[a-e]\b|one|two|three|four)|(?:using|with|via) (?:an? |the )?\w"
+    r"|use (?!the\b|your\b|this\b)\W?\w"
+    r"|(?:方法|方案|方式|选项)[一二三四五\d]|(?:使用|利用|用(?![户途法]))\w)",
+    re.IGNORECASE,
+)
+"""The title of one of them."""
 CHOOSES = re.compile(
     r"\W*(?:(?:how to )?(?:choos|select|pick|decid)(?:e|ing)\b|which\b.*\b(?:choose|pick|best|right"
     r"|better)|making (?:the|your|a) (?:right |best |final )?(?:choice|decision)"

@@ -7,15 +7,23 @@ one may begin the next block, and one that needs all of them is no branch.
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.core.forms import shared_label
-from aspd_cli.transform.rules import english, languages
 from aspd_cli.transform.rules.counters import counting_on
 from aspd_cli.transform.rules.cross_references import cross_references
-from aspd_cli.transform.rules.items import ItemGroup, is_label
+from aspd_cli.transform.rules.exercises import parts_of_exercise
+from aspd_cli.transform.rules.fallbacks import FALLBACK
+from aspd_cli.transform.rules.items import ItemGroup
 from aspd_cli.transform.rules.lists import question_of
+from aspd_cli.transform.rules.lone_items import lone_items
 from aspd_cli.transform.rules.markdown import Kind, Line
-from aspd_cli.transform.rules.procedures import announcement_of, first_step, procedure
+from aspd_cli.transform.rules.procedures import procedure
 from aspd_cli.transform.rules.shared_things import Reference
-from aspd_cli.transform.rules.titles import first_words, only_count, title_of, told_apart
+from aspd_cli.transform.rules.titles import (
+    first_words,
+    long_title_of,
+    only_count,
+    title_of,
+    told_apart,
+)
 from aspd_cli.transform.rules.wholes import shared_budget, speak_together, sums_up
 from aspd_cli.transform.rules.words import weight
 
@@ -25,12 +33,17 @@ MIN_ROW_TOKENS = 24
 """The same of the rows of a table."""
 MIN_RATIO = 2.4
 """Least tokens of content to one of its titles."""
+LONG = 36
+"""Tokens of an item that pays for a whole sentence as its title."""
 MAX_DEPENDENT = 1 / 3
 """Largest share of items that need others in a run that is parted; with more it is one train of
 thought."""
 
 AN_ITEM = "an item"
 """How a reason begins that concerns a single item, not the whole run."""
+
+_ASIDE = ("has only", FALLBACK)
+"""How reasons begin that say nothing of the others in the run."""
 
 Branches = Sequence[tuple[str, str]]
 
@@ -52,6 +65,10 @@ def branches_of(text: str, lines: list[Line], group: ItemGroup) -> list[tuple[st
     )
     ends = [lines[item.last - 1].end for item in group.items]
     contents = [text[line.start : end] for line, end in zip(heads, ends, strict=True)]
+    titles = [
+        title or (long_title_of(said) if weight(content) >= LONG else "")
+        for title, said, content in zip(titles, words, contents, strict=True)
+    ]
     if found := shared_label(_called(titles, contents), contents):
         titles = [label if title else "" for title, label in zip(titles, found[1], strict=True)]
     return list(zip(titles, contents, strict=True))
@@ -97,17 +114,13 @@ def parted(
         for each in (
             *cross_references(branches, seen),
             *sums_up(branches, group.form, seen),
-            *_beginning(group, contents, announced),
-            *_untitled(titles),
-            *_bare(lines, group),
-            *_leading(lines, group),
             *counting_on(lines, group, branches),
-            *_holding(lines, group, announced, given),
+            *lone_items(lines, group, titles, contents, announced),
         )
     }
     dependent = [each for at, each in sorted(found.items())]
     reasons = [f"{AN_ITEM} {each.reason}" for each in dependent]
-    counted = sum(not each.reason.startswith("has only") for each in dependent)
+    counted = sum(not each.reason.startswith(_ASIDE) for each in dependent)
     if counted > len(branches) * MAX_DEPENDENT:
         return [], reasons[:1]
     return list(_ranges(found, len(branches))), reasons
@@ -146,61 +159,7 @@ def _refusal(
         return "items too short for a fork"
     return (
         speak_together(titles)
+        or parts_of_exercise(lines, group, f"{given}\n{announced}")
         or procedure(group.form, titles, contents, announced, given)
         or shared_budget(contents, f"{given}\n{announced}")
     )
-
-
-def _beginning(group: ItemGroup, contents: Sequence[str], announced: str) -> Iterator[Reference]:
-    """The item that says that it comes first, in a list of which the others stand alone."""
-    ideas = english.IDEAS.search(announcement_of(announced, group.form))
-    if not ideas and first_step(group.form, contents):
-        yield Reference(0, "is a first step", alone=True)
-
-
-def _untitled(titles: Sequence[str]) -> Iterator[Reference]:
-    """The items for which no title can be had that is whole and says something."""
-    for at, title in enumerate(titles):
-        if not title:
-            yield Reference(at, "has no title of its own", alone=True)
-
-
-def _bare(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items that are a heading or a label alone: what follows them stands below it."""
-    for at, item in enumerate(group.items):
-        heads = group.form == "sections" or is_label(lines[item.first])
-        empty = (lines[i].kind in (Kind.BLANK, Kind.RULE) for i in range(item.first + 1, item.last))
-        if heads and all(empty):
-            yield Reference(at, "has only a heading", alone=True)
-
-
-def _leading(lines: list[Line], group: ItemGroup) -> Iterator[Reference]:
-    """The items that end with a line which leads into the next ones."""
-    for at, item in enumerate(group.items[:-1]):
-        ends = (i for i in range(item.last - 1, item.first, -1) if lines[i].text)
-        last = next(ends, item.first)
-        leads = lines[last].text.rstrip("*_ ")[-1:] in (":", "：")
-        said = lines[last].kind is Kind.TEXT and lines[last - 1].kind is Kind.BLANK
-        if (
-            leads
-            and said
-            and next(ends, item.first) >= item.first
-            and not is_label(lines[item.first])
-        ):
-            yield Reference(at, "leads into the next", alone=True)
-
-
-def _holding(
-    lines: list[Line], group: ItemGroup, announced: str, given: str
-) -> Iterator[Reference]:
-    """The items that hold code or a table, which the text around them goes on with."""
-    if group.form == "rows":
-        return
-    said = announcement_of(announced, group.form)
-    whole = english.WAYS.search(said) or (not said.isascii() and languages.WAYS.search(said))
-    for at, item in enumerate(group.items):
-        kinds = {lines[i].kind for i in range(item.first, item.last)}
-        if Kind.CODE in kinds and not whole:
-            yield Reference(at, "holds code", alone=True)
-        elif Kind.TABLE in kinds:
-            yield Reference(at, "holds a table", alone=True)

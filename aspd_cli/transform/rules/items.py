@@ -133,7 +133,8 @@ def last_end(lines: list[Line], earlier: list[Item], head: int, hi: int) -> int:
     """Where the last item ends: it has no more paragraphs and lists than the earlier ones."""
     indent = lines[head].indent
     paragraphs = min(len(_paragraphs(lines, item)) for item in earlier)
-    below = _stands_below(lines, head, hi)
+    heads = paragraphs > 0 and lines[head].text[-1:] not in ".!?。！？"
+    below = heads or _stands_below(lines, head, hi)
     paragraphs = max(paragraphs, below)
     own = re.compile(rf"{lines[head].number}\.\d")
     kinds = {lines[i].kind for item in earlier for i in range(item.first + 1, item.last)}

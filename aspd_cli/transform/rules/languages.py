@@ -134,6 +134,17 @@ ASKED = re.compile(
     re.IGNORECASE,
 )
 ADVICE = re.compile(r"(?:一些|几个|几种|若干|以下)(?:\w{0,6})(?:建议|方法|技巧|方式|措施|途径)")
+IDEAS = re.compile(
+    r"(?:[几二三四五六七八九十两多\d]|一些)(?:个|种|条|道|款|类|项|篇|部|些|家|本)?[^，。：:]{0,12}"
+    "(?:建议|选[项择]|例子|示例|点子|想法|创意|活动|游戏|菜|食谱|美食|方式|方法|方案|途径|技巧|文章|书籍?"
+    "|电影|问题|目标|好处|原因|因素|优点|用途)"
+    "|(?:以下|下列|下面)(?:的|是)?[^，。：:]{0,4}(?:目标|好处|优点|缺点|原因|因素|用途|作用|特点|影响|建议)"
+)
+"""Things to choose from, or aspects, each of which is whole."""
+CHOICES = re.compile(
+    r"(?:[几二三四五六七八九十两多\d]|一些)(?:个|种|条|道|款|类|项)?[^，。：:]{0,8}(?:菜|食谱|美食|点心|饮[品料]|游戏|活动)"
+)
+"""Things that are made or done one way each."""
 SEQUENCE = re.compile(
     r"然后|接着|接下来|随后|直到|重复|再将|待.{1,8}后|之后再|完成后|将其"
     r"|\b(?:danach|dann|anschließend|sobald|ensuite|puis|jusqu'à|une fois|luego|después de"

@@ -62,6 +62,8 @@ _ANSWER = re.compile(
 _DIVIDER = re.compile(r"[-:| ]*-{2,}[-:| ]*$")
 _MAX_HEAD = 40
 """Characters of a line that heads what follows it without being marked as a heading."""
+_TWICE = 2
+"""So many items with one number are no list where the next one counts on."""
 _LEAST_PICTURES = 3
 """Fewer lines that begin with emoji are no list."""
 
@@ -137,6 +139,8 @@ def _numbered(lines: list[Line], at: int, hi: int) -> ItemGroup | None:
             step = line.number - last.number
             again = len(heads) == 1 or lines[heads[1]].number == lines[at].number
             if step != 1 - again and not (step == 1 and len(heads) == 1):
+                if step == 1 and len(heads) == _TWICE:  # the second is the first of another list
+                    return None
                 break
             heads.append(i)
     return _chain("numbered", lines, heads, hi)

@@ -78,7 +78,7 @@ _FORMULAS = {"$$": "$$", r"\[": r"\]"}
 _HASHES = re.compile(r"(#{1,6})\s+")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)((?:(?!\1).){1,100})\1\s*:?$")
 _LABEL = re.compile(
-    r"((?:[IVX]{1,5}\.\s)?[A-ZÀ-ÖØ-Þ][^.:!?*|]{1,60}|[\u4e00-\u9fff][^。，：:！？*|]{1,15})[:：]$"
+    r"((?:[IVX]{1,5}\.\s)?[A-ZÀ-ÖØ-Þ][^.:!?*|]{1,72}|[\u4e00-\u9fff][^。，：:！？*|]{1,15})[:：]$"
 )
 _SENTENCE = re.compile(
     r"\b(?:here|we|you|i|it|let|lets|this|these|that|is|are|was|were|be|can|could|will|would"

@@ -51,7 +51,7 @@ _DEPENDENT = frozenset(
     "if when while although though because since unless until once whenever whereas as".split()
 )
 """How a clause begins that needs another one."""
-_ADVERBIAL = _DEPENDENT | frozenset(
+ADVERBIAL = _DEPENDENT | frozenset(
     "after before during for in on at with without to by from despite given upon throughout within "
     "under through".split()
 )
@@ -87,7 +87,7 @@ _WEAK = (
     )
 )
 """No phrase ends with these words."""
-_WANTING = frozenset(
+WANTING = frozenset(
     "ability able access according act acts addition aim aims allow allowed allows amount anything "
     "areas argues ask asks attention aware based become becomes begin begins believe belong "
     "belongs benefit benefits bit capable check checks claims come comes committed compared "
@@ -109,6 +109,10 @@ _WANTING = frozenset(
     "ways willing work working works worth".split()
 )
 """What these words say is only told by what follows them."""
+_VAGUE = frozenset(
+    "mechanism function feature tool system method process program script component module".split()
+)
+"""The same of these behind `a`, where it is told what they are for."""
 _QUALITIES = (
     "ous",
     "ful",
@@ -124,6 +128,7 @@ _QUALITIES = (
     "ary",
 )
 """Endings of words that mostly stand before the thing that they tell something of."""
+_SOME = frozenset(("a", "an", "some"))
 _DASHES = frozenset("-–—")
 _PAIRS = (("(", ")"), ("[", "]"), ("“", "”"))
 
@@ -141,7 +146,7 @@ def phrase_of(text: str, beyond: int = 0) -> str:
     if behind is None:
         end = _end(words, ended, beyond)
         return " ".join(words[:end])
-    if ended and beyond < len(words) <= _FEW and _balanced(words):
+    if ended and beyond < len(words) <= _FEW and balanced(words):
         return " ".join(words)
     if behind == len(words):
         return ""
@@ -160,30 +165,30 @@ def _sentence(words: list[str]) -> tuple[list[str], bool]:
     """The words of the first sentence, and whether it ends among them."""
     for at, word in enumerate(words, start=1):
         ends = word.rstrip("*_\"')”")[-1:] in tuple(".!?") and not ABBREVIATION.search(word)
-        if ends and _balanced(words[:at]):
+        if ends and balanced(words[:at]):
             return words[:at], True
     return words, len(words) < _LOOKED_AT
 
 
 def _adverbial(words: Sequence[str]) -> int | None:
     """Where the main clause begins behind an adverbial one; None without any."""
-    if _bare(words[0]) not in _ADVERBIAL:
+    if _bare(words[0]) not in ADVERBIAL:
         return None
     for at in range(1, min(len(words), MAX_WORDS + 3)):
-        if words[at - 1].endswith(",") and at > 1 and _balanced(words[:at]):
+        if words[at - 1].endswith(",") and at > 1 and balanced(words[:at]):
             return at
     return len(words)
 
 
 def _end(words: Sequence[str], ended: bool, beyond: int) -> int:
     """How many of the words are a phrase; 0 where none can be told."""
-    whole = ended and len(words) > beyond and not _is_weak(words[-1]) and _is_whole(words)
+    whole = ended and len(words) > beyond and not is_weak(words[-1]) and _is_whole(words)
     if whole and len(words) <= _FEW:
         return len(words)
     good, joined = [], []
     for at in range(beyond + 1, min(len(words), MAX_WORDS + 1)):
         phrase = words[:at]
-        if _is_weak(words[at - 1]) or not _is_whole(phrase):
+        if is_weak(words[at - 1]) or not _is_whole(phrase):
             continue
         strong = words[at - 1].endswith((",", ";", ":")) or words[at] in _DASHES
         if strong or _bare(words[at]) in _SUBORDINATE:
@@ -208,7 +213,7 @@ def _borders(words: Sequence[str], at: int) -> bool:
     mark = words[at - 1][-1]
     said = _said(words[:at])
     within = words[at][0] == "(" and words[at][-1] == ")" and at + 1 < len(words)
-    if within and not _is_weak(words[at + 1]):  # the phrase goes on: `relevant (SMART) goals`
+    if within and not is_weak(words[at + 1]):  # the phrase goes on: `relevant (SMART) goals`
         return False
     if mark in ";:" or (words[at][0] in "(–—" or words[at] in _DASHES):
         return said > 1 or words[0][0].isupper()
@@ -216,8 +221,10 @@ def _borders(words: Sequence[str], at: int) -> bool:
         return False
     if mark == ",":
         return _goes_on(words, at)
-    if last in _WANTING:
+    if last in WANTING:
         return False
+    if last in _VAGUE and (following in _RELATIVE or following in ("to", "for")):
+        return _SOME.isdisjoint(map(_bare, words[max(0, at - 4) : at]))
     if following in _RELATIVE:
         return last not in _TAKES_CLAUSE
     if following in _SUBORDINATE:
@@ -254,7 +261,7 @@ def _is_subject(phrase: Sequence[str]) -> bool:
 def _joins(words: Sequence[str], at: int) -> bool:
     """Whether a phrase is whole without what `and` adds to it."""
     last, phrase = _bare(words[at - 1]), words[:at]
-    quality = last.endswith((*_QUALITIES, "ly")) or last in _WANTING or "`" in words[at - 1]
+    quality = last.endswith((*_QUALITIES, "ly")) or last in WANTING or "`" in words[at - 1]
     paired = any(_bare(word) in _PAIRING or word.endswith(",") for word in phrase)
     subject = not _CLAUSES_WITHIN.isdisjoint(map(_bare, phrase))
     return _LEAST <= at <= _FEW and _said(phrase) > 1 and not quality and not paired and not subject
@@ -262,10 +269,10 @@ def _joins(words: Sequence[str], at: int) -> bool:
 
 def _said(phrase: Sequence[str]) -> int:
     """How many words of a phrase say something by themselves."""
-    return sum(not _is_weak(word) for word in phrase)
+    return sum(not is_weak(word) for word in phrase)
 
 
-def _is_weak(word: str) -> bool:
+def is_weak(word: str) -> bool:
     """Whether a word says nothing by itself; names in code do."""
     bare = _bare(word)
     return "`" not in word and (bare in _WEAK or not any(map(str.isalnum, bare)))
@@ -273,7 +280,7 @@ def _is_weak(word: str) -> bool:
 
 def _is_whole(phrase: Sequence[str]) -> bool:
     """Whether a phrase is short enough, and has no open brackets and no open list."""
-    if len(" ".join(phrase)) > _MAX_CHARACTERS or not _balanced(phrase):
+    if len(" ".join(phrase)) > _MAX_CHARACTERS or not balanced(phrase):
         return False
     commas = [at for at, word in enumerate(phrase, start=1) if word.endswith(",")]
     if not commas or commas[-1] == len(phrase):
@@ -287,7 +294,7 @@ def _closed(phrase: Sequence[str], commas: Sequence[int]) -> bool:
     return _bare(behind[0]) in _AFTER_COMMA or any(_bare(word) in _JOINS for word in behind[:-1])
 
 
-def _balanced(phrase: Sequence[str]) -> bool:
+def balanced(phrase: Sequence[str]) -> bool:
     """Whether no bracket, quotation or code is open."""
     text = " ".join(phrase)
     return all(

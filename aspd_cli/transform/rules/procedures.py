@@ -11,6 +11,8 @@ from functools import lru_cache
 from itertools import islice
 
 from aspd_cli.transform.rules import english, languages
+from aspd_cli.transform.rules.chapters import are_chapters
+from aspd_cli.transform.rules.evidence import evidence, is_done, names_itself
 from aspd_cli.transform.rules.items import ListForm
 from aspd_cli.transform.rules.processes import are_headed, in_phases, tells_process
 from aspd_cli.transform.rules.words import WORD, words_of
@@ -28,8 +30,6 @@ _TAKEN = 0.5
 """What it counts for that an item takes up a thing that an earlier one has brought in."""
 _LEAST_ALONE = 5
 """So many items of which only the first is a step, and nothing tells an order, stand alone."""
-_BEGINS_WITHIN = 90
-"""Characters behind a title in which a word of time stands for the whole item."""
 
 
 def procedure(
@@ -43,6 +43,8 @@ def procedure(
     """
     other = languages.is_foreign(contents)
     words = list(map(words_of, contents))
+    if are_chapters(titles, prompt, before[-_LOOKED_AT:]):
+        return None
     return (
         _by_titles(form, titles, contents, other)
         or _by_reckoning(contents, words)
@@ -105,10 +107,13 @@ def _by_announcement(
     def announced(own: re.Pattern[str], foreign: re.Pattern[str]) -> bool:
         return bool(own.search(announcement) or (other and foreign.search(announcement)))
 
-    ideas = english.IDEAS.search(announcement) is not None
+    ideas = announced(english.IDEAS, languages.IDEAS)
     aside = english.ASIDES.search(announcement) is not None
     advice = aside or announced(english.ADVICE, languages.ADVICE)
-    done = list(_evidence(titles, contents, words, other, making=asked and not aside))
+    if other and languages.CHOICES.search(announcement) and all(map(names_itself, contents)):
+        done = [is_done(title, other) for title in titles]  # the steps inside are its own
+    else:
+        done = list(evidence(titles, contents, words, other, making=asked and not aside))
     seen = f"{prompt[-_LOOKED_AT:]} {announcement}"
     steps = not advice and announced(english.ANNOUNCED, languages.ANNOUNCED)
     if form in ("numbered", "bullets", "labels"):
@@ -161,41 +166,6 @@ def announcement_of(before: str, form: ListForm) -> str:
     return said if leads or form != "sections" else ""
 
 
-def _evidence(
-    titles: Sequence[str],
-    contents: Sequence[str],
-    words: Sequence[frozenset[str]],
-    other: bool,
-    *,
-    making: bool,
-) -> Iterator[bool]:
-    """Whether each item is work of the hands, or follows in time.
-
-    Args:
-        words: those of the contents, in small letters.
-        making: whether words of recipes and of instructions count.
-    """
-    for title, content, own in zip(titles, contents, words, strict=True):
-        found = english.FIRST_WORD.match(title)
-        yield bool(
-            (found and _of_hands(found[1].lower()))
-            or _listed_by_hands(content)
-            or (
-                not own.isdisjoint(english.SEQUENCE_WORDS)
-                and english.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
-            )
-            or (making and not own.isdisjoint(english.MAKING))
-            or (
-                other
-                and (
-                    languages.HANDS.match(title)
-                    or languages.SEQUENCE.search(content, 0, len(title) + _BEGINS_WITHIN)
-                    or (making and languages.MAKING.search(content))
-                )
-            )
-        )
-
-
 def _walks(announcement: str, before: str, prompt: str, contents: Sequence[str]) -> bool:
     """Whether the items tell what happens in a program that was shown, one after the other."""
     if "```" not in before and "```" not in prompt:
@@ -209,20 +179,6 @@ def _programs(title: str, content: str) -> bool:
     behind = content.partition(title)[2]
     words = (english.FIRST_WORD.match(text) for text in (title, behind))
     return any(word is not None and word[1].lower() in english.PROGRAMMING for word in words)
-
-
-def _listed_by_hands(content: str) -> bool:
-    """Whether most of what is listed inside of an item is work of the hands."""
-    verbs = english.DONE_BELOW.findall(content) if "\n" in content else ()
-    return len(verbs) > 1 and 2 * sum(_of_hands(verb.lower()) for verb in verbs) > len(verbs)
-
-
-def _of_hands(word: str) -> bool:
-    """Whether a word is what hands do, or the doing of it: dry, drying, chopping, baking."""
-    stem = word.removesuffix("ing")
-    return word in english.HANDS or (
-        stem != word and not english.HANDS.isdisjoint((stem, stem + "e", stem[:-1]))
-    )
 
 
 def _takes_up_things(contents: Sequence[str], seen: str) -> Iterator[bool]:

@@ -70,11 +70,16 @@ _CODE = re.compile(r"(\b[Tt]he )?`([^`\s]{2,40})`")
 _COINED = re.compile(r"[a-z]\w*(?:_\w+|[a-z][A-Z]\w*)+$|\w+\.\w{2,5}$")
 """A name that somebody has given, not a word of a language: `user_id`, `lastSeen`, `app.py`."""
 _NUMBER = re.compile(r"\d(?<![\w.,]\d)[\d,.]*\d{2}(?!\w)")
+_CREDITED = re.compile(r"\balso (?:\w+(?:ed|en)|made|built) by ((?:[A-Z]\w+ ?){1,3})")
+"""Somebody who has done something else, too."""
 _ROUND = re.compile(r"1\d{3}|20\d\d|\d0+|[1-9]\d?0?,?000(?:,000)*|\d\.\d|360|365")
 """Years and round numbers, which two branches may name without meaning the same thing."""
 _EQUATION = re.compile(
     r"[\w)\]}] ?(?:=|≈|\\approx|\\leq?|\\geq?) ?[\w($\\{\[-]|\\\[|\\\(|\\frac|\$\$"
+    r"|[∀∃⊢⟹⇒]|¬ ?[A-Za-z]+\(|(?<![\w<])[a-z] ?[<>≤≥] ?-?\d"
 )
+_SIGNS = ("=", "≈", "\\", "$$", *"∀∃⊢⟹⇒¬<>≤≥")
+"""One of these stands in whatever `_EQUATION` finds."""
 _THING = 3
 """Characters by which a thing is known where words are not spaced."""
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
@@ -95,6 +100,7 @@ def shared_things(
     yield from _pointed(branches, bodies, labelled, given)
     yield from _addressed(branches, bodies, labelled, given)
     yield from _made(branches, given)
+    yield from _credited(branches, given)
     yield from _coined(branches, given)
     yield from _numbers(branches, given)
     yield from _echoed(branches, given)
@@ -153,7 +159,7 @@ def _pointed(
             _POINTING.finditer(content), _MAX_POINTERS if not labelled[at] else 0
         ):
             stems = [word[:_STEM] for word in pointing.groups() if word]
-            before = f"{title.lower()} {small[: pointing.start()]}"
+            before = small[: pointing.start()]
             if all(stem in earlier and stem not in before and stem not in known for stem in stems):
                 found = pointing[0]
                 break
@@ -204,6 +210,15 @@ def _made(branches: Branches, given: str) -> Iterator[Reference]:
         earlier += small
 
 
+def _credited(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that ascribe something to somebody as an earlier one has done ("also built by")."""
+    for at, (_, content) in enumerate(branches):
+        found = _CREDITED.search(content) if "also " in content else None
+        name = found[1].strip() if found else ""
+        if found and name not in given and any(name in other for _, other in branches[:at]):
+            yield Reference(at, f"says {found[0].strip()!r}, whom another branch introduces")
+
+
 def _coined(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that use a name of a program which only an earlier one has given to a thing."""
     if not any("`" in content for _, content in branches):
@@ -248,8 +263,7 @@ def _known(branches: Branches, given: str) -> str:
 
 def holds_equation(content: str) -> bool:
     """Whether a text reckons; what stands in code does not count."""
-    marked = "=" in content or "≈" in content or "\\" in content or "$$" in content
-    if not marked:
+    if not any(map(content.__contains__, _SIGNS)):
         return False
     return _EQUATION.search(_prose(content) if "`" in content else content) is not None
 

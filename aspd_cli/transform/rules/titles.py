@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from aspd_cli.transform.rules.clauses import MAX_WIDE, clause_of
 from aspd_cli.transform.rules.lists import ORDINAL, match_label
 from aspd_cli.transform.rules.phrases import MAX_WORDS, phrase_of
+from aspd_cli.transform.rules.sentences import sentence_of
 from aspd_cli.transform.rules.words import DOTTED, is_wide
 
 _LOOKED_AT = 1000
@@ -20,6 +21,11 @@ _COLON = re.compile(rf"((?:[^.:：。!?？！\n]|{DOTTED}){{1,80}}?)(?::\s|:$|�
 _COLON_SIGNS = (":", "：", "-", "–", "—")
 _CODE = re.compile(r"`([^`\n]{2,40})`(?=\s*(?:[:：–—]|-\s|$))")
 """Code that the text behind it explains."""
+_ASKED = re.compile(r"([^.!?。！？]+[?？])\W*")
+_NAMED = re.compile(
+    r"[^.。!?\n:：“”\"《》]{2,40}(?:(《[^《》\n]{2,40}》)|[“\"]([^“”\"\n]{4,80})[”\"])"
+    r"(?=\s*(?:[-–—:：(（]|$))"
+)
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{2,60})[\"”]")
 _MARKS = re.compile(
     r"\*\*|__|[*`]+|(?<!\w)#+|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*(?:\([^()]*\))?[^()]*\)"
@@ -64,12 +70,20 @@ def title_of(head: str, *, heading: bool = False) -> str | None:
     """
     if label := label_of(head, heading=heading):
         return None if _COUNT.fullmatch(label) else label
-    return _phrase(_unnamed(head)) or None
+    text = _unnamed(head)
+    return _phrase(text) or _question(text) or _quoted(text) or None
+
+
+def long_title_of(head: str) -> str:
+    """The title of a long item that does not name itself, and of which no phrase can be told."""
+    text = _unnamed(head)
+    return "" if is_wide(text[:_BEGINNING]) else _clean(sentence_of(text))
 
 
 def first_words(text: str) -> str:
     """What a text without a title is called where somebody looks for its first words."""
-    return _clean(" ".join(_WORDY.findall(text[:_LOOKED_AT])[:_FEW_WORDS])) or "-"
+    words = " ".join(_WORDY.findall(text[:_LOOKED_AT])[:_FEW_WORDS])
+    return _clean(words[: MAX_WIDE if is_wide(words) else _MAX_CHARACTERS]) or "-"
 
 
 def label_of(head: str, *, heading: bool = False) -> str | None:
@@ -149,6 +163,19 @@ def _phrase(text: str) -> str:
         return ""
     phrase = clause_of(text) if is_wide(text[:_BEGINNING]) else phrase_of(text)
     return "" if "`" in phrase and _SIGN.search(phrase) else _clean(phrase)
+
+
+def _question(text: str) -> str:
+    """A text that is a question altogether; one that writes no spaces is a clause."""
+    found = _ASKED.fullmatch(text)
+    long = len(text) > _MAX_CHARACTERS or is_wide(text)
+    return _clean(found[1]) if found and not long else ""
+
+
+def _quoted(text: str) -> str:
+    """The name in quotation marks that the first clause of a text leads to."""
+    found = _NAMED.match(text)
+    return "" if found is None else found[1] or _clean(found[2])
 
 
 def _unnamed(head: str) -> str:

@@ -42,7 +42,8 @@ _WEIGHS = re.compile(
     r" (?:approach|view|perspective|ground|way|path|solution)"
     r"|(?:finding|striking|seeking|achieving) (?:an? |the )?(?:right )?(?:balance|middle)"
     r"|compromise\W*$|(?:\w+ )?conclusions?\b"
-    r"|synthesis\W*$|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
+    r"|synthesis\W*$|(?:the )?(?:interplay|interconnection)\b"
+    r"|combin(?:ing|ation of) (?:both|the two|them|all)\b)"
     r"|\W*(?:ultimately|in the end|all in all|overall|in (?:short|summary|conclusion|essence))\b",
     re.IGNORECASE,
 )

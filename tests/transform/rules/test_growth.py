@@ -57,6 +57,17 @@ ANSWERS: dict[str, Callable[[int], str]] = {
     "numbers in words": listed(lambda n: f"{n}77", 7),
     "pointers": lambda size: f"- A\n- saw {'these bands and the chopped onions ' * (size // 36)}\n",
     "quotes": lines("> - a\n"),
+    "steps with points": lines(f"## Step {{}}: a\n\n- **One**: {SAYS}\n- **Two**: {SAYS}\n\n"),
+    "steps within steps": lambda size: "".join(
+        f"{'  ' * n}- **Step {n}**:\n{'  ' * n}- **Step {n + 1}**:\n"
+        for n in range(int((size / 2) ** 0.5))
+    ),
+    "parts of an exercise": lambda size: (
+        "(b) " * (size // 8) + "\n" + "(a) x\n(b) y\n\nz\n" * (size // 40)
+    ),
+    "quotes in items": lambda size: f"1. {'a “b” ' * (size // 12)}\n2. {'a “b” ' * (size // 12)}",
+    "questions": lines("1. Why is {} not a\n"),
+    "ways with code": lines("## Option {}: a\n\n```\na\n```\n\nThe above code.\n\n"),
     "fences": lines("```\n~~~\n"),
     "longer and longer fences": lambda size: "".join(
         f"{'`' * (3 + n)}a\n" for n in range(int((2 * size) ** 0.5))
