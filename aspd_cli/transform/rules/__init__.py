@@ -19,7 +19,7 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
   `processes`: items that tell what happens one after the other; `aspects`: points inside of a step
   that stand alone; and `chapters`: a table of contents
 - `wholes`: items that sum up the others, or share out one thing among them
-- `cross_references`, `shared_things`, `introduced`, `fallbacks`: whether a branch refers to a
+- `cross_references`, `shared_things`, `introduced`, `additions`, `fallbacks`: whether a branch refers to a
   neighbour
 """
 
@@ -35,7 +35,7 @@ from aspd_cli.transform.rules.groups import AN_ITEM, branches_of, parted
 from aspd_cli.transform.rules.items import Item, ItemGroup
 from aspd_cli.transform.rules.lists import find_groups, find_lists
 from aspd_cli.transform.rules.markdown import Line, cut_lines
-from aspd_cli.transform.rules.procedures import STEPS
+from aspd_cli.transform.rules.procedures import ONE_PROCEDURE, STEPS
 
 NO_STRUCTURE = "no list, sections or labelled paragraphs"
 MAX_NESTED = 4
@@ -141,6 +141,7 @@ class _Search:
         else:  # what is listed inside of the steps of something is steps, too
             inside = all(reason.startswith(AN_ITEM) for reason in refusals)
             inside = inside and not any(HOLDS_EQUATION in reason for reason in refusals)
+            inside = inside or ONE_PROCEDURE in refusals  # numbered, but sections all the same
         at = 0
         steps = 0 if inside else least_aspects([title for title, _ in branches], refusals)
         for low, high in parts:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aspd_cli.transform.rules import languages
+from aspd_cli.transform.rules.additions import additions
 from aspd_cli.transform.rules.fallbacks import FALLBACK, is_fallback
 from aspd_cli.transform.rules.introduced import introduced_things
 from aspd_cli.transform.rules.lists import ORDINAL
@@ -182,6 +183,7 @@ def cross_references(branches: Branches, given: str = "") -> list[Reference]:
     found = {
         reference.branch: reference
         for reference in (
+            *additions(branches, bodies, given),
             *introduced_things(branches, bodies, given),
             *shared_things(branches, bodies, labelled, given),
             *_equations(branches),

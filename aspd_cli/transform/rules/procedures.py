@@ -19,6 +19,7 @@ from aspd_cli.transform.rules.words import WORD, words_of
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
 DERIVED = "items that derive one result"
+ONE_PROCEDURE, ONE_ARGUMENT = "sections of one procedure", "sections of one argument"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
 _LOOKED_AT = 2000
@@ -28,8 +29,9 @@ _SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
 thing is asked for."""
 _TAKEN = 0.5
 """What it counts for that an item takes up a thing that an earlier one has brought in."""
-_LEAST_ALONE = 5
-"""So many items of which only the first is a step, and nothing tells an order, stand alone."""
+_LEAST_ALONE, _FEW = 5, 0.2
+"""So many items of which only the first says that it is a step, and at most such a share of the
+others looks like one, stand alone where nothing tells an order."""
 
 
 def procedure(
@@ -66,12 +68,12 @@ def _by_titles(
         return DERIVED
     argument = english.ARGUMENT.match(titles[0]) and form == "sections"
     if argument or _takes_up(titles) or _count(english.ARGUMENT.match, titles) > 1:
-        return "sections of one argument"
+        return ONE_ARGUMENT
     if in_phases(titles):
         return "items that lead from an idea to its use"
     headed = form == "sections" or (form == "numbered" and are_headed(titles, contents))
     if headed and labels(english.STAGE_LABEL, languages.STAGE_LABEL):
-        return "sections of one procedure"
+        return ONE_PROCEDURE
     return None
 
 
@@ -133,7 +135,8 @@ def _by_announcement(
         return ANNOUNCED
     if form in ("numbered", "bullets") and not ideas:
         below = not advice and english.BEGINNING_BELOW.match(contents[0])
-        alone = len(titles) >= _LEAST_ALONE and not (asked or order) and not any(done[1:])
+        few = sum(done[1:]) <= len(titles) * _FEW
+        alone = len(titles) >= _LEAST_ALONE and not (asked or order) and few
         if alone and below:
             alone = not any(islice(_takes_up_things(contents, seen), 1, None))
         if (below and not alone) or english.BEGINNING.match(contents[0]):
