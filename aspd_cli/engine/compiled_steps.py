@@ -61,6 +61,8 @@ class CompiledSteps(CheckedSteps):
             # The loops are small, and their threads would not be those of torch's products: two
             # pools that wait for work by spinning get in each other's way.
             "cpp.threads": 1,
+            # Shapes of our operators' results, checked at each of some hundred calls.
+            "size_asserts": False,
         }
         self._compiled = torch.compile(_own(forward), dynamic=True, fullgraph=True, options=options)
 
