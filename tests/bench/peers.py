@@ -36,7 +36,7 @@ from tests.gguf_files import write_gguf
 
 LANES = (1, 4, 8, 16)
 FOREIGN = {"vllm": "--vllm-python", "llama": "--llama-python"}
-console = Console(width=110)
+console = Console(width=140)
 
 
 class Peer:

@@ -19,8 +19,8 @@ was, byte for byte; and it refuses whatever looks as if one part needs another.
   `processes`: items that tell what happens one after the other; `aspects`: points inside of a step
   that stand alone; and `chapters`: a table of contents
 - `wholes`: items that sum up the others, or share out one thing among them
-- `cross_references`, `shared_things`, `introduced`, `additions`, `fallbacks`: whether a branch refers
-  to a neighbour
+- `cross_references`, `shared_things`, `introduced`, `additions`, `fallbacks`: whether a branch
+  refers to a neighbour
 """
 
 import re

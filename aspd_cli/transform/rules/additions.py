@@ -8,7 +8,9 @@ from aspd_cli.transform.rules.words import WORD, words_of
 
 _SAID_TOO = re.compile(r"\balso ((?:[\w'’-]+ ){3}[\w'’-]+)([^.!?\n]*)")
 """The words behind it, and the rest of the sentence."""
-_SAID_TOO_WIDE = re.compile("也([^，。；、：！？,.;:!?\\s也]{4})")
+_SAID_TOO_WIDE = re.compile(
+    "也(?:可以?|能够?|会|可能|需要?|应该?|是)?([^，。；、：！？,.;:!?\\s也]{4})"
+)
 _ECHO = 5
 """Words of the rest of the sentence that are a sibling's where one after another are the same."""
 
