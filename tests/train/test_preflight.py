@@ -30,12 +30,13 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "model__device": "cuda",
         "model__device_map": "auto",
         "model__quantize": "int8",
+        "model__compile": True,
         "training__attention": "flex_attention",
     }
     with pytest.raises(RecipeError) as caught:
         dry_run(recipe(base, tmp_path, **wrong))
     head, *lines = str(caught.value).split("\n  ")
-    assert head == "11 problems in the recipe:"
+    assert head == "12 problems in the recipe:"
     for words in (
         "data.eval and data.eval_share cannot be combined",
         "model.adapter is only for decoding",
@@ -47,6 +48,7 @@ def test_all_problems_between_fields_come_at_once(base: Path, tmp_path: Path) ->
         "model.device: cuda is not available on this machine",
         "model.device_map is only for decoding",
         "model.quantize is only for decoding",
+        "model.compile is only for decoding",
         "training.attention: flex_attention cannot train on a CPU",
     ):
         assert sum(line.startswith(words) for line in lines) == 1, words

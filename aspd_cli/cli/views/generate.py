@@ -124,7 +124,10 @@ def open_decoder(recipe: Recipe, *, quiet: bool, device: str | None = None) -> "
     """
     console = Console(stderr=True)
     waits = console.is_terminal and not quiet
-    with console.status("loading the model") if waits else contextlib.nullcontext():
+    work = "loading the model"
+    if recipe.model.compile:
+        work += ", compiling its steps, which takes minutes the first time"
+    with console.status(work) if waits else contextlib.nullcontext():
         hush()
         from aspd_cli.engine.loading import load
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -231,9 +232,18 @@ def test_quantised_weights_are_said_and_keep_parallel_equal_to_serial(
     assert parallel.stderr.splitlines()[-1].startswith("weights in int8: faster, less exact (")
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_compiled_steps_write_the_same(cli: Cli, forking: Path, sampled: tuple[str, ...]) -> None:
+    command = ("generate", "--model", forking, *sampled, "Hi")
+    compiled = cli(*command, "--compile")
+    assert compiled.stdout == cli(*command).stdout
+    assert "compiled steps are off" not in compiled.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--compile", "--endpoint", "http://localhost:1"), "--compile is for a model of"),
         (("--quantize", "int4"), "model.quantize"),
         (
             ("--quantize", "int8", "--endpoint", "http://localhost:1"),
@@ -241,7 +251,7 @@ def test_quantised_weights_are_said_and_keep_parallel_equal_to_serial(
         ),
     ],
 )
-def test_weights_that_cannot_be_quantised_are_a_usage_error(
+def test_weights_that_cannot_be_quantised_or_compiled_are_a_usage_error(
     cli: Cli, arguments: tuple[str, ...], says: str
 ) -> None:
     result = cli("generate", *arguments, "Hi")
