@@ -151,7 +151,9 @@ def _title_in(form: Form, place: int, title: str, text: str) -> str | None:
         return None
     line = _LINE_END.split(text[len(opening) :], 1)[0]
     if form.after:
-        name = line.partition(form.after)[0] if form.after in line else ""
+        name, _, rest = line.partition(form.after)
+        if len(name) == len(line) or (rest[:1].isascii() and rest[:1].isalnum()):
+            return None  # no end, or one amid a word, such as "**D**irection"
     elif form.before.lstrip().startswith("#"):
         name = title if line.startswith(title) and not line[len(title) :].strip(" #") else line
     else:

@@ -19,6 +19,7 @@ from aspd_cli.transform.rules.words import WORD, words_of
 
 NAMED, ANNOUNCED = "items named as steps", "items announced as steps"
 DERIVED = "items that derive one result"
+FIRST_STEP = "items that begin with a first step"
 ONE_PROCEDURE, ONE_ARGUMENT = "sections of one procedure", "sections of one argument"
 STEPS = (NAMED, ANNOUNCED)
 """The reasons that hold for what is nested in the items, too."""
@@ -29,6 +30,8 @@ _SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
 thing is asked for."""
 _TAKEN = 0.5
 """What it counts for that an item takes up a thing that an earlier one has brought in."""
+_FIRST = re.compile(r"\W*(?:\d+\W+)?first\b", re.IGNORECASE)
+_THEN = re.compile(r"\W*(?:\d+\W+)?(?:then|next|after that|afterwards)\b", re.IGNORECASE)
 _LEAST_ALONE, _FEW = 5, 0.2
 """So many items of which only the first says that it is a step, and at most such a share of the
 others looks like one, stand alone where nothing tells an order."""
@@ -47,6 +50,8 @@ def procedure(
     words = list(map(words_of, contents))
     if are_chapters(titles, prompt, before[-_LOOKED_AT:]):
         return None
+    if _count(_FIRST.match, contents) and _count(_THEN.match, contents):
+        return FIRST_STEP
     return (
         _by_titles(form, titles, contents, other)
         or _by_reckoning(contents, words)
@@ -140,7 +145,7 @@ def _by_announcement(
         if alone and below:
             alone = not any(islice(_takes_up_things(contents, seen), 1, None))
         if (below and not alone) or english.BEGINNING.match(contents[0]):
-            return "items that begin with a first step"
+            return FIRST_STEP
     if order and form in ("numbered", "labels", "ordinals") and not ideas and not advice:
         return "items of what is asked for in order"
     share = _SHARE

@@ -45,6 +45,8 @@ _MAY_INTRODUCE = (
 _LONE_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]{2,})\b(?![-– ][A-Z])")
 _POINTING = re.compile(r"\b(?:these|those) (\w{3,}[^\W\ds]s)\b|\bthe (\w{3,}ed) ([^\W\d_]{4,})\b")
 """In small letters; pointing at something by one noun, or by what was done to it and a noun."""
+_POINTING_PHRASE = re.compile(r"\bthese ([a-z-]{4,} [a-z]{3,}s)\b")
+_QUOTED_NAME = re.compile(r"[\"“]([A-Z][\w'’-]+(?: [A-Z][\w'’-]+){1,3})[\"”]")
 _POINTS_BACK = re.compile(
     r"(?:(?:as|when|while|by|with|through|from|using|in) )?(these|those|this"
     r"|such) ([\w-]{4,})(?: (\w{4,}))?"
@@ -98,10 +100,12 @@ def shared_things(
     yield from _acronyms(branches, given)
     yield from _short_names(branches, given)
     yield from _pointed(branches, bodies, labelled, given)
+    yield from _pointed_phrases(branches, given)
     yield from _addressed(branches, bodies, labelled, given)
     yield from _made(branches, given)
     yield from _credited(branches, given)
     yield from _coined(branches, given)
+    yield from _named(branches, given)
     yield from _numbers(branches, given)
     yield from _echoed(branches, given)
 
@@ -168,12 +172,30 @@ def _pointed(
         earlier += small
 
 
+def _pointed_phrases(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that point at things by the two words ("these charged particles") by which only an
+    earlier one has called them."""
+    known = _known(branches, given).lower()
+    for at, (_, content) in enumerate(branches):
+        for found in _POINTING_PHRASE.finditer(content) if at and "these " in content else ():
+            phrase = found[1].lower()
+            if phrase in known or phrase in content[: found.start()].lower():
+                continue
+            first = next((n for n in range(at) if phrase in branches[n][1].lower()), None)
+            if first is not None:
+                yield Reference(at, f"says {found[0]!r}, which another branch introduces", first)
+                break
+
+
 def _points_back(title: str, body: str, earlier: str, known: str) -> str | None:
     """The words by which what follows a label points at a thing that the label does not name."""
     found = _POINTS_BACK.match(body)
     if found is None or found[2] in _THOSE_OF:
         return None
-    stems = [word[:_STEM] for word in found.groups()[1:] if word]
+    named = found.groups()[1:]
+    if found[1] in ("these", "those") and named[0].endswith("s"):
+        named = named[:1]  # "these collisions excite": what comes behind the things is no name
+    stems = [word[:_STEM] for word in named if word]
     if any(stem in title or stem in known for stem in stems):
         return None
     taken = any(stem in earlier for stem in stems) or found[1] == "those"
@@ -232,6 +254,18 @@ def _coined(branches: Branches, given: str) -> Iterator[Reference]:
                 continue
             if (first := coined.setdefault(bare, at)) != at:
                 yield Reference(at, f"uses `{bare}`, which another branch introduces", first)
+
+
+def _named(branches: Branches, given: str) -> Iterator[Reference]:
+    """Branches that quote a name which stands as a label inside of an earlier one only."""
+    known = _known(branches, given)
+    for at, (_, content) in enumerate(branches):
+        for name in _QUOTED_NAME.findall(content) if at else ():
+            label = "**" + name
+            first = next((n for n in range(at) if label in branches[n][1]), None)
+            if first is not None and name not in known and label not in content:
+                yield Reference(at, f"quotes {name!r}, which another branch introduces", first)
+                break
 
 
 def _numbers(branches: Branches, given: str) -> Iterator[Reference]:

@@ -150,3 +150,38 @@ def test_long_lines_do_not_take_quadratic_time() -> None:
         start = time.process_time()
         assert plain(propose(text).document) == text
         assert time.process_time() - start < 5
+
+
+def test_a_quoted_name_needs_the_section_whose_label_it_is():
+    answer = """Here is a plan.
+
+## Activities
+
+* **Morning Pages:** Each class reads ten pages aloud before the first lesson of the day begins.
+* **Silent Hour:** On one afternoon nobody speaks in the house, and all take a book of their own.
+
+## Guests
+
+Two writers from the county come to the hall and answer what the children want to know.
+
+## Prizes
+
+Who keeps the "Silent Hour" to its end gets a stamp, and ten are worth a book.
+"""
+    document = propose(answer, "Design a week of reading for our school.").document
+    titles = [{branch.title for branch in block.branches} for block in document.blocks()]
+    assert not any({"Activities", "Prizes"} <= together for together in titles)
+    other = propose(answer.replace('"Silent Hour"', "silence"), "Design a week of reading.")
+    titles = [{branch.title for branch in block.branches} for block in other.document.blocks()]
+    assert any({"Activities", "Prizes"} <= together for together in titles)
+
+
+def test_a_form_does_not_end_amid_a_word():
+    answer = """Each letter stands for a part of the work:
+
+* **P**lanning: Think of who is to read the text, and of what they know before they begin it.
+* **E**diting: Strike out whatever a reader would not miss, and read it aloud to somebody else.
+* **N**otes: Keep a list of places and names at hand, so that nobody changes colour on the way.
+"""
+    [block] = propose(answer, "").document.blocks()
+    assert all(len(branch.title) > 1 for branch in block.branches)
