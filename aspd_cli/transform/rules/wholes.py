@@ -66,6 +66,9 @@ _SUMMED = re.compile(
     re.IGNORECASE,
 )
 """How a later sentence of the last of several speaks of all of them."""
+_TIME = re.compile(r"(?<![\d.-])(\d{1,3})(?: ?|-)(minutes?|mins?|hours?|分钟|小时|days?|weeks?)")
+_TIME_WITHIN, _TOLD_WITHIN = 60, 300
+"""Characters of an item in which its time stands, and of what is before in which their sum does."""
 
 
 def sums_up(branches: Branches, form: str, given: str) -> Iterator[Reference]:
@@ -148,12 +151,24 @@ def speak_together(titles: Sequence[str]) -> str | None:
     return "lines of a conversation" if speaking > 1 and 2 * speaking >= len(titles) else None
 
 
+def _fills_time(contents: Sequence[str], given: str) -> bool:
+    """Whether the times with which the items begin add up to one that is told before them."""
+    times = [_TIME.search(content, 0, _TIME_WITHIN) for content in contents]
+    found = [time for time in times if time is not None]
+    if len(found) < len(contents) or len({time[2].rstrip("s") for time in found}) > 1:
+        return False
+    unit, told = found[0][2].rstrip("s"), _TIME.findall(given[-_TOLD_WITHIN:])
+    return (str(sum(int(time[1]) for time in found)), unit) in [(n, u.rstrip("s")) for n, u in told]
+
+
 def shared_budget(contents: Sequence[str], given: str) -> str | None:
     """Why the items are shares of one whole; None when they are not."""
     if english.TOTAL.search(given):
         counting = sum(_DIGIT.search(content, _MARKED) is not None for content in contents)
         if 2 * counting > len(contents):
             return SHARES
+    if _fills_time(contents, given):
+        return SHARES
     shares: list[list[tuple[str, str]]] = []
     for content in contents:
         shares.append(_SHARE.findall(content))
