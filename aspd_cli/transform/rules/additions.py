@@ -22,15 +22,16 @@ def additions(branches: Branches, bodies: Sequence[str], given: str) -> Iterator
         bodies: the contents behind their labels.
         given: what all branches see.
     """
-    seen = "\n".join((given, *(title for title, _ in branches))).lower()
+    seen = ""
     for at in range(1, len(branches)):
-        body = bodies[at]
-        if "also" in words_of(body):
+        content, body = branches[at][1], bodies[at]
+        if "also" in words_of(content):
             phrases = _phrases(body.lower())
         elif "也" in body:
             phrases = _wide_phrases(body.lower())
         else:
             continue
+        seen = seen or "\n".join((given, *(title for title, _ in branches))).lower()
         for phrase in phrases:
             source = None if phrase in seen else _said_before(phrase, branches, at)
             if source is not None:

@@ -6,6 +6,7 @@ A phrase ends at the border of a clause or of another phrase, never behind a wor
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aspd_cli.transform.rules.words import ABBREVIATION
 
@@ -272,6 +273,7 @@ def _said(phrase: Sequence[str]) -> int:
     return sum(not is_weak(word) for word in phrase)
 
 
+@lru_cache(maxsize=8192)
 def is_weak(word: str) -> bool:
     """Whether a word says nothing by itself; names in code do."""
     bare = _bare(word)
@@ -302,5 +304,6 @@ def balanced(phrase: Sequence[str]) -> bool:
     ) and not any(text.count(mark) % 2 for mark in ("`", '"', "**"))
 
 
+@lru_cache(maxsize=8192)
 def _bare(word: str) -> str:
     return word.lower().replace("’", "'").strip(".,;:!?\"'()*_`“”")

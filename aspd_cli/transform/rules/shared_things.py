@@ -175,10 +175,11 @@ def _pointed(
 def _pointed_phrases(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that point at things by the two words ("these charged particles") by which only an
     earlier one has called them."""
-    known = _known(branches, given).lower()
+    known = ""
     for at, (_, content) in enumerate(branches):
         for found in _POINTING_PHRASE.finditer(content) if at and "these " in content else ():
             phrase = found[1].lower()
+            known = known or _known(branches, given).lower()
             if phrase in known or phrase in content[: found.start()].lower():
                 continue
             first = next((n for n in range(at) if phrase in branches[n][1].lower()), None)
@@ -258,12 +259,14 @@ def _coined(branches: Branches, given: str) -> Iterator[Reference]:
 
 def _named(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that quote a name which stands as a label inside of an earlier one only."""
-    known = _known(branches, given)
     for at, (_, content) in enumerate(branches):
-        for name in _QUOTED_NAME.findall(content) if at else ():
+        for name in (
+            _QUOTED_NAME.findall(content) if (at and '"' in content) or "“" in content else ()
+        ):
             label = "**" + name
             first = next((n for n in range(at) if label in branches[n][1]), None)
-            if first is not None and name not in known and label not in content:
+            new = first is not None and label not in content
+            if new and name not in _known(branches, given):
                 yield Reference(at, f"quotes {name!r}, which another branch introduces", first)
                 break
 

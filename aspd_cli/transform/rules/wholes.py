@@ -153,9 +153,12 @@ def speak_together(titles: Sequence[str]) -> str | None:
 
 def _fills_time(contents: Sequence[str], given: str) -> bool:
     """Whether the times with which the items begin add up to one that is told before them."""
-    times = [_TIME.search(content, 0, _TIME_WITHIN) for content in contents]
-    found = [time for time in times if time is not None]
-    if len(found) < len(contents) or len({time[2].rstrip("s") for time in found}) > 1:
+    found: list[re.Match[str]] = []
+    for content in contents:
+        if (time := _TIME.search(content, 0, _TIME_WITHIN)) is None:
+            return False
+        found.append(time)
+    if len({time[2].rstrip("s") for time in found}) > 1:
         return False
     unit, told = found[0][2].rstrip("s"), _TIME.findall(given[-_TOLD_WITHIN:])
     return (str(sum(int(time[1]) for time in found)), unit) in [(n, u.rstrip("s")) for n, u in told]
