@@ -30,8 +30,8 @@ _SHARE, _SHARE_ASKED, _SHARE_OF_ONE = 0.5, 0.4, 0.25
 thing is asked for."""
 _TAKEN = 0.5
 """What it counts for that an item takes up a thing that an earlier one has brought in."""
-_FIRST = re.compile(r"\W*(?:\d+\W+)?first\b", re.IGNORECASE)
-_THEN = re.compile(r"\W*(?:\d+\W+)?(?:then|next|after that|afterwards)\b", re.IGNORECASE)
+_FIRST = re.compile(r"\W*(?:\d+\W+)?first\b(?!-)", re.IGNORECASE)
+_THEN = re.compile(r"\W*(?:\d+\W+)?(?:then|next|after that|afterwards)\b(?![.-]\w)", re.IGNORECASE)
 _LEAST_ALONE, _FEW = 5, 0.2
 """So many items of which only the first says that it is a step, and at most such a share of the
 others looks like one, stand alone where nothing tells an order."""

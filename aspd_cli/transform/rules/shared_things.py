@@ -175,15 +175,15 @@ def _pointed(
 def _pointed_phrases(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that point at things by the two words ("these charged particles") by which only an
     earlier one has called them."""
-    known = ""
-    for at, (_, content) in enumerate(branches):
-        for found in _POINTING_PHRASE.finditer(content) if at and "these " in content else ():
-            phrase = found[1].lower()
-            known = known or _known(branches, given).lower()
-            if phrase in known or phrase in content[: found.start()].lower():
-                continue
-            first = next((n for n in range(at) if phrase in branches[n][1].lower()), None)
-            if first is not None:
+    if not any("these " in content for _, content in branches):
+        return
+    known = _known(branches, given).lower()
+    said = [content.lower() for _, content in branches]
+    for at, small in enumerate(said):
+        for found in islice(_POINTING_PHRASE.finditer(small), _MAX_POINTERS) if at else ():
+            phrase = found[1]
+            first = next((n for n in range(at) if phrase in said[n]), None)
+            if first is not None and phrase not in known and phrase not in small[: found.start()]:
                 yield Reference(at, f"says {found[0]!r}, which another branch introduces", first)
                 break
 
@@ -260,9 +260,9 @@ def _coined(branches: Branches, given: str) -> Iterator[Reference]:
 def _named(branches: Branches, given: str) -> Iterator[Reference]:
     """Branches that quote a name which stands as a label inside of an earlier one only."""
     for at, (_, content) in enumerate(branches):
-        for name in (
-            _QUOTED_NAME.findall(content) if (at and '"' in content) or "“" in content else ()
-        ):
+        quotes = at and ('"' in content or "“" in content)
+        for found in islice(_QUOTED_NAME.finditer(content), _MAX_POINTERS) if quotes else ():
+            name = found[1]
             label = "**" + name
             first = next((n for n in range(at) if label in branches[n][1]), None)
             new = first is not None and label not in content

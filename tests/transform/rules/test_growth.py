@@ -56,6 +56,11 @@ ANSWERS: dict[str, Callable[[int], str]] = {
     "acronyms": listed(lambda n: f"(A{word(n).upper()}) word", 14),
     "numbers in words": listed(lambda n: f"{n}77", 7),
     "pointers": lambda size: f"- A\n- saw {'these bands and the chopped onions ' * (size // 36)}\n",
+    "things said too": listed(lambda n: f"it also {' '.join(word(n + k) for k in range(9))}.", 60),
+    "one thing said too": listed(lambda n: "it also has a b c d", 20),
+    "things said too in Chinese": listed(lambda n: f"它也支持{word(n)}网络", 11),
+    "things pointed at by two words": listed(lambda n: f"{word(n)} abs, these {word(n)} abs", 21),
+    "quoted names": listed(lambda n: f'**Ab{word(n)} Cd** "Ab{word(n)} Cd"', 26),
     "quotes": lines("> - a\n"),
     "steps with points": lines(f"## Step {{}}: a\n\n- **One**: {SAYS}\n- **Two**: {SAYS}\n\n"),
     "steps within steps": lambda size: "".join(
